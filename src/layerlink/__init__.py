@@ -1,0 +1,63 @@
+"""layerlink: multi-layer knowledge transfer for neural networks.
+
+A big, frozen teacher teaches a small student through the labels, through its softened outputs, and through any
+set of links between intermediate layers. The names below are loaded when they are used, so that a loop which
+wants only the losses loads only those.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from layerlink.errors import LayerlinkError as LayerlinkError
+    from layerlink.errors import UsageError as UsageError
+    from layerlink.losses import LINK_LOSSES as LINK_LOSSES
+    from layerlink.models import MODELS as MODELS
+    from layerlink.models import build_model as build_model
+    from layerlink.transfer import Activations as Activations
+    from layerlink.transfer import Distiller as Distiller
+    from layerlink.transfer import Link as Link
+    from layerlink.transfer import Losses as Losses
+    from layerlink.transfer import Objective as Objective
+    from layerlink.transfer import Soft as Soft
+    from layerlink.transfer import Tap as Tap
+    from layerlink.transfer import Teacher as Teacher
+    from layerlink.transfer import inspect_links as inspect_links
+
+_HOMES = {
+    "LayerlinkError": "errors",
+    "UsageError": "errors",
+    "LINK_LOSSES": "losses",
+    "MODELS": "models",
+    "build_model": "models",
+    **dict.fromkeys(
+        (
+            "Activations",
+            "Distiller",
+            "Link",
+            "Losses",
+            "Objective",
+            "Soft",
+            "Tap",
+            "Teacher",
+            "inspect_links",
+        ),
+        "transfer",
+    ),
+}
+
+__all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - names from the table above
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"layerlink.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'layerlink' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

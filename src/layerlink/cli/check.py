@@ -1,0 +1,31 @@
+"""`layerlink check`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def check(
+    recipe: Annotated[str, typer.Argument(help="A recipe's file, or the name of a shipped one (layerlink ls).")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Fields of the recipe to change.")
+    ] = None,
+) -> None:
+    """Show everything that would happen, and every mistake, without training.
+
+    Example: layerlink check study/vgg7-links data.root=~/cifar10 data.image_size=224
+    """
+    from layerlink.cli.console import Console, show_costs, show_setup
+    from layerlink.lab.costs import measure_costs
+    from layerlink.lab.recipe_file import load_recipe
+    from layerlink.lab.run_folder import RunFolder
+    from layerlink.lab.setup import set_up
+    from layerlink.lab.training import default_folder
+
+    loaded = load_recipe(recipe, overrides or ())
+    setup = set_up(loaded)
+    console = Console()
+    show_setup(console, setup, RunFolder(default_folder(loaded.name, loaded.recipe.seed)))
+    show_costs(console, measure_costs(setup), setup)

@@ -1,0 +1,53 @@
+"""`layerlink layers`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def layers(
+    model: Annotated[str, typer.Argument(help="A model's name (layerlink ls), or package.module:callable.")],
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Keyword arguments of the model.")
+    ] = None,
+    image_size: Annotated[int, typer.Option(help="Height and width of the input in pixels.")] = 32,
+    classes: Annotated[int, typer.Option(help="Number of classes.")] = 10,
+    channels: Annotated[int, typer.Option(help="Channels of the input.")] = 3,
+) -> None:
+    """List the layers of a model that links can name, with the shapes they give.
+
+    Example: layerlink layers vgg16 --image-size 224
+    """
+    import torch
+
+    from layerlink.cli.console import Console
+    from layerlink.errors import UsageError
+    from layerlink.lab.costs import count_flops, count_parameters, list_layers
+    from layerlink.lab.recipe_file import parse_override
+    from layerlink.models import MODELS, build_model
+
+    given = {str(place[0]): value for place, value in map(parse_override, arguments or ())}
+    own = {"num_classes": classes, "image_size": image_size, "channels": channels} if model in MODELS else {}
+    built = build_model(model, **{**own, **given})
+    image = torch.zeros(1, channels, image_size, image_size)
+    try:
+        found = list_layers(built, image)
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        raise UsageError(f"{model} does not run on images {tuple(image.shape)}: {error}") from error
+    console = Console()
+    console.table(
+        ("layer", "kind", "output", "parameters"),
+        [(layer.path, layer.kind, _calls(layer.path, layer.shapes), f"{layer.parameters:,}") for layer in found],
+    )
+    console.say(
+        f"{model}: {count_parameters(built):,} parameters, {count_flops(built, image) / 1e9:.2f} GFLOP per image "
+        f"at {image_size}x{image_size}"
+    )
+
+
+def _calls(path: str, shapes: tuple[str, ...]) -> str:
+    if len(shapes) == 1:
+        return shapes[0]
+    return "   ".join(f"{path}#{call} {shape}" for call, shape in enumerate(shapes)) or "does not run"

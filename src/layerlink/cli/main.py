@@ -1,0 +1,69 @@
+"""`layerlink`: the verbs, and what the shell is told when something is wrong."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+
+import typer
+
+from layerlink.cli.check import check
+from layerlink.cli.evaluate import evaluate
+from layerlink.cli.layers import layers
+from layerlink.cli.ls import ls
+from layerlink.cli.quickstart import quickstart
+from layerlink.cli.run import run
+from layerlink.errors import LayerlinkError
+
+app = typer.Typer(
+    name="layerlink",
+    help="Multi-layer knowledge transfer: a big, frozen teacher teaches a small student.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    epilog="--debug with any verb shows the traceback of an error. Exit codes: 0 done, 1 failed, 2 wrong usage.",
+)
+for verb in (quickstart, run, evaluate, check, layers, ls):
+    app.command()(verb)
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    sys.exit(_code(sys.argv[1:]))
+
+
+def _code(arguments: list[str]) -> int:
+    debug = "--debug" in arguments
+    try:
+        result = app(
+            args=[text for text in arguments if text != "--debug"], prog_name="layerlink", standalone_mode=False
+        )
+        return result if isinstance(result, int) else 0
+    except typer.Exit as leave:
+        return leave.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        print("stopped", file=sys.stderr)
+        return 1
+    except LayerlinkError as error:
+        if debug:
+            traceback.print_exc()
+        print(f"layerlink: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        return 1
+    except Exception as error:  # noqa: BLE001 - the last line of defence: a sentence in place of a traceback
+        if hasattr(error, "format_message"):  # click's own: an unknown verb or option
+            print(f"layerlink: {error.format_message()}", file=sys.stderr)
+            return 2
+        if debug:
+            traceback.print_exc()
+        print(
+            f"layerlink: {type(error).__name__}: {error}\nThis is a fault of layerlink. --debug shows where.",
+            file=sys.stderr,
+        )
+        return 1
+
+
+if __name__ == "__main__":
+    main()

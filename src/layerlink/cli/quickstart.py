@@ -1,0 +1,27 @@
+"""`layerlink quickstart`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def quickstart(
+    out: Annotated[Path, typer.Option(help="Folder of the four runs and the page.")] = Path("runs/quickstart"),
+    seed: Annotated[int, typer.Option(help="Seed of all four runs.")] = 0,
+) -> None:
+    """Train a teacher on scikit-learn's digits, then three students of it, and compare them on a page.
+
+    Example: layerlink quickstart --out runs/quickstart
+    """
+    from layerlink.cli.console import Console
+    from layerlink.lab.quickstart import compare
+
+    console = Console()
+    with console:
+        comparison = compare(out, seed=seed, watch=console)
+    console.table(comparison.columns, comparison.rows)
+    console.say(comparison.answer)
+    console.say(f"page   {comparison.page}")

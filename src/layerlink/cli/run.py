@@ -1,0 +1,41 @@
+"""`layerlink run`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def run(
+    recipe: Annotated[str, typer.Argument(help="A recipe's file, or the name of a shipped one (layerlink ls).")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Fields of the recipe to change.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder. Default: runs/RECIPE-SEED.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
+) -> None:
+    """Train a student as a recipe says.
+
+    Example: layerlink run study/vgg7-links data.root=~/cifar10 teacher.weights=runs/vgg16-0 training.epochs=3
+    """
+    from layerlink.cli.console import Console, show_setup
+    from layerlink.lab.recipe_file import load_recipe
+    from layerlink.lab.run_folder import RunFolder
+    from layerlink.lab.setup import set_up
+    from layerlink.lab.training import claimable, default_folder, train
+
+    loaded = load_recipe(recipe, overrides or ())
+    folder = RunFolder(out or default_folder(loaded.name, loaded.recipe.seed))
+    claimable(folder, resume=resume)
+    console = Console()
+    if resume and folder.result.exists():
+        console.say(f"{folder.path} is finished already; nothing to do")
+        console.result(folder, folder.read_result())
+        return
+    setup = set_up(loaded)
+    show_setup(console, setup, folder)
+    with console:
+        result = train(setup, folder, watch=console, resume=resume)
+    console.result(folder, result)

@@ -1,0 +1,21 @@
+"""Images in, batches out: the sources that a recipe may name, and their parts to train, validate and test on."""
+
+from __future__ import annotations
+
+from layerlink.data.batches import Batch, Batches
+from layerlink.data.images import ImageSet, Source
+from layerlink.data.sources import SOURCES, load_source
+from layerlink.data.splits import split
+from layerlink.data.views import Views, channel_statistics
+
+__all__ = [
+    "SOURCES",
+    "Batch",
+    "Batches",
+    "ImageSet",
+    "Source",
+    "Views",
+    "channel_statistics",
+    "load_source",
+    "split",
+]

@@ -1,0 +1,68 @@
+"""Batches: the images of an epoch in a seeded order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from layerlink.data.images import ImageSet
+from layerlink.data.views import Views
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's images.
+
+    Args:
+        images: (N, C, H, W) float32, the views.
+        labels: (N,) int64.
+        indices: (N,) int64, their places in the image set.
+        epoch: from 0; None in evaluation.
+        step: from 0, within the epoch.
+    """
+
+    images: Tensor
+    labels: Tensor
+    indices: Tensor
+    epoch: int | None
+    step: int
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Cuts an image set into batches. The last of an epoch may be smaller.
+
+    Args:
+        images: the set, on the device to train on.
+        views: what the models see.
+        batch_size: in images, >= 1.
+        seed: of the order, together with the epoch's number.
+    """
+
+    images: ImageSet
+    views: Views
+    batch_size: int
+    seed: int = 0
+
+    def __len__(self) -> int:
+        return -(-len(self.images) // self.batch_size)
+
+    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
+        """The epoch's batches in random order, augmented, from ``first_step`` on."""
+        generator = torch.Generator().manual_seed((self.seed << 20) + epoch)
+        order = torch.randperm(len(self.images), generator=generator)
+        return self._cut(order, epoch, first_step)
+
+    def in_order(self) -> Iterator[Batch]:
+        """Every image once, in the set's order, not augmented."""
+        return self._cut(torch.arange(len(self.images)), None, 0)
+
+    def _cut(self, order: Tensor, epoch: int | None, first_step: int) -> Iterator[Batch]:
+        order = order.to(self.images.labels.device)
+        for step in range(first_step, len(self)):
+            indices = order[step * self.batch_size : (step + 1) * self.batch_size]
+            images = self.views(self.images.images[indices], indices, epoch)
+            yield Batch(images, self.images.labels[indices], indices, epoch, step)

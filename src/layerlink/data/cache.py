@@ -1,0 +1,119 @@
+"""Decoded images kept on disk. A cache only ever saves time: where it fails, the images are decoded again."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import uuid
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from layerlink.data.images import ImageSet, Source
+from layerlink.errors import LayerlinkError
+
+FORMAT = 1
+"""Raise it whenever the same source files would decode to other pixels, or the file is laid out otherwise."""
+
+_TENSORS = ("train.images", "train.labels", "test.images", "test.labels")
+
+
+def default_folder() -> Path | None:
+    """``$LAYERLINK_CACHE``, else ``~/.cache/layerlink``; None where there is no home folder."""
+    named = os.environ.get("LAYERLINK_CACHE")
+    if named:
+        return Path(named)
+    try:
+        return Path.home() / ".cache" / "layerlink"
+    except RuntimeError:
+        return None
+
+
+def cached(
+    build: Callable[[], Source], *, name: str, root: Path, files: Sequence[Path], settings: str, cache: Path | None
+) -> Source:
+    """What ``build`` returns, from the cache where these very files were decoded before.
+
+    The key is made of ``FORMAT``, ``name``, ``settings``, the folder ``root``, and the path, size and time
+    of change of every file. Old entries are never removed: the folder may be deleted at any time.
+
+    Args:
+        build: decodes the files.
+        name: of the source; it begins the cache file's name.
+        root: the folder of the files.
+        files: everything that ``build`` reads.
+        settings: whatever else changes the result, such as an image size.
+        cache: the cache's folder; None for ``default_folder()``.
+
+    Raises:
+        LayerlinkError: what ``build`` raises; never because of the cache.
+    """
+    folder = cache if cache is not None else default_folder()
+    key = _key(name, root, files, settings)
+    if folder is None or key is None:
+        return build()
+    path = folder / f"{name}-{key}.safetensors"
+    kept = _read(path)
+    if kept is not None:
+        return kept
+    source = build()
+    # A file that changed while it was read must not be found under the key of its earlier self.
+    if _key(name, root, files, settings) == key:
+        _write(path, source)
+    return source
+
+
+def _key(name: str, root: Path, files: Sequence[Path], settings: str) -> str | None:
+    try:
+        stats = [(os.path.relpath(file, root), file.stat()) for file in files]
+        facts = [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]
+        text = json.dumps([FORMAT, name, settings, str(root.resolve()), facts])
+    except (OSError, ValueError):
+        return None
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _sum(tensor: Tensor) -> str:
+    return f"{zlib.crc32(tensor.numpy().data):08x}"
+
+
+def _read(path: Path) -> Source | None:
+    try:
+        with safe_open(path, framework="pt") as file:
+            said = file.metadata() or {}
+            tensors = {name: file.get_tensor(name).clone() for name in _TENSORS}
+        if any(_sum(tensor) != said[name] for name, tensor in tensors.items()):
+            return None
+        classes = tuple(json.loads(said["classes"]))
+        train, test = (
+            ImageSet(tensors[f"{part}.images"], tensors[f"{part}.labels"], classes) for part in ("train", "test")
+        )
+        return Source(train, test)
+    except (OSError, SafetensorError, LayerlinkError, KeyError, ValueError, TypeError, RuntimeError):
+        return None
+
+
+def _write(path: Path, source: Source) -> None:
+    tensors = {
+        "train.images": source.train.images,
+        "train.labels": source.train.labels,
+        "test.images": source.test.images,
+        "test.labels": source.test.labels,
+    }
+    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    said = {name: _sum(tensor) for name, tensor in tensors.items()}
+    said["classes"] = json.dumps(source.train.classes)
+    partial = path.with_name(f".partial-{uuid.uuid4().hex}.safetensors")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, partial, metadata=said)
+        os.replace(partial, path)
+    except (OSError, SafetensorError, RuntimeError, MemoryError):
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)

@@ -1,0 +1,68 @@
+"""Labelled images as they lie in memory: uint8, so that a whole data set fits on the device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from layerlink.errors import LayerlinkError
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images of one size with one label each.
+
+    Args:
+        images: (N, C, H, W) uint8.
+        labels: (N,) int64, each in ``0 .. len(classes) - 1``.
+        classes: the class names, in label order.
+
+    Raises:
+        LayerlinkError: where shapes, dtypes or label values do not fit together.
+    """
+
+    images: Tensor
+    labels: Tensor
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.images.ndim != 4 or self.images.dtype != torch.uint8:
+            raise LayerlinkError(
+                f"images must be uint8 of shape (N, C, H, W); got {self.images.dtype} {tuple(self.images.shape)}"
+            )
+        if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
+            raise LayerlinkError(
+                f"labels must be int64 of shape ({len(self.images)},); got {self.labels.dtype} {tuple(self.labels.shape)}"
+            )
+        if len(self.labels):
+            low, high = int(self.labels.min()), int(self.labels.max())
+            if low < 0 or high >= len(self.classes):
+                raise LayerlinkError(
+                    f"labels must lie in 0..{len(self.classes) - 1} ({len(self.classes)} classes); got {low}..{high}"
+                )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def select(self, indices: Tensor) -> ImageSet:
+        """The images at ``indices`` (int64, any order), as a set of their own."""
+        return ImageSet(self.images[indices], self.labels[indices], self.classes)
+
+    def to(self, device: torch.device) -> ImageSet:
+        """The same set on ``device``."""
+        return ImageSet(self.images.to(device), self.labels.to(device), self.classes)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set as published: what may be learned from, and what is read once at the end.
+
+    Args:
+        train: images to train and to validate on.
+        test: the official test set, or one that is kept apart by a fixed rule.
+    """
+
+    train: ImageSet
+    test: ImageSet

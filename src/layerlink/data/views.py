@@ -1,0 +1,123 @@
+"""Views: what the models see of an image. Made on the device, per batch, the same again for the same numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Augment = Literal["none", "flip", "crop", "crop-flip"]
+
+# Multipliers of splitmix64 (Steele, Lea & Flood 2014, "Fast splittable pseudorandom number generators"), as
+# signed 64-bit integers: torch has no unsigned arithmetic, and its int64 product wraps around on every device.
+_GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)
+_MIX1 = 0xBF58476D1CE4E5B9 - (1 << 64)
+_MIX2 = 0x94D049BB133111EB - (1 << 64)
+
+
+@dataclass(frozen=True)
+class Views:
+    """Crop, flip, scale and normalise.
+
+    The augmentation of an image depends on (seed, epoch, image) alone: not on the batch it is in, the order, or
+    the device. Crop and flip happen on the stored pixels, before scaling.
+
+    Args:
+        image_size: height and width in pixels that the models get.
+        mean: per channel, in units where white is 1; subtracted.
+        std: per channel, in the same units; divided by.
+        augment: "none"; "flip", left-right with probability 1/2; "crop", a shift by up to ``padding`` pixels
+            each way, black where nothing was; "crop-flip", both.
+        seed: of the augmentation.
+        padding: in stored pixels.
+    """
+
+    image_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    augment: Augment = "none"
+    seed: int = 0
+    padding: int = 4
+
+    def __call__(self, images: Tensor, indices: Tensor | None = None, epoch: int | None = None) -> Tensor:
+        """The view of a batch.
+
+        Args:
+            images: (N, C, H, W) uint8.
+            indices: (N,) int64, which images of the data set these are; None for the plain view.
+            epoch: from 0; None for the plain view, without augmentation.
+
+        Returns:
+            (N, C, image_size, image_size) float32 in channels-last memory.
+        """
+        if self.augment != "none" and epoch is not None and indices is not None:
+            images = self._augmented(images, indices, epoch)
+        pixels = images.to(torch.float32, memory_format=torch.channels_last)
+        if pixels.shape[-2:] != (self.image_size, self.image_size):
+            shrinks = self.image_size < min(pixels.shape[-2:])
+            pixels = F.interpolate(
+                pixels, size=(self.image_size, self.image_size), mode="bilinear", antialias=shrinks
+            )
+        scale = [1 / (255 * std) for std in self.std]
+        shift = [-mean / std for mean, std in zip(self.mean, self.std, strict=True)]
+        shape = (1, len(scale), 1, 1)
+        return torch.addcmul(
+            pixels.new_tensor(shift).view(shape), pixels, pixels.new_tensor(scale).view(shape)
+        ).contiguous(memory_format=torch.channels_last)
+
+    def _augmented(self, images: Tensor, indices: Tensor, epoch: int) -> Tensor:
+        count, _, height, width = images.shape
+        draw = _hash(indices, self.seed, epoch)
+        columns = torch.arange(width, device=images.device).expand(count, width)
+        if self.augment in ("flip", "crop-flip"):
+            columns = torch.where((draw & 1).bool()[:, None], width - 1 - columns, columns)
+        rows = torch.arange(height, device=images.device).expand(count, height)
+        if self.augment in ("crop", "crop-flip"):
+            steps = 2 * self.padding + 1
+            rows = rows + ((draw >> 8) & 0xFFFFFF)[:, None] % steps
+            columns = columns + ((draw >> 32) & 0xFFFFFF)[:, None] % steps
+            images = F.pad(images, (self.padding,) * 4)
+        each = torch.arange(count, device=images.device)[:, None, None]
+        return images[each, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel, in units where white is 1.
+
+    Args:
+        images: (N, C, H, W) uint8, N >= 1.
+
+    Returns:
+        (mean, std), exact up to float64: computed from counts of the 256 values. A channel without any
+        variation gets std 1, so that dividing by it is harmless.
+    """
+    values = torch.arange(256, dtype=torch.float64) / 255
+    mean, std = [], []
+    for channel in range(images.shape[1]):
+        share = torch.bincount(images[:, channel].flatten(), minlength=256).double().cpu()
+        share /= share.sum()
+        centre = float((share * values).sum())
+        spread = float((share * (values - centre) ** 2).sum().sqrt())
+        mean.append(centre)
+        std.append(spread or 1.0)
+    return tuple(mean), tuple(std)
+
+
+def _hash(indices: Tensor, seed: int, epoch: int) -> Tensor:
+    """63 random bits for every index: two rounds of splitmix64 over (seed, epoch, index)."""
+    state = _mix(torch.full_like(indices, seed) * _GOLDEN + epoch)
+    return _mix(state + (indices + 1) * _GOLDEN) & 0x7FFFFFFFFFFFFFFF
+
+
+def _mix(state: Tensor) -> Tensor:
+    state = (state ^ _logical_shift(state, 30)) * _MIX1
+    state = (state ^ _logical_shift(state, 27)) * _MIX2
+    return state ^ _logical_shift(state, 31)
+
+
+def _logical_shift(state: Tensor, bits: int) -> Tensor:
+    """Shift right filling with zeros; torch's own shift of int64 fills with the sign."""
+    return (state >> bits) & ((1 << (64 - bits)) - 1)

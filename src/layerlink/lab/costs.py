@@ -1,0 +1,157 @@
+"""What models cost, before anything is trained: layers, parameters, FLOPs, memory, time per step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from layerlink.lab.evaluation import evaluating
+from layerlink.lab.setup import Setup
+from layerlink.transfer import LiveTeacher
+from layerlink.transfer.inspection import untouched
+from layerlink.transfer.taps import call_model
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What can be tapped.
+
+    Args:
+        path: the module's path.
+        kind: its class.
+        shapes: of its output, one text a call; "dict[...]" and the like where it is no tensor.
+        parameters: of the module and all below it.
+    """
+
+    path: str
+    kind: str
+    shapes: tuple[str, ...]
+    parameters: int
+
+
+def list_layers(model: nn.Module, inputs: Any) -> list[Layer]:
+    """Every module of ``model`` that runs on ``inputs``, in order of its first output's place in the tree.
+
+    Args:
+        model: any module; left as it was.
+        inputs: a tensor, a tuple (positional) or a mapping (keyword arguments).
+    """
+    shapes: dict[str, list[str]] = {name: [] for name, _ in model.named_modules() if name}
+    handles = [
+        module.register_forward_hook(
+            lambda _module, _args, output, name=name: shapes[name].append(describe_value(output))
+        )
+        for name, module in model.named_modules()
+        if name
+    ]
+    try:
+        with untouched(model), evaluating(model):
+            call_model(model, inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return [
+        Layer(name, type(module).__name__, tuple(shapes[name]), count_parameters(module))
+        for name, module in model.named_modules()
+        if name
+    ]
+
+
+def describe_value(value: Any) -> str:
+    """The shape of a tensor, or what a tuple, list or mapping holds."""
+    if isinstance(value, Tensor):
+        return f"({', '.join(['N', *map(str, value.shape[1:])])})" if value.ndim else "()"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {describe_value(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, tuple | list):
+        return "[" + ", ".join(describe_value(item) for item in value) + "]"
+    return type(value).__name__
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Parameters, shared ones once."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def count_flops(model: nn.Module, inputs: Any) -> int:
+    """Floating-point operations of one forward pass on ``inputs``; a multiplication and an addition are two."""
+    with untouched(model), evaluating(model), FlopCounterMode(display=False) as counter:
+        call_model(model, inputs)
+    return int(counter.get_total_flops())
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a recipe would cost on this machine.
+
+    Args:
+        student_parameters: count.
+        teacher_parameters: count; None without a teacher.
+        student_flops: of one image's forward pass; a training step takes about three times as many.
+        teacher_flops: the same of the teacher.
+        memory_bytes: weights, gradients, optimiser and the activations kept for one step.
+        seconds_per_step: measured: forward and backward of one batch.
+        steps: of the whole training.
+    """
+
+    student_parameters: int
+    teacher_parameters: int | None
+    student_flops: int
+    teacher_flops: int | None
+    memory_bytes: int
+    seconds_per_step: float
+    steps: int
+
+
+def measure_costs(setup: Setup) -> Costs:
+    """Run one batch forward and backward, twice, and count. No weight is changed."""
+    teacher = setup.distiller.teacher.model if isinstance(setup.distiller.teacher, LiveTeacher) else None
+    student = setup.distiller.student
+    image = setup.images.views(setup.images.train.images[:1])
+    kept, seconds = _one_step(setup)
+    trained = count_parameters(student)
+    states = 2 if setup.recipe.training.optimizer == "adamw" else int(setup.recipe.training.momentum > 0)
+    floats = trained * (2 + states + (setup.recipe.training.ema is not None))
+    floats += 0 if teacher is None else count_parameters(teacher)
+    return Costs(
+        student_parameters=trained,
+        teacher_parameters=None if teacher is None else count_parameters(teacher),
+        student_flops=count_flops(student, image),
+        teacher_flops=None if teacher is None else count_flops(teacher, image),
+        memory_bytes=4 * floats + kept,
+        seconds_per_step=seconds,
+        steps=setup.recipe.training.epochs * len(setup.batches),
+    )
+
+
+def _one_step(setup: Setup) -> tuple[int, float]:
+    """Bytes of the tensors that the backward pass needs, and the seconds of a step once it is warm."""
+    batch = next(setup.batches.epoch(0))
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    weights = {parameter.untyped_storage().data_ptr() for parameter in setup.distiller.student.parameters()}
+    seconds = 0.0
+    with untouched(setup.distiller.student):
+        for measured in (True, False):
+            start = time.perf_counter()
+            with torch.autograd.graph.saved_tensors_hooks(keep if measured else _same, _same), setup.arithmetic():
+                losses = setup.distiller(batch.images, batch.labels)
+            losses.total.backward()
+            float(losses.total.detach())  # waits for the device
+            seconds = time.perf_counter() - start
+            setup.distiller.zero_grad()
+    return sum(size for place, size in kept.items() if place not in weights), seconds
+
+
+def _same(tensor: Tensor) -> Tensor:
+    return tensor

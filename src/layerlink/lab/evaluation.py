@@ -1,0 +1,142 @@
+"""What a trained model does: predictions, accuracy, agreement, dead layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from layerlink.data import Batches, ImageSet
+from layerlink.lab.recipe_file import load_recipe
+from layerlink.lab.run_folder import RunFolder
+from layerlink.lab.setup import Images, Setup, load_weights, set_up
+from layerlink.transfer import Distiller, LiveTeacher
+
+EVALUATION_BATCH = 256
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """``model`` in eval mode and without gradients; its mode is put back whatever happens."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(training)
+
+
+def predict(
+    model: nn.Module,
+    images: ImageSet,
+    setup_images: Images,
+    arithmetic: AbstractContextManager[Any],
+    logits: str = "",
+) -> Tensor:
+    """The class that ``model`` finds most likely.
+
+    Args:
+        model: gives logits for a batch of images.
+        images: which.
+        setup_images: holds the views.
+        arithmetic: the context to run in.
+        logits: element of the model's output that holds the logits.
+
+    Returns:
+        (N,) int64, in the images' order, on their device.
+    """
+    reader = Distiller(None, model, student_logits=logits)
+    batches = Batches(images, setup_images.views, EVALUATION_BATCH)
+    found = []
+    with evaluating(model), arithmetic:
+        for batch in batches.in_order():
+            scores = reader.study(batch.images).logits
+            assert scores is not None  # noqa: S101 - asked for by hard=1
+            found.append(scores.argmax(dim=1))
+    return torch.cat(found)
+
+
+def percent_equal(first: Tensor, second: Tensor) -> float:
+    """Share of equal entries, in percent."""
+    return 100 * float((first == second).double().mean())
+
+
+def validation_accuracy(model: nn.Module, setup: Setup) -> float:
+    """Accuracy on the validation images, in percent."""
+    images = setup.images.validation
+    found = predict(model, images, setup.images, setup.arithmetic(), setup.recipe.student.logits)
+    return percent_equal(found, images.labels)
+
+
+def test_reading(model: nn.Module, setup: Setup) -> dict[str, Any]:
+    """What is read from the test images: the student's accuracy; with a teacher, its accuracy and agreement."""
+    images = setup.images.test
+    student = predict(model, images, setup.images, setup.arithmetic(), setup.recipe.student.logits)
+    reading: dict[str, Any] = {
+        "test_accuracy": percent_equal(student, images.labels),
+        "test_images": len(images),
+    }
+    teacher = setup.distiller.teacher
+    if isinstance(teacher, LiveTeacher):
+        element = setup.recipe.teacher.logits if setup.recipe.teacher else ""
+        taught = predict(teacher.model, images, setup.images, setup.arithmetic(), element)
+        reading["teacher_test_accuracy"] = percent_equal(taught, images.labels)
+        reading["agreement"] = percent_equal(student, taught)
+    return reading
+
+
+test_reading.__test__ = False  # type: ignore[attr-defined] - not a test of pytest's
+
+
+def evaluate_run(run: RunFolder, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Read a finished run's student again, on the images and with the arithmetic of its recipe.
+
+    Args:
+        run: the folder.
+        overrides: ``key=value`` texts over its recipe, such as another ``data.root``.
+
+    Returns:
+        As ``test_reading``, with validation accuracy, parameters and the recorded test accuracy.
+
+    Raises:
+        UsageError: where the run is not finished.
+    """
+    recorded = run.read_result()
+    loaded = load_recipe(str(run.recipe), overrides)
+    setup = set_up(loaded)
+    model = setup.distiller.student
+    load_weights(model, run.path)
+    return {
+        **test_reading(model, setup),
+        "validation_accuracy": validation_accuracy(model, setup),
+        "validation_images": len(setup.images.validation),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "recorded_test_accuracy": recorded["test_accuracy"],
+    }
+
+
+def dead_layers(model: nn.Module, setup: Setup) -> list[str]:
+    """Names of the layers whose every activation is 0 for a batch of validation images."""
+    sample = setup.images.validation.images[:EVALUATION_BATCH]
+    dead: list[str] = []
+
+    def look(name: str) -> Any:
+        # Looked at in the hook: a later layer may overwrite the value in place.
+        def hook(_module: nn.Module, _args: Any, output: Any) -> None:
+            if isinstance(output, Tensor) and output.numel() and not bool(output.detach().any()):
+                dead.append(name)
+
+        return hook
+
+    handles = [module.register_forward_hook(look(name)) for name, module in model.named_modules() if name]
+    try:
+        with evaluating(model), setup.arithmetic():
+            model(setup.images.views(sample))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return list(dict.fromkeys(dead))

@@ -1,0 +1,149 @@
+"""A student while it learns: one optimiser step, and everything that has to be kept to go on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from layerlink.data import Batch
+from layerlink.errors import LayerlinkError
+from layerlink.lab.optimisation import build_ema, build_optimizer, build_schedule
+from layerlink.lab.setup import Setup
+from layerlink.transfer import Losses
+
+
+class NotFiniteError(LayerlinkError):
+    """A loss or a weight became NaN or infinite."""
+
+
+class Learner:
+    """Student, optimiser, schedule and averaged weights.
+
+    Args:
+        setup: what to train, and how.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self.distiller = setup.distiller
+        self.training = setup.recipe.training
+        self.optimizer = build_optimizer(self.distiller.trainable_parameters(), self.training)
+        self.schedule = build_schedule(self.optimizer, self.training, len(setup.batches))
+        self.ema = build_ema(self.distiller.student, self.training)
+
+    @property
+    def model(self) -> nn.Module:
+        """The student as it would be used: with averaged weights where there are any."""
+        return self.ema.module if self.ema is not None else self.distiller.student
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the next step."""
+        return float(self.schedule.get_last_lr()[0])
+
+    def step(self, batch: Batch) -> Losses:
+        """Learn from one batch.
+
+        Raises:
+            NotFiniteError: before anything is changed, where a term is NaN or infinite.
+        """
+        with self.setup.arithmetic():
+            losses = self.distiller(batch.images, batch.labels)
+        check_finite(losses, batch)
+        losses.total.backward()
+        if self.training.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.distiller.trainable_parameters(), self.training.clip_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.schedule.step()
+        if self.ema is not None:
+            self.ema.update_parameters(self.distiller.student)
+        return losses
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next step depends on.
+
+        Raises:
+            NotFiniteError: where a weight is NaN or infinite: such a state is not worth going on from.
+        """
+        student = self.distiller.state_dict()
+        broken = [name for name, value in student.items() if value.is_floating_point() and not value.isfinite().all()]
+        if broken:
+            raise NotFiniteError(f"weights of {broken[0]} became NaN or infinite{_remedy()}")
+        return {
+            "student": student,
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict()["last_epoch"],
+            "ema": None if self.ema is None else self.ema.state_dict(),
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from ``state``."""
+        self.distiller.load_state_dict(state["student"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.last_epoch = state["schedule"]
+        factor = self.schedule.lr_lambdas[0](state["schedule"])
+        self.schedule._last_lr = [base * factor for base in self.schedule.base_lrs]
+        if self.ema is not None and state["ema"] is not None:
+            self.ema.load_state_dict(state["ema"])
+        torch.set_rng_state(state["random"])
+        if torch.cuda.is_available() and state["random_cuda"]:
+            torch.cuda.set_rng_state_all(state["random_cuda"])
+
+
+def check_finite(losses: Losses, batch: Batch) -> None:
+    """Raise ``NotFiniteError`` for a NaN or infinite term, by name."""
+    if bool(losses.total.detach().isfinite()):
+        return
+    bad = [f"{name} = {float(term)}" for name, term in losses.terms.items() if not bool(term.detach().isfinite())]
+    raise NotFiniteError(
+        f"epoch {(batch.epoch or 0) + 1}, step {batch.step + 1}: {', '.join(bad) or 'the weighted sum'} is not a "
+        f"finite number{_remedy()}"
+    )
+
+
+def _remedy() -> str:
+    return (
+        ". The last checkpoint is as it was. Lower training.lr or the links' weights, set training.clip_norm=5, or "
+        "use precision=float32"
+    )
+
+
+class Meter:
+    """Means over the images of an epoch. Sums stay on the device until they are read."""
+
+    def __init__(self, state: Mapping[str, Any] | None = None) -> None:
+        self.sums: dict[str, Tensor] = dict(state["sums"]) if state else {}
+        self.images = int(state["images"]) if state else 0
+        self.seconds = float(state["seconds"]) if state else 0.0
+
+    def add(self, losses: Losses, batch: Batch, seconds: float) -> None:
+        """Count one step."""
+        count = len(batch.labels)
+        values = {name: term.detach().float() * count for name, term in losses.terms.items()}
+        if losses.logits is not None:
+            values["correct"] = (losses.logits.detach().argmax(dim=1) == batch.labels).sum().float()
+        for name, value in values.items():
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+        self.images += count
+        self.seconds += seconds
+
+    def means(self) -> dict[str, float]:
+        """Every raw term's mean, and "train_accuracy" in percent."""
+        means = {name: float(value) / self.images for name, value in self.sums.items() if name != "correct"}
+        if "correct" in self.sums:
+            means["train_accuracy"] = 100 * float(self.sums["correct"]) / self.images
+        return means
+
+    def state_dict(self) -> dict[str, Any]:
+        """The sums so far."""
+        return {
+            "sums": {name: value.cpu() for name, value in self.sums.items()},
+            "images": self.images,
+            "seconds": self.seconds,
+        }

@@ -1,0 +1,103 @@
+"""What this machine is and what it does fast."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+import layerlink
+from layerlink.errors import UsageError
+
+Precision = Literal["float32", "bfloat16"]
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that a recipe asks for; "auto" takes a GPU where there is one.
+
+    Raises:
+        UsageError: for a device that this machine lacks.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(f"device: this machine has {torch.cuda.device_count()} CUDA GPUs; {name!r} is not there")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UsageError("device: this machine has no Apple GPU; use device=auto")
+    return device
+
+
+def choose_precision(name: str, device: torch.device) -> Precision:
+    """What the arithmetic is done in; "auto" takes bfloat16 where the hardware multiplies it natively."""
+    if name != "auto":
+        return "bfloat16" if name == "bfloat16" else "float32"
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    return "bfloat16" if device.type == "cpu" and _cpu_multiplies_bfloat16() else "float32"
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags or "bf16 " in flags.partition("Features")[2]
+
+
+def processor_name(device: torch.device) -> str:
+    """The device's model, with what there is of it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
+    except OSError:
+        pass
+    return f"{name}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+
+
+def describe_machine(device: torch.device, precision: Precision) -> dict[str, Any]:
+    """What has to be known to understand a run's numbers later: versions, commit, hardware, command."""
+    packages = ("torch", "numpy", "safetensors", "pydantic", "scikit-learn", "pyarrow", "pillow")
+    return {
+        "layerlink": layerlink.__version__,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "packages": {name: version for name in packages if (version := _version(name))},
+        "platform": platform.platform(),
+        "hardware": processor_name(device),
+        "device": str(device),
+        "precision": precision,
+        "command": " ".join(["layerlink", *sys.argv[1:]]),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """The commit that this code is at, "+changes" where files differ from it; None where it is no checkout."""
+    folder = Path(layerlink.__file__).parent
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()  # noqa: S603
+
+    try:
+        if not git("ls-files", "--error-unmatch", str(folder / "__init__.py")):
+            return None
+        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "--", str(folder)) else "")
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,150 @@
+"""Recipes: everything that decides a run, as a typed schema. What each field means stands beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
+
+from layerlink.errors import UsageError
+from layerlink.transfer import Link, Soft
+
+
+class Section(BaseModel):
+    """A part of a recipe: unknown keys are errors, nothing changes after it was read, no NaN or infinity."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
+
+
+class DataSection(Section):
+    """Which images, and how the models see them."""
+
+    name: str = Field("digits", description="a data set that `layerlink ls` shows")
+    root: Path | None = Field(None, description="folder of its files; relative to where the command is run")
+    download: bool = Field(False, description="fetch the original archive into root where it is missing")
+    image_size: int = Field(32, ge=1, le=4096, description="pixels the models get; images are scaled to it")
+    train_images: int | None = Field(None, ge=1, description="how many to train on; all that are left by default")
+    validation: float = Field(0.1, gt=0, description="kept apart for selection: a share below 1, or a count")
+    split_seed: int = Field(0, ge=0, lt=2**31, description="of the split; the same for runs to be compared")
+    augment: Literal["none", "flip", "crop", "crop-flip"] = "none"
+    crop_padding: int = Field(4, ge=0, description="largest shift of a crop, in stored pixels")
+    normalize: Literal["mean-std", "mean", "none"] = Field(
+        "mean-std", description="subtract the training images' mean; divide by their standard deviation"
+    )
+
+    @field_validator("validation")
+    @classmethod
+    def _whole_count(cls, value: float) -> float:
+        if value >= 1 and value != int(value):
+            raise ValueError("a share below 1 or a whole number of images")
+        return value
+
+
+class ModelSection(Section):
+    """A model; `student: vgg7` is short for `student: {model: vgg7}`."""
+
+    model: str = Field(description="a name that `layerlink ls` shows, or package.module:callable")
+    arguments: dict[str, Any] = Field(
+        default_factory=dict,
+        description="keyword arguments; the project's own models get num_classes, image_size and channels unasked",
+    )
+    weights: Path | None = Field(None, description="a .safetensors file or a run folder")
+    logits: str = Field("", description="element of the output that holds the logits, where it is no tensor")
+
+
+class SoftSection(Section):
+    """The teacher's softened outputs; fields as in ``layerlink.Soft``."""
+
+    temperature: float = Field(4.0, gt=0)
+    weight: float = Field(1.0, ge=0)
+    t_squared: bool = True
+    form: Literal["kl", "cross-entropy"] = "kl"
+
+    def build(self) -> Soft:
+        """The loss that this section describes."""
+        return Soft(self.temperature, self.weight, self.t_squared, self.form)
+
+
+class TrainingSection(Section):
+    """How the student is trained."""
+
+    epochs: int = Field(25, ge=1, le=100_000)
+    batch_size: int = Field(128, ge=1)
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr: float = Field(0.004, gt=0, description="peak learning rate")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of SGD")
+    nesterov: bool = False
+    weight_decay: float = Field(0.0, ge=0)
+    schedule: Literal["constant", "step", "cosine", "one-cycle"] = "step"
+    step_epochs: float = Field(10, gt=0, description="the step schedule multiplies by step_factor every so often")
+    step_factor: float = Field(0.1, gt=0, le=1)
+    warmup_epochs: float = Field(0, ge=0, description="learning rate rises linearly from 0 for so long")
+    clip_norm: float | None = Field(None, gt=0, description="largest L2 norm of the whole gradient")
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    ema: float | None = Field(None, gt=0, lt=1, description="decay per step of averaged weights, which are kept")
+    keep: Literal["best", "last"] = Field("best", description="epoch whose weights are kept, by validation accuracy")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> TrainingSection:
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(f"warmup_epochs ({self.warmup_epochs:g}) must be below epochs ({self.epochs})")
+        if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
+            raise ValueError("nesterov needs optimizer sgd and momentum > 0")
+        return self
+
+
+def _model_by_name(value: Any) -> Any:
+    return {"model": value} if isinstance(value, str) else value
+
+
+def _parses(text: str) -> str:
+    try:
+        Link.parse(text)
+    except UsageError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+LinkText = Annotated[str, AfterValidator(_parses)]
+ModelField = Annotated[ModelSection, BeforeValidator(_model_by_name)]
+
+
+class Recipe(Section):
+    """A full description of a run. With its seed, versions and commit it can be run again."""
+
+    data: DataSection = Field(default_factory=lambda: DataSection.model_validate({}))
+    teacher: ModelField | None = Field(None, description="the frozen source; none where labels alone teach")
+    student: ModelField
+    hard: float = Field(1.0, ge=0, description="weight of the labels' loss")
+    soft: SoftSection | None = None
+    links: tuple[LinkText, ...] = Field((), description='"TEACHER -> STUDENT : LOSS * WEIGHT"')
+    training: TrainingSection = Field(default_factory=lambda: TrainingSection.model_validate({}))
+    seed: int = Field(0, ge=0, lt=2**31, description="of initial weights, order and augmentation")
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="of the arithmetic; weights are float32. auto: what this machine multiplies fast"
+    )
+
+    @field_validator("links")
+    @classmethod
+    def _links_stand_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError("a link stands here twice; add up its weights instead")
+        return value
+
+    @model_validator(mode="after")
+    def _has_something_to_learn_from(self) -> Recipe:
+        if self.teacher is None and (self.soft is not None or self.links):
+            raise ValueError("soft and links need a teacher: add teacher: {model: ..., weights: ...}")
+        if not self.hard and self.soft is None and not self.links:
+            raise ValueError("nothing to learn from: set hard > 0, soft or links")
+        return self

@@ -1,0 +1,226 @@
+"""A run's folder: the one place that knows its file names."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from layerlink.errors import LayerlinkError, UsageError
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Reads and writes a run's files. Every file is written whole or not at all.
+
+    Args:
+        path: the folder; made when first written to.
+    """
+
+    path: Path
+
+    @property
+    def recipe(self) -> Path:
+        """The resolved recipe, YAML."""
+        return self.path / "recipe.yaml"
+
+    @property
+    def environment(self) -> Path:
+        """Versions, commit, hardware and command, JSON."""
+        return self.path / "environment.json"
+
+    @property
+    def metrics(self) -> Path:
+        """One row per epoch, CSV."""
+        return self.path / "metrics.csv"
+
+    @property
+    def warnings(self) -> Path:
+        """Everything the run warned of, text."""
+        return self.path / "warnings.txt"
+
+    @property
+    def student(self) -> Path:
+        """The trained student's weights, safetensors."""
+        return self.path / "student.safetensors"
+
+    @property
+    def result(self) -> Path:
+        """The single test reading and what led to it, JSON."""
+        return self.path / "result.json"
+
+    @property
+    def best(self) -> Path:
+        """Weights of the best epoch so far; gone when the run is done."""
+        return self.path / "best.safetensors"
+
+    @property
+    def checkpoint(self) -> Path:
+        """Everything needed to go on; gone when the run is done."""
+        return self.path / "checkpoint.pt"
+
+    def check_empty(self) -> None:
+        """Raise ``UsageError`` where the folder holds anything already."""
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise UsageError(f"{self.path} holds {self.state()} already; nothing was written. {self._advice()}")
+
+    def start(self, recipe: str, environment: Mapping[str, Any]) -> None:
+        """Claim an empty or new folder for a run.
+
+        Raises:
+            UsageError: where the folder holds anything already.
+        """
+        self.check_empty()
+        self.write_text(self.environment, json.dumps(dict(environment), indent=2) + "\n")
+        self.write_text(self.recipe, recipe)
+
+    def state(self) -> str:
+        """What the folder holds, in words."""
+        if self.result.exists():
+            return "a finished run"
+        if self.checkpoint.exists():
+            return "an unfinished run"
+        return "a run that stopped before its first checkpoint" if self.recipe.exists() else "other files"
+
+    def _advice(self) -> str:
+        if self.result.exists():
+            return f"See it: layerlink evaluate {self.path}. For another run: --out FOLDER"
+        if self.recipe.exists():
+            return "Go on with it: --resume. For another run: --out FOLDER"
+        return "Choose another folder: --out FOLDER"
+
+    def write_text(self, path: Path, text: str) -> None:
+        """Write a text file."""
+        write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+    def write_weights(self, path: Path, state: Mapping[str, Tensor]) -> None:
+        """Write tensors as safetensors; tensors that share memory are written out each."""
+        # Seen twice in a state_dict (tied weights), a tensor is stored under both names.
+        tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+        write_whole(path, lambda temporary: safetensors.torch.save_file(tensors, temporary))
+
+    def write_checkpoint(self, state: Mapping[str, Any]) -> None:
+        """Write the checkpoint."""
+        write_whole(self.checkpoint, lambda temporary: torch.save(dict(state), temporary))
+
+    def read_checkpoint(self) -> dict[str, Any]:
+        """The checkpoint.
+
+        Raises:
+            LayerlinkError: where it is damaged.
+        """
+        try:
+            state: dict[str, Any] = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        except Exception as error:  # noqa: BLE001 - a damaged archive raises any of a dozen types
+            raise LayerlinkError(
+                f"{self.checkpoint} is damaged ({type(error).__name__}); the run cannot go on from it. "
+                "Start it again with --out FOLDER"
+            ) from error
+        return state
+
+    def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write all rows; columns in order of first appearance."""
+        columns = list(dict.fromkeys(name for row in rows for name in row))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        self.write_text(self.metrics, text.getvalue())
+
+    def read_metrics(self) -> list[dict[str, str]]:
+        """The rows written so far; none where there is no file."""
+        if not self.metrics.exists():
+            return []
+        with self.metrics.open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+
+    def read_environment(self) -> dict[str, Any]:
+        """Versions, commit, hardware and command."""
+        environment: dict[str, Any] = json.loads(self.environment.read_text(encoding="utf-8"))
+        return environment
+
+    def write_result(self, result: Mapping[str, Any]) -> None:
+        """Write the result: from now on the run counts as finished."""
+        self.write_text(self.result, json.dumps(dict(result), indent=2) + "\n")
+
+    def read_result(self) -> dict[str, Any]:
+        """The result.
+
+        Raises:
+            UsageError: where the run is not finished.
+        """
+        if not self.result.exists():
+            raise UsageError(f"{self.path} holds no finished run ({self.result.name} is missing)")
+        result: dict[str, Any] = json.loads(self.result.read_text(encoding="utf-8"))
+        return result
+
+    def warn(self, text: str) -> None:
+        """Add a line to the warnings."""
+        with self.warnings.open("a", encoding="utf-8") as file:
+            file.write(text + "\n")
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Tensors from a .safetensors file, or from a .pt, .pth or .th file that holds nothing but tensors.
+
+    Raises:
+        UsageError: where the file is missing or of another kind.
+        LayerlinkError: where it is damaged.
+    """
+    if not path.is_file():
+        raise UsageError(f"weights: there is no file {path}")
+    try:
+        if path.suffix == ".safetensors":
+            return dict(safetensors.torch.load_file(path))
+        if path.suffix in (".pt", ".pth", ".th"):
+            # weights_only: no code in the file is run.
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+            state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
+            if isinstance(state, dict) and all(isinstance(value, Tensor) for value in state.values()):
+                return dict(state)
+            raise UsageError(f"weights: {path} holds no state_dict of tensors")
+    except UsageError:
+        raise
+    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
+        raise LayerlinkError(f"weights: {path} is damaged or truncated ({error})") from error
+    except Exception as error:  # noqa: BLE001 - UnpicklingError and what archives raise
+        raise LayerlinkError(f"weights: {path} is refused: {type(error).__name__}: {error}") from error
+    raise UsageError(f"weights: {path} must be .safetensors, .pt, .pth or .th")
+
+
+def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
+    """Let ``write`` fill a temporary file beside ``path``, then move it there in one step.
+
+    Raises:
+        LayerlinkError: where the disk is full or the folder cannot be written; ``path`` is as it was then.
+    """
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        os.close(handle)
+        temporary = Path(name)
+        write(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise LayerlinkError(
+            f"cannot write {path}: {error}. What was there before is unchanged; free space or choose another "
+            "folder, then go on with --resume"
+        ) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)

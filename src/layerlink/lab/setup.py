@@ -1,0 +1,232 @@
+"""From a recipe to what is trained: images, models, distiller; everything that does not fit is told at once."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from layerlink.data import Batches, ImageSet, Views, channel_statistics, load_source, split
+from layerlink.errors import LayerlinkError, Problem, UsageError
+from layerlink.lab.machine import Precision, choose_device, choose_precision
+from layerlink.lab.recipe import ModelSection, Recipe
+from layerlink.lab.recipe_file import LoadedRecipe
+from layerlink.lab.run_folder import RunFolder, read_weights
+from layerlink.models import MODELS, build_model
+from layerlink.transfer import Distiller, LinkReport, inspect_links
+
+
+@dataclass(frozen=True)
+class Images:
+    """The three parts of a data set on the device, and how models see them."""
+
+    train: ImageSet
+    validation: ImageSet
+    test: ImageSet
+    views: Views
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Everything a run needs, checked.
+
+    Args:
+        loaded: the recipe.
+        images: train, validation and test.
+        distiller: teacher, student and objective, on the device.
+        links: what one batch showed of every link.
+        device: where everything is.
+        precision: of the arithmetic.
+    """
+
+    loaded: LoadedRecipe
+    images: Images
+    distiller: Distiller
+    links: list[LinkReport]
+    device: torch.device
+    precision: Precision
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe."""
+        return self.loaded.recipe
+
+    @property
+    def batches(self) -> Batches:
+        """The training batches."""
+        return Batches(self.images.train, self.images.views, self.recipe.training.batch_size, self.recipe.seed)
+
+    def arithmetic(self) -> AbstractContextManager[Any]:
+        """The context in which models run."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
+
+
+def set_up(loaded: LoadedRecipe, *, images: Images | None = None, teacher: nn.Module | None = None) -> Setup:
+    """Load the data, build the models, check every link on one batch.
+
+    Args:
+        loaded: the recipe.
+        images: where they are known already, as among runs that share them.
+        teacher: a trained model in place of the recipe's.
+
+    Raises:
+        ProblemsError: everything about models and links that does not fit, with the recipe's lines.
+        LayerlinkError: where data or weights cannot be read.
+    """
+    recipe = loaded.recipe
+    device = choose_device(recipe.device)
+    precision = choose_precision(recipe.precision, device)
+    images = images or load_images(recipe, device)
+    problems: list[Problem] = []
+    student = _build(loaded, "student", recipe.student, images, problems)
+    if teacher is None and recipe.teacher is not None:
+        teacher = _build(loaded, "teacher", recipe.teacher, images, problems)
+        if teacher is not None and recipe.teacher.weights is None:
+            problems.append(
+                loaded.problem(("teacher",), "a teacher needs weights: a run folder or a .safetensors file")
+            )
+    reports: list[LinkReport] = []
+    if student is not None and (teacher is not None or recipe.teacher is None):
+        problems += _check_on_batch(loaded, teacher, student, images, reports)
+    if problems or student is None:
+        raise loaded.error(problems)
+    distiller = Distiller(
+        teacher,
+        student,
+        hard=recipe.hard,
+        soft=recipe.soft.build() if recipe.soft else None,
+        links=recipe.links,
+        label_smoothing=recipe.training.label_smoothing,
+        teacher_logits=recipe.teacher.logits if recipe.teacher else "",
+        student_logits=recipe.student.logits,
+    )
+    distiller.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Setup(loaded, images, distiller, reports, device, precision)
+
+
+def load_images(recipe: Recipe, device: torch.device) -> Images:
+    """The recipe's data set, split, on ``device``.
+
+    Raises:
+        LayerlinkError: where it cannot be read or has too few images.
+    """
+    data = recipe.data
+    source = load_source(data.name, data.root, size=data.image_size, download=data.download)
+    count = int(data.validation) if data.validation >= 1 else round(data.validation * len(source.train))
+    train, validation = split(
+        source.train, validation=max(count, 1), train_images=data.train_images, seed=data.split_seed
+    )
+    mean, std = channel_statistics(train.images)
+    if data.normalize == "none":
+        mean = tuple(0.0 for _ in mean)
+    if data.normalize != "mean-std":
+        std = tuple(1.0 for _ in std)
+    views = Views(data.image_size, mean, std, data.augment, recipe.seed, data.crop_padding)
+    return Images(train.to(device), validation.to(device), source.test.to(device), views)
+
+
+def _build(
+    loaded: LoadedRecipe, role: str, section: ModelSection, images: Images, problems: list[Problem]
+) -> nn.Module | None:
+    arguments = dict(section.arguments)
+    if section.model in MODELS:
+        arguments = {
+            "num_classes": len(images.train.classes),
+            "image_size": images.views.image_size,
+            "channels": images.train.images.shape[1],
+            **arguments,
+        }
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(loaded.recipe.seed)
+            model = build_model(section.model, **arguments)
+        if section.weights is not None:
+            load_weights(model, section.weights)
+    except UsageError as error:
+        problems.append(loaded.problem((role,), str(error)))
+        return None
+    return model
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Load a model's weights from a file or from a run's folder.
+
+    Raises:
+        UsageError: where there is no such file, or the weights are another model's.
+        LayerlinkError: where the file is damaged.
+    """
+    file = path
+    if path.is_dir():
+        file = RunFolder(path).student
+        if not file.exists():
+            raise UsageError(f"weights: {path} holds no finished run ({file.name} is missing)")
+    elif not path.exists():
+        raise UsageError(f"weights: there is no {path}. A run's folder holds them once the run is done")
+    state, own = read_weights(file), model.state_dict()
+    differences = [f"{name} is missing" for name in own if name not in state]
+    differences += [f"{name} is not in the model" for name in state if name not in own]
+    differences += [
+        f"{name} is {tuple(state[name].shape)}, the model's {tuple(own[name].shape)}"
+        for name in own
+        if name in state and state[name].shape != own[name].shape
+    ]
+    if differences:
+        more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
+        raise UsageError(f"weights: {file} belong to another model: {'; '.join(differences[:3])}{more}")
+    model.load_state_dict(state)
+
+
+def _check_on_batch(
+    loaded: LoadedRecipe,
+    teacher: nn.Module | None,
+    student: nn.Module,
+    images: Images,
+    reports: list[LinkReport],
+) -> list[Problem]:
+    """Run both models on two images; fill ``reports``; return everything that does not fit."""
+    recipe = loaded.recipe
+    sample = images.views(images.train.images[:2].cpu())
+    problems: list[Problem] = []
+    try:
+        reports += inspect_links(teacher or nn.Identity(), student, recipe.links, sample)
+        for report in reports:
+            problems += [loaded.problem(("links", report.index), what) for what in report.problems]
+        for role, model, section in (
+            ("teacher", teacher, recipe.teacher),
+            ("student", student, recipe.student),
+        ):
+            if model is not None and section is not None and (role == "student" or recipe.soft):
+                problems += _check_logits(loaded, role, model, section.logits, sample, len(images.train.classes))
+    except LayerlinkError as error:
+        problems.append(Problem("models", str(error)))
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        problems.append(
+            Problem(
+                "models",
+                f"a model does not run on images {tuple(sample.shape)}: {type(error).__name__}: {error}",
+            )
+        )
+    return problems
+
+
+def _check_logits(
+    loaded: LoadedRecipe, role: str, model: nn.Module, element: str, sample: torch.Tensor, classes: int
+) -> list[Problem]:
+    probe = Distiller(None, model, student_logits=element)
+    model.eval()
+    try:
+        with torch.no_grad():
+            logits = probe.study(sample).logits
+    except UsageError as error:
+        return [loaded.problem((role, "logits"), str(error).replace("student", role))]
+    finally:
+        model.train()
+    if logits is None or logits.shape != (len(sample), classes):
+        got = None if logits is None else tuple(logits.shape)
+        what = f"must give logits (N, {classes}) for the data's {classes} classes; got {got} for N = {len(sample)}"
+        return [loaded.problem((role,), what)]
+    return []

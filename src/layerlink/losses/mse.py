@@ -1,0 +1,33 @@
+"""Mean squared error between two activations: the study's link loss."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from layerlink.losses.shapes import at_least_float32, require_equal_shapes
+
+
+def mse(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean over all elements of ``(student - teacher)^2``.
+
+    Args:
+        student: activation of any shape, any floating dtype.
+        teacher: activation of the same shape. Shapes are never broadcast.
+
+    Returns:
+        Scalar, float32 (float64 where both inputs are), in squared units of the activations, >= 0.
+
+    Raises:
+        ShapeError: where the shapes differ.
+
+    Source: Romero et al. 2015 (FitNets, arXiv 1412.6550), eq. 3, without the regressor.
+    Differs: the mean over all elements in place of half the sum, so that a weight means the same at every
+    batch size and resolution.
+
+    >>> import torch
+    >>> mse(torch.tensor([1.0, 2.0]), torch.tensor([0.0, 4.0]))
+    tensor(2.5000)
+    """
+    require_equal_shapes("mse", student, teacher)
+    return F.mse_loss(at_least_float32(student), at_least_float32(teacher))

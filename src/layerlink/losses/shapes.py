@@ -1,0 +1,25 @@
+"""What every loss asks of its two tensors before it computes: shapes that fit, enough digits."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from layerlink.errors import UsageError
+
+
+class ShapeError(UsageError):
+    """Two tensors that a loss cannot compare."""
+
+
+def require_equal_shapes(loss: str, student: Tensor, teacher: Tensor) -> None:
+    """Raise ``ShapeError`` unless both shapes are the same; broadcasting would hide a wrong link."""
+    if student.shape != teacher.shape:
+        raise ShapeError(
+            f"{loss} needs equal shapes; student gives {tuple(student.shape)}, teacher {tuple(teacher.shape)}"
+        )
+
+
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """``tensor`` in float32 where it has fewer digits: sums over bfloat16 keep three of them."""
+    return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor

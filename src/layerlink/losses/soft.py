@@ -1,0 +1,48 @@
+"""The loss between softened outputs."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from layerlink.losses.shapes import ShapeError, at_least_float32, require_equal_shapes
+
+
+def soft_cross_entropy(
+    student: Tensor, teacher: Tensor, *, temperature: float, t_squared: bool = True, entropy: bool = True
+) -> Tensor:
+    """How far the student's softened output is from the teacher's, mean over the batch.
+
+    With ``p = softmax(z / T)``: ``T^2 * sum_c p_t log(p_t / p_s)``. ``entropy=False`` leaves out the teacher's
+    own entropy ``sum_c p_t log p_t`` (cross-entropy in place of the KL divergence): the same gradient, but a
+    value that is not 0 for equal outputs.
+
+    Args:
+        student: (N, C) logits.
+        teacher: (N, C) logits.
+        temperature: T > 0, the divisor of both.
+        t_squared: multiply by T^2, so that the gradient's size does not depend on T.
+        entropy: subtract the teacher's entropy, giving the KL divergence.
+
+    Returns:
+        Scalar in nats (times T^2), float32 or the logits' dtype where that is wider, >= 0.
+
+    Raises:
+        ShapeError: where the shapes differ or are not (N, C).
+
+    Source: Hinton, Vinyals & Dean 2015 (arXiv 1503.02531), section 2; T^2 from section 2.1.
+
+    >>> import torch
+    >>> z = torch.tensor([[2.0, 0.0, -2.0]])
+    >>> soft_cross_entropy(z, z, temperature=4.0)
+    tensor(0.)
+    """
+    require_equal_shapes("soft loss", student, teacher)
+    if student.ndim != 2:
+        raise ShapeError(f"soft loss needs logits (N, C); got {tuple(student.shape)}")
+    log_student = (at_least_float32(student) / temperature).log_softmax(dim=1)
+    log_teacher = (at_least_float32(teacher) / temperature).log_softmax(dim=1)
+    # Written out: p_t is exactly 0 where log p_t is very negative, and 0 * finite stays 0. The logarithms are
+    # finite for finite logits, so no clamp hides anything.
+    reference = log_teacher - log_student if entropy else -log_student
+    loss = (log_teacher.exp() * reference).sum(dim=1).mean()
+    return loss * temperature**2 if t_squared else loss

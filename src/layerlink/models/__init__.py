@@ -1,0 +1,78 @@
+"""What a recipe may name as a model: a name below, or ``package.module:callable``."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from layerlink.errors import UsageError, unknown_name
+from layerlink.models.vgg import vgg7, vgg16
+
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    "vgg16": vgg16,
+    "vgg7": vgg7,
+}
+
+
+def build_model(name: str, **arguments: Any) -> nn.Module:
+    """A new model.
+
+    Args:
+        name: a name in ``MODELS``, or ``package.module:callable`` for a callable of your own; the current folder
+            is searched too.
+        **arguments: passed on. ``vgg16`` and ``vgg7`` take ``num_classes``, ``image_size``, ``channels``,
+            ``width`` and ``batch_norm``.
+
+    Returns:
+        The module, in train mode, on the CPU, initialised from torch's global random state.
+
+    Raises:
+        UsageError: for a name that is not there, arguments that the callable does not take, or a callable that
+            does not give an ``nn.Module``.
+
+    >>> sum(p.numel() for p in build_model("vgg7", num_classes=10, image_size=32).parameters())
+    6053002
+    """
+    make = find_model(name)
+    try:
+        inspect.signature(make).bind(**arguments)
+    except TypeError as error:
+        raise UsageError(f"model {name!r}: {error}. It takes {inspect.signature(make)}") from None
+    model = make(**arguments)
+    if not isinstance(model, nn.Module):
+        raise UsageError(f"model {name!r} must give a torch.nn.Module; got {type(model).__name__}")
+    return model
+
+
+def find_model(name: str) -> Callable[..., Any]:
+    """The callable that ``name`` stands for; imports the user's module where it names one.
+
+    Raises:
+        UsageError: where there is none.
+    """
+    if name in MODELS:
+        return MODELS[name]
+    module_name, colon, attribute = name.partition(":")
+    if not colon:
+        raise UsageError(
+            unknown_name("model", name, MODELS) + ". A model of your own is named as package.module:callable"
+        )
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise UsageError(f"model {name!r}: cannot import {module_name!r} ({error})") from error
+    found = getattr(module, attribute, None)
+    if not callable(found):
+        names = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise UsageError(f"model {name!r}: {unknown_name('callable', attribute, names)}")
+    result: Callable[..., Any] = found
+    return result

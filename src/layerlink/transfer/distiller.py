@@ -1,0 +1,132 @@
+"""The distiller: a teacher, a student and an objective, ready for anybody's training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from torch import Tensor, nn
+
+from layerlink.errors import UsageError
+from layerlink.transfer.links import Link, links_error, read_links
+from layerlink.transfer.objective import Activations, Losses, Objective, Soft
+from layerlink.transfer.recorder import Recorder
+from layerlink.transfer.taps import Tap, find_module, no_such_layer
+from layerlink.transfer.teacher import LiveTeacher, Teacher, logits_of
+
+
+class Distiller(nn.Module):
+    """Computes the student's losses.
+
+    The teacher is not a submodule: it moves along with ``.to()``, but is in neither ``parameters()`` nor
+    ``state_dict()``, and ``train()`` does not reach it.
+
+    Args:
+        teacher: a trained module, which is frozen here; anything that gives ``Activations`` when called with
+            the inputs; or None where labels alone teach.
+        student: the module to train.
+        hard: weight of the labels' loss; 0 leaves it out.
+        soft: the softened outputs' loss, or None.
+        links: linked layers, as text (``"group3.1 -> group3 : mse * 40"``) or as ``Link``.
+        label_smoothing: of the labels' loss, 0 <= s < 1.
+        teacher_logits: the element of the teacher's output that holds the logits, such as ``"[0]"`` or
+            ``"[scores]"``; not needed where the output is a tensor or has ``logits``.
+        student_logits: the same of the student's output.
+
+    Raises:
+        ProblemsError: every link that is no link, names a layer that does not exist or stands twice.
+        UsageError: for impossible values, or soft and links without a teacher.
+
+    >>> import torch
+    >>> teacher, student = (torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU()) for _ in range(2))
+    >>> distiller = Distiller(teacher, student, soft=Soft(temperature=4), links=["0 : mse * 2"])
+    >>> losses = distiller(torch.zeros(5, 4), torch.zeros(5, dtype=torch.int64))
+    >>> list(losses.terms)
+    ['hard', 'soft', '0 : mse * 2']
+    """
+
+    def __init__(
+        self,
+        teacher: nn.Module | Teacher | None,
+        student: nn.Module,
+        *,
+        hard: float = 1.0,
+        soft: Soft | None = None,
+        links: Iterable[str | Link] = (),
+        label_smoothing: float = 0.0,
+        teacher_logits: str = "",
+        student_logits: str = "",
+    ) -> None:
+        super().__init__()
+        self.student = student
+        links = list(links)
+        readable, problems = read_links(links)
+        for index, link in readable.items():
+            problems += [(index, reason) for reason in _missing_layers(link, teacher, student)]
+        if problems:
+            raise links_error(links, problems)
+        self.objective = Objective(hard, soft, tuple(readable.values()), label_smoothing)
+        if self.objective.needs_teacher and teacher is None:
+            raise UsageError("soft and link losses need a teacher; got None")
+        if isinstance(teacher, nn.Module):
+            teacher = LiveTeacher(
+                teacher,
+                [link.teacher for link in self.objective.links],
+                logits=soft is not None,
+                element=_element(teacher_logits),
+            )
+        self.teacher = teacher
+        self._student_element = _element(student_logits)
+        self._recorder = Recorder(student, [link.student for link in self.objective.links], "student")
+
+    def forward(self, inputs: Any, target: Tensor | None = None, *, taught: Activations | None = None) -> Losses:
+        """The losses of one batch.
+
+        Args:
+            inputs: what both models take: a tensor, a tuple (positional) or a mapping (keyword arguments).
+            target: (N,) int64 labels or (N, C) probabilities; may be None where hard is 0.
+            taught: the teacher's activations for this batch, where they are known already; the teacher is not
+                run then.
+
+        Raises:
+            ProblemsError: every link that cannot be compared: shapes, a layer that does not run.
+            UsageError: where labels or logits are missing or do not fit.
+        """
+        if taught is None and self.teacher is not None and self.objective.needs_teacher:
+            taught = self.teacher(inputs)
+        return self.objective(self.study(inputs), taught, target)
+
+    def study(self, inputs: Any) -> Activations:
+        """The student's logits and tapped activations for ``inputs``."""
+        recording = self._recorder.record(inputs)
+        logits = None
+        if self.objective.hard or self.objective.soft or not self.objective.links or self._student_element:
+            logits = logits_of(recording, self._student_element, "student")
+        elif isinstance(recording.output, Tensor):
+            logits = recording.output
+        return Activations(logits, recording.values, recording.problems)
+
+    def trainable_parameters(self) -> Iterator[nn.Parameter]:
+        """What the optimiser trains: the student's parameters, and those of links where they have any."""
+        return (parameter for parameter in self.parameters() if parameter.requires_grad)
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Distiller:
+        # `.to()`, `.cuda()`, `.half()` all come through here.
+        if isinstance(self.teacher, LiveTeacher):
+            self.teacher.model._apply(fn, recurse)
+        super()._apply(fn, recurse)
+        return self
+
+
+def _missing_layers(link: Link, teacher: Any, student: nn.Module) -> Iterator[str]:
+    for model, tap, role in ((teacher, link.teacher, "teacher"), (student, link.student, "student")):
+        module = model.model if isinstance(model, LiveTeacher) else model
+        if isinstance(module, nn.Module) and find_module(module, tap.module) is None:
+            yield no_such_layer(module, tap.module, role)
+
+
+def _element(text: str) -> tuple[str, ...]:
+    """``"[scores][0]"`` or plain ``scores`` as keys."""
+    if text and not text.startswith("["):
+        text = f"[{text}]"
+    return Tap.parse(f"output{text}").element if text else ()
