@@ -65,12 +65,17 @@ class ProblemsError(UsageError):
 
 
 def closest(name: str, names: Iterable[str], count: int = 3) -> list[str]:
-    """The ``count`` names most like ``name``, best first; empty where none is alike.
+    """At most ``count`` names that are like ``name``, and nearly as like as the best one; best first.
 
-    >>> closest("groop3", ["group1", "group2", "group3", "hidden"], count=1)
-    ['group3']
+    >>> closest("groop3", ["group1", "group2", "group3", "hidden"])
+    ['group3', 'group1', 'group2']
+    >>> closest("epocs", ["epochs", "step_epochs", "lr"])
+    ['epochs']
     """
-    return difflib.get_close_matches(name, list(names), n=count, cutoff=0.5)
+    likeness = {other: difflib.SequenceMatcher(None, name, other).ratio() for other in names}
+    best = max(likeness.values(), default=0.0)
+    near = [other for other, value in likeness.items() if value >= max(0.5, best - 0.2)]
+    return sorted(near, key=lambda other: -likeness[other])[:count]
 
 
 def unknown_name(kind: str, name: str, names: Iterable[str]) -> str:
@@ -83,4 +88,4 @@ def unknown_name(kind: str, name: str, names: Iterable[str]) -> str:
     near = closest(name, known)
     if near:
         return f"unknown {kind} {name!r}. Did you mean {' or '.join(near)}?"
-    return f"unknown {kind} {name!r}. Known: {', '.join(known) if known else 'none'}"
+    return f"unknown {kind} {name!r}. Known: {', '.join(known) if known else 'none'}."

@@ -21,8 +21,8 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(autouse=True)
-def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cache_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """No test may see, or write, the cache of whoever runs it."""
-    folder = tmp_path / "cache-of-this-test"
+    folder = tmp_path_factory.mktemp("cache") / "made on first use"
     monkeypatch.setenv("LAYERLINK_CACHE", str(folder))
     return folder

@@ -103,11 +103,11 @@ def test_impossible_sizes_are_told_with_their_numbers(validation: int, train_ima
     assert str(told.value) == message
 
 
+FIXED = [3, 5, 18, 19, 26, 30, 31, 32, 37, 44]
+
+
 def test_the_fixed_rule_is_the_same_on_every_machine() -> None:
     """Written down once; a change of torch's generator would change every kept-apart test set."""
     _, test = hold_out(image_set(torch.arange(10).repeat(5), 10), 10)
     assert test.images.flatten().tolist() == FIXED
     assert np.bincount(test.labels.numpy()).tolist() == [1] * 10
-
-
-FIXED: list[int] = []

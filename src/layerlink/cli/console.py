@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from types import TracebackType
@@ -13,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from layerlink.lab.costs import Costs, count_parameters
-from layerlink.lab.run_folder import RunFolder
+from layerlink.lab.run_folder import NOT_TERMS, RunFolder
 from layerlink.lab.setup import Setup
 from layerlink.transfer import LiveTeacher, Losses
 
@@ -24,7 +25,9 @@ class Console:
     """Prints, and watches a training. Names are printed as typed: no markup, no wrapping in the middle."""
 
     def __init__(self) -> None:
-        self.rich = rich.console.Console(highlight=False, markup=False, soft_wrap=True)
+        # Without a terminal there is no width to fit into: nothing is cut.
+        width = None if sys.stdout.isatty() else 400
+        self.rich = rich.console.Console(highlight=False, markup=False, soft_wrap=True, width=width)
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._epochs = self._steps = self._images = 0
@@ -36,16 +39,15 @@ class Console:
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Print a table; columns of numbers are set to the right."""
-        table = Table(*[Text(name) for name in columns], box=None, pad_edge=False, padding=(0, 3, 0, 0))
+        table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+        for name in columns:
+            table.add_column(Text(name))
         for column, cells in zip(table.columns, zip(*rows, strict=True), strict=False):
             column.justify = "right" if all(cell[:1].isdigit() or cell in ("", "-") for cell in cells) else "left"
-            column.no_wrap = True
+            column.overflow = "fold"
         for row in rows:
             table.add_row(*[Text(cell) for cell in row])
-        if self.rich.is_terminal:
-            self.rich.print(table)
-        else:
-            self.rich.print(table, width=200, crop=False)
+        self.rich.print(table)
 
     def __enter__(self) -> Console:
         if self.rich.is_terminal:
@@ -95,11 +97,11 @@ class Console:
 
     def epoch(self, row: dict[str, Any]) -> None:
         """An epoch is done."""
-        known = ("epoch", "train_accuracy", "validation_accuracy", "lr", "images_per_second", "seconds")
-        terms = "  ".join(f"{_short(name)} {value:.4g}" for name, value in row.items() if name not in known)
+        terms = "  ".join(f"{_short(name)} {value:.4g}" for name, value in row.items() if name not in NOT_TERMS)
         self.say(
             f"epoch {row['epoch']:>3}/{self._epochs}   validation {row['validation_accuracy']:5.1f} %   "
-            f"train {row.get('train_accuracy', float('nan')):5.1f} %   {row['images_per_second']:,.0f} images/s   {terms}"
+            f"train {row.get('train_accuracy', float('nan')):5.1f} %   {row['images_per_second']:,.0f} images/s   "
+            f"{terms}"
         )
         self._clock = self._last_line = time.monotonic()
         self._images = 0

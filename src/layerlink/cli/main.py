@@ -30,10 +30,11 @@ for verb in (quickstart, run, evaluate, check, layers, ls):
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
-    sys.exit(_code(sys.argv[1:]))
+    sys.exit(run_command_line(sys.argv[1:]))
 
 
-def _code(arguments: list[str]) -> int:
+def run_command_line(arguments: list[str]) -> int:
+    """Run one verb; the exit code: 0 done, 1 failed, 2 wrong usage."""
     debug = "--debug" in arguments
     try:
         result = app(

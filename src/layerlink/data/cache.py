@@ -79,8 +79,10 @@ def _key(name: str, root: Path, files: Sequence[Path], settings: str) -> str | N
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def _sum(tensor: Tensor) -> str:
-    return f"{zlib.crc32(tensor.numpy().data):08x}"
+def _sum(tensor: Tensor, classes: str) -> str:
+    """A checksum of the values and of all that gives them their meaning."""
+    start = zlib.crc32(f"{tensor.dtype} {tuple(tensor.shape)} {classes}".encode())
+    return f"{zlib.crc32(tensor.numpy().data, start):08x}"
 
 
 def _read(path: Path) -> Source | None:
@@ -88,7 +90,7 @@ def _read(path: Path) -> Source | None:
         with safe_open(path, framework="pt") as file:
             said = file.metadata() or {}
             tensors = {name: file.get_tensor(name).clone() for name in _TENSORS}
-        if any(_sum(tensor) != said[name] for name, tensor in tensors.items()):
+        if any(_sum(tensor, said["classes"]) != said[name] for name, tensor in tensors.items()):
             return None
         classes = tuple(json.loads(said["classes"]))
         train, test = (
@@ -107,8 +109,8 @@ def _write(path: Path, source: Source) -> None:
         "test.labels": source.test.labels,
     }
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    said = {name: _sum(tensor) for name, tensor in tensors.items()}
-    said["classes"] = json.dumps(source.train.classes)
+    classes = json.dumps(source.train.classes)
+    said = {"classes": classes, **{name: _sum(tensor, classes) for name, tensor in tensors.items()}}
     partial = path.with_name(f".partial-{uuid.uuid4().hex}.safetensors")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

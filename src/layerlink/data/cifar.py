@@ -137,16 +137,13 @@ def load_cifar(
     root = root.expanduser()
     layout = _find(which, root)
     if layout is None and download:
-        target = root / which.originals[0].archive
-        fetch(url or which.url, target, md5=which.md5)
+        fetch(url or which.url, root / which.originals[0].archive, md5=which.md5)
         layout = _find(which, root)
     if layout is None:
         got = "holds none of them" if root.is_dir() else "is a file" if root.exists() else "does not exist"
         raise UsageError(f"{which.name}: root {str(root)!r} {got}. {_accepted(which)}")
     files, read = layout
-    if not files:
-        return read()
-    return cached(read, name=which.name, root=root, files=files, settings="", cache=cache)
+    return read() if not files else cached(read, name=which.name, root=root, files=files, settings="", cache=cache)
 
 
 def _accepted(which: Cifar) -> str:

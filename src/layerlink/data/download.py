@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import http.client
 import os
+import urllib.error
 import urllib.request
 import uuid
 from pathlib import Path
@@ -43,6 +44,8 @@ def download(url: str, target: Path, *, md5: str, timeout_s: float = 60.0) -> No
             )
         os.replace(partial, target)
     except (OSError, http.client.HTTPException, ValueError) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it is an open answer, too
         raise LayerlinkError(
             f"{url}: could not be fetched into {target} ({type(error).__name__}: {error}). "
             f"Check the network, or put the file there yourself."

@@ -34,7 +34,8 @@ class ImageSet:
             )
         if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
             raise LayerlinkError(
-                f"labels must be int64 of shape ({len(self.images)},); got {self.labels.dtype} {tuple(self.labels.shape)}"
+                f"labels must be int64 of shape ({len(self.images)},); "
+                f"got {self.labels.dtype} {tuple(self.labels.shape)}"
             )
         if len(self.labels):
             low, high = int(self.labels.min()), int(self.labels.max())

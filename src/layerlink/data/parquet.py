@@ -83,7 +83,9 @@ def read_shards(
     return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts]), names.pop()
 
 
-def _read_shard(shard: Path, label_column: str, classes: int, size: int) -> tuple[Pixels, NDArray[np.int64], tuple[str, ...] | None]:
+def _read_shard(
+    shard: Path, label_column: str, classes: int, size: int
+) -> tuple[Pixels, NDArray[np.int64], tuple[str, ...] | None]:
     parquet = need("pyarrow.parquet", "images", f"{shard}: reading Parquet")
     compute = need("pyarrow.compute", "images", f"{shard}: reading Parquet")
     try:

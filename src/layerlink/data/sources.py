@@ -67,7 +67,7 @@ def load_source(
         LayerlinkError: where files are missing or damaged, or a package that the source needs is.
     """
     if name not in SOURCES:
-        raise UsageError(unknown_name("source", name, SOURCES))
+        raise UsageError(unknown_name("data set", name, SOURCES))
     try:
         return SOURCES[name].load(root, size=size, download=download, cache=cache)
     except OSError as error:

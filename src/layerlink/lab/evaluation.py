@@ -72,7 +72,7 @@ def validation_accuracy(model: nn.Module, setup: Setup) -> float:
     return percent_equal(found, images.labels)
 
 
-def test_reading(model: nn.Module, setup: Setup) -> dict[str, Any]:
+def read_test(model: nn.Module, setup: Setup) -> dict[str, Any]:
     """What is read from the test images: the student's accuracy; with a teacher, its accuracy and agreement."""
     images = setup.images.test
     student = predict(model, images, setup.images, setup.arithmetic(), setup.recipe.student.logits)
@@ -89,9 +89,6 @@ def test_reading(model: nn.Module, setup: Setup) -> dict[str, Any]:
     return reading
 
 
-test_reading.__test__ = False  # type: ignore[attr-defined] - not a test of pytest's
-
-
 def evaluate_run(run: RunFolder, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Read a finished run's student again, on the images and with the arithmetic of its recipe.
 
@@ -100,7 +97,7 @@ def evaluate_run(run: RunFolder, overrides: Sequence[str] = ()) -> dict[str, Any
         overrides: ``key=value`` texts over its recipe, such as another ``data.root``.
 
     Returns:
-        As ``test_reading``, with validation accuracy, parameters and the recorded test accuracy.
+        As ``read_test``, with validation accuracy, parameters and the recorded test accuracy.
 
     Raises:
         UsageError: where the run is not finished.
@@ -111,7 +108,7 @@ def evaluate_run(run: RunFolder, overrides: Sequence[str] = ()) -> dict[str, Any
     model = setup.distiller.student
     load_weights(model, run.path)
     return {
-        **test_reading(model, setup),
+        **read_test(model, setup),
         "validation_accuracy": validation_accuracy(model, setup),
         "validation_images": len(setup.images.validation),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),

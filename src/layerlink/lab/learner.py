@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,7 +52,7 @@ class Learner:
             NotFiniteError: before anything is changed, where a term is NaN or infinite.
         """
         with self.setup.arithmetic():
-            losses = self.distiller(batch.images, batch.labels)
+            losses: Losses = self.distiller(batch.images, batch.labels)
         check_finite(losses, batch)
         losses.total.backward()
         if self.training.clip_norm is not None:
@@ -100,7 +101,8 @@ def check_finite(losses: Losses, batch: Batch) -> None:
     """Raise ``NotFiniteError`` for a NaN or infinite term, by name."""
     if bool(losses.total.detach().isfinite()):
         return
-    bad = [f"{name} = {float(term)}" for name, term in losses.terms.items() if not bool(term.detach().isfinite())]
+    terms = {name: float(term.detach()) for name, term in losses.terms.items()}
+    bad = [f"{name} = {value}" for name, value in terms.items() if not math.isfinite(value)]
     raise NotFiniteError(
         f"epoch {(batch.epoch or 0) + 1}, step {batch.step + 1}: {', '.join(bad) or 'the weighted sum'} is not a "
         f"finite number{_remedy()}"

@@ -40,7 +40,8 @@ def build_ema(student: nn.Module, training: TrainingSection) -> AveragedModel | 
     """Exponentially averaged weights and buffers, where the recipe asks for them."""
     if training.ema is None:
         return None
-    return AveragedModel(student, multi_avg_fn=get_ema_multi_avg_fn(training.ema), use_buffers=True)
+    average = get_ema_multi_avg_fn(training.ema)  # type: ignore[no-untyped-call]
+    return AveragedModel(student, multi_avg_fn=average, use_buffers=True)
 
 
 def lr_factor(time: float, training: TrainingSection) -> float:

@@ -10,7 +10,7 @@ from layerlink.lab.charts import Curve, curve_chart
 from layerlink.lab.machine import choose_device
 from layerlink.lab.page import Table, write_page
 from layerlink.lab.recipe_file import load_recipe
-from layerlink.lab.run_folder import RunFolder
+from layerlink.lab.run_folder import NOT_TERMS, RunFolder
 from layerlink.lab.setup import Images, load_images, set_up
 from layerlink.lab.training import Watch, train
 
@@ -87,8 +87,7 @@ def _tabulate(results: dict[str, dict[str, Any]], page: Path) -> Comparison:
 
 def _write_page(comparison: Comparison, runs: dict[str, RunFolder], seed: int) -> None:
     metrics = {name: run.read_metrics() for name, run in runs.items()}
-    known = ("epoch", "train_accuracy", "validation_accuracy", "lr", "images_per_second", "seconds")
-    terms = dict.fromkeys(name for rows in metrics.values() for name in rows[0] if name not in known)
+    terms = dict.fromkeys(name for rows in metrics.values() for name in rows[0] if name not in NOT_TERMS)
     charts = [
         (
             "Validation accuracy",

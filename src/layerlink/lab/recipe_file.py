@@ -88,7 +88,7 @@ def load_recipe(source: str, overrides: Sequence[str] = ()) -> LoadedRecipe:
     except ValidationError as error:
         problems += [_problem(*_explain(item), tree, places) for item in error.errors()]
     if problems:
-        raise ProblemsError(source, problems)
+        raise ProblemsError(source, sorted(problems, key=lambda problem: problem.line or 0))
     return LoadedRecipe(recipe, name, source, tree, places)
 
 
@@ -142,14 +142,18 @@ def parse_override(text: str) -> tuple[Place, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise UsageError("expected key=value, such as training.epochs=3")
+    place = tuple(int(part) if part.isdigit() else part for part in key.split("."))
+    if place[0] == "links" and len(place) == 2:
+        return place, value  # a link's own colon is not YAML's
     try:
         parsed = YAML(typ="safe", pure=True).load(value)
     except (YAMLError, ValueError, RecursionError):
         raise UsageError(f"the value {value!r} is not YAML; put quotes around text with special characters") from None
-    return tuple(int(part) if part.isdigit() else part for part in key.split(".")), parsed
+    return place, parsed
 
 
-def _set(tree: Any, place: Place, value: Any) -> None:
+def _set(root: Any, place: Place, value: Any) -> None:
+    tree: Any = root
     for depth, part in enumerate(place[:-1]):
         if isinstance(tree, dict):
             if tree.get(part) is None:

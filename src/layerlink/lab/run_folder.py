@@ -19,6 +19,9 @@ from torch import Tensor
 
 from layerlink.errors import LayerlinkError, UsageError
 
+# A row of metrics holds these and, between them, every raw term by its name.
+NOT_TERMS = ("epoch", "train_accuracy", "validation_accuracy", "lr", "images_per_second", "seconds")
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -122,7 +125,7 @@ class RunFolder:
         """
         try:
             state: dict[str, Any] = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-        except Exception as error:  # noqa: BLE001 - a damaged archive raises any of a dozen types
+        except Exception as error:
             raise LayerlinkError(
                 f"{self.checkpoint} is damaged ({type(error).__name__}); the run cannot go on from it. "
                 "Start it again with --out FOLDER"
@@ -194,7 +197,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise
     except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
         raise LayerlinkError(f"weights: {path} is damaged or truncated ({error})") from error
-    except Exception as error:  # noqa: BLE001 - UnpicklingError and what archives raise
+    except Exception as error:
         raise LayerlinkError(f"weights: {path} is refused: {type(error).__name__}: {error}") from error
     raise UsageError(f"weights: {path} must be .safetensors, .pt, .pth or .th")
 

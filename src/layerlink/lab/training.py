@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from layerlink.errors import LayerlinkError, UsageError
-from layerlink.lab.evaluation import dead_layers, test_reading, validation_accuracy
+from layerlink.lab.evaluation import dead_layers, read_test, validation_accuracy
 from layerlink.lab.learner import Learner, Meter
 from layerlink.lab.machine import describe_machine
 from layerlink.lab.recipe_file import dump_recipe
@@ -196,7 +196,7 @@ def finish(setup: Setup, run: RunFolder, learner: Learner, position: Position) -
     weights = read_weights(run.best)
     learner.model.load_state_dict(weights)
     result = {
-        **test_reading(learner.model, setup),
+        **read_test(learner.model, setup),
         "validation_accuracy": position.best_accuracy,
         "validation_images": len(setup.images.validation),
         "epoch": position.best_epoch,

@@ -61,7 +61,7 @@ def find_model(name: str) -> Callable[..., Any]:
     module_name, colon, attribute = name.partition(":")
     if not colon:
         raise UsageError(
-            unknown_name("model", name, MODELS) + ". A model of your own is named as package.module:callable"
+            unknown_name("model", name, MODELS) + " A model of your own is named as package.module:callable"
         )
     here = str(Path.cwd())
     if here not in sys.path:

@@ -113,8 +113,8 @@ class Distiller(nn.Module):
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Distiller:
         # `.to()`, `.cuda()`, `.half()` all come through here.
         if isinstance(self.teacher, LiveTeacher):
-            self.teacher.model._apply(fn, recurse)
-        super()._apply(fn, recurse)
+            self.teacher.model._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
 

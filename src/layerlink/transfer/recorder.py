@@ -24,7 +24,7 @@ from layerlink.transfer.taps import (
 )
 
 
-class _Enough(BaseException):  # noqa: N818 - a signal, not an error: it must pass through `except Exception` in a model
+class _Enough(BaseException):
     """Everything asked for has been read; the rest of the pass is not needed."""
 
 
@@ -170,8 +170,8 @@ class Recorder:
                     f"{', ...' if count > 4 else ''}"
                 )
             elif tap not in recording.values:
-                times = f"only {count} time{'s' if count > 1 else ''}" if count else "never"
-                recording.problems[tap] = f"the {self.role}'s layer {str(tap)!r} runs {times} in a forward pass"
+                runs = f"runs only {count} time{'s' if count > 1 else ''}" if count else "never runs"
+                recording.problems[tap] = f"the {self.role}'s layer {str(tap)!r} {runs} in a forward pass"
         for tap in recording.problems:
             recording.values.pop(tap, None)
 

@@ -1,0 +1,166 @@
+"""The command line as a user meets it: real processes for what only they show, the same function for the rest."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from layerlink.cli.main import run_command_line
+
+TINY = """\
+data: {name: digits, image_size: 32, train_images: 256, validation: 100}
+student: {model: vgg7, arguments: {width: 0.05, batch_norm: true}}
+training: {epochs: 2, batch_size: 64, lr: 0.02}
+precision: float32
+"""
+COMMAND = [sys.executable, "-c", "from layerlink.cli.main import main; main()"]
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_with_a_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LAYERLINK_CACHE", str(tmp_path / "cache"))
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    code = run_command_line(list(arguments))
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+@pytest.mark.parametrize("verb", ["quickstart", "run", "evaluate", "check", "layers", "ls"])
+def test_every_verb_has_help_with_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = call(capsys, verb, "--help")
+    assert code == 0
+    assert f"Example: layerlink {verb}" in " ".join(out.split())
+
+
+def test_help_is_quick_and_loads_nothing_heavy() -> None:
+    code = "import sys\nfrom layerlink.cli.main import run_command_line\nrun_command_line(['--help'])\n"
+    code += (
+        "heavy = {'torch', 'numpy', 'pydantic', 'sklearn', 'PIL', 'altair'} & set(sys.modules)\nassert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_a_run_from_the_shell(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = call(capsys, "run", "tiny.yaml", "training.epochs=1", "seed=4")
+    assert (code, err) == (0, "")
+    assert "data       digits: 256 train / 100 validation / 360 test, 32x32, 10 classes" in out
+    assert "epoch   1/1   validation" in out
+    assert "test accuracy" in out
+    assert "saved runs/tiny-4    next: layerlink evaluate runs/tiny-4" in out
+    code, out, err = call(capsys, "evaluate", "runs/tiny-4")
+    assert (code, err) == (0, "")
+    numbers = [line.split()[1] for line in out.splitlines() if line.startswith(("test ", "recorded "))]
+    assert numbers[0] == numbers[1]
+
+
+def test_a_second_run_is_refused_and_resume_says_it_is_done(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(capsys, "run", "tiny.yaml", "training.epochs=1")[0] == 0
+    code, out, err = call(capsys, "run", "tiny.yaml", "training.epochs=1")
+    assert (code, out) == (2, "")
+    assert "runs/tiny-0 holds a finished run already; nothing was written" in err
+    code, out, _ = call(capsys, "run", "tiny.yaml", "training.epochs=1", "--resume")
+    assert code == 0
+    assert "runs/tiny-0 is finished already; nothing to do" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "tiny.yaml", "training.epocs=3"], "unknown field. Did you mean training.epochs?"),
+        (["run", "tini.yaml"], "unknown recipe 'tini.yaml'. Did you mean tiny.yaml?"),
+        (["run", "tiny.yaml", "data.name=digit"], "unknown data set 'digit'. Did you mean digits?"),
+        (["run", "tiny.yaml", "device=cuda:7"], "CUDA GPUs; 'cuda:7' is not there"),
+        (["run", "tiny.yaml", "--owt", "x"], "--owt"),
+        (["runn", "tiny.yaml"], "runn"),
+        (["run"], "recipe"),
+        (["evaluate", "nowhere"], "nowhere holds no finished run"),
+        (["layers", "vgg7", "widht=2"], "got an unexpected keyword argument 'widht'"),
+        (["layers", "vgg7", "--image-size", "33"], "image_size must be a multiple of 32"),
+        (["check", "study/vgg16"], "root"),
+    ],
+)
+def test_wrong_usage_leaves_with_2_and_a_sentence(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = call(capsys, *arguments)
+    assert code == 2, err
+    assert message.lower() in err.lower()
+    assert "Traceback" not in err + out
+
+
+def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = call(capsys, "run", "tini.yaml", "--debug")
+    assert code == 2
+    assert "Traceback" in err
+
+
+def test_a_fault_of_ours_is_a_sentence_too(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr("layerlink.lab.setup.set_up", broken)
+    code, _, err = call(capsys, "run", "tiny.yaml")
+    assert code == 1
+    assert "ZeroDivisionError: oops" in err
+    assert "Traceback" not in err
+
+
+def test_check_shows_everything_and_trains_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert call(capsys, "run", "tiny.yaml", "--out", "teacher", "training.epochs=1")[0] == 0
+    overrides = [
+        "teacher={model: vgg7, arguments: {width: 0.05, batch_norm: true}, weights: teacher}",
+        'links=["group2 : mse * 40"]',
+        "soft={temperature: 2}",
+    ]
+    code, out, err = call(capsys, "check", "tiny.yaml", *overrides)
+    assert (code, err) == (0, "")
+    for part in (
+        "link       group2 : mse * 40   (N, 6, 16, 16)",
+        "soft (kl, T = 2, with T^2) * 1",
+        "GFLOP per image",
+        "memory     about",
+        "time       about",
+        "8 steps",
+    ):
+        assert part in out, out
+    assert not (tmp_path / "runs").exists()
+
+
+def test_layers_lists_what_can_be_tapped(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = call(capsys, "layers", "vgg16", "width=0.125")
+    assert code == 0
+    rows = {line.split()[0]: line for line in out.splitlines() if line}
+    assert "(N, 32, 8, 8)" in rows["group3"]
+    assert "(N, 512)" in rows["hidden"]
+    assert "group3.1" in rows
+
+
+def test_ls_names_recipes_models_losses_and_data(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = call(capsys, "ls")
+    assert code == 0
+    names = {tuple(line.split()[:2]) for line in out.splitlines()}
+    assert {("recipe", "study/vgg7-links"), ("model", "vgg16"), ("loss", "mse"), ("data", "cifar100")} <= names
+
+
+def test_ctrl_c_leaves_a_run_that_goes_on(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "run", "tiny.yaml", "training.epochs=500"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    checkpoint = tmp_path / "runs" / "tiny-0" / "checkpoint.pt"
+    deadline = time.monotonic() + 60
+    while not checkpoint.exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "Nothing is lost: the same command with --resume goes on (runs/tiny-0)" in err
+    assert "Traceback" not in err

@@ -1,0 +1,81 @@
+"""Small real runs: scikit-learn's digits, narrow networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from layerlink.lab.recipe_file import LoadedRecipe, load_recipe
+from layerlink.lab.run_folder import RunFolder
+from layerlink.lab.setup import set_up
+from layerlink.lab.training import train
+
+STUDENT = """\
+data: {name: digits, image_size: 32, train_images: 256, validation: 100, augment: crop, crop_padding: 1}
+student: {model: vgg7, arguments: {width: 0.05, batch_norm: true}}
+training: {epochs: 3, batch_size: 64, lr: 0.02, ema: 0.5, clip_norm: 5}
+precision: float32
+"""
+TEACHER = """\
+data: {name: digits, image_size: 32, train_images: 256, validation: 100}
+student: {model: vgg16, arguments: {width: 0.05, batch_norm: true}}
+training: {epochs: 1, batch_size: 64, lr: 0.02}
+precision: float32
+"""
+
+
+@pytest.fixture(scope="session")
+def teacher_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished teacher."""
+    folder = tmp_path_factory.mktemp("teacher")
+    (folder / "teacher.yaml").write_text(TEACHER)
+    run = RunFolder(folder / "run")
+    train(set_up(load_recipe(str(folder / "teacher.yaml"))), run)
+    return run.path
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, teacher_run: Path) -> Callable[..., LoadedRecipe]:
+    """Makes a recipe; ``links=True`` adds the teacher, soft targets and two links."""
+
+    def make(*overrides: str, links: bool = False, text: str = STUDENT) -> LoadedRecipe:
+        if links:
+            text += (
+                f"teacher: {{model: vgg16, arguments: {{width: 0.05, batch_norm: true}}, weights: {teacher_run}}}\n"
+                'soft: {temperature: 2}\nlinks: ["group2 : mse * 2", "group5 : mse"]\n'
+            )
+        path = tmp_path / "recipe.yaml"
+        path.write_text(text)
+        return load_recipe(str(path), overrides)
+
+    return make
+
+
+class Notes:
+    """A watch that remembers, and can do something at a step."""
+
+    def __init__(self, at: tuple[int, int] | None = None, do: Callable[[], None] | None = None) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self.warnings: list[str] = []
+        self.at, self.do = at, do
+
+    def begin(self, setup: Any, run: RunFolder, epoch: int) -> None:
+        self.first_epoch = epoch
+
+    def step(self, epoch: int, step: int, images: int, losses: Any) -> None:
+        if (epoch, step) == self.at and self.do:
+            self.do()
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        self.rows.append(row)
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+@pytest.fixture
+def notes() -> type[Notes]:
+    return Notes

@@ -1,0 +1,273 @@
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from foreign import Dataclassed, Foreign, Pair, images
+from torch import Tensor, nn
+
+import layerlink as ll
+from layerlink.errors import ProblemsError, UsageError
+from layerlink.transfer import Activations, LiveTeacher, Tap
+
+
+def small(width: int = 6) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(4, width), nn.BatchNorm1d(width), nn.ReLU(inplace=True), nn.Dropout(0.5), nn.Linear(width, 3)
+    )
+
+
+def batch(count: int = 8) -> tuple[Tensor, Tensor]:
+    return torch.randn(count, 4), torch.randint(0, 3, (count,))
+
+
+def test_the_readme_example_trains_with_nothing_but_models_and_transfer() -> None:
+    code = """
+import sys, torch, layerlink as ll
+teacher = ll.build_model("vgg16", num_classes=10, image_size=32, width=0.1)
+student = ll.build_model("vgg7", num_classes=10, image_size=32, width=0.1)
+distiller = ll.Distiller(teacher, student, hard=1.0, soft=ll.Soft(temperature=2.0, weight=10.0),
+                         links=["group2 -> group2 : mse * 40", "group3 : mse * 40"])
+losses = distiller(torch.randn(2, 3, 32, 32), torch.tensor([1, 2]))
+assert list(losses.terms) == ["hard", "soft", "group2 -> group2 : mse * 40", "group3 : mse * 40"]
+losses.total.backward()
+assert all(p.grad is not None for p in distiller.trainable_parameters())
+loaded = {name.split(".")[1] for name in sys.modules if name.startswith("layerlink.")}
+assert loaded == {"errors", "losses", "models", "transfer"}, loaded
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_terms_are_raw_and_weights_are_applied_once() -> None:
+    teacher, student = small().eval(), small().eval()
+    x, y = batch()
+    distiller = ll.Distiller(
+        teacher, student, hard=0.5, soft=ll.Soft(temperature=3, weight=7), links=["0 -> 0 : mse * 40", "2 : mse * 2"]
+    )
+    student.eval()
+    losses = distiller(x, y)
+    hidden_s, hidden_t = student[1](student[0](x)), teacher[1](teacher[0](x))
+    z_s, z_t = student[4](hidden_s.relu()), teacher[4](hidden_t.relu())
+    expected = {
+        "hard": F.cross_entropy(z_s, y),
+        "soft": 9 * F.kl_div((z_s / 3).log_softmax(1), (z_t / 3).softmax(1), reduction="batchmean"),
+        "0 -> 0 : mse * 40": (student[0](x) - teacher[0](x)).square().mean(),
+        "2 : mse * 2": (hidden_s.relu() - hidden_t.relu()).square().mean(),
+    }
+    for name, value in expected.items():
+        assert float(losses.terms[name].detach()) == pytest.approx(float(value.detach()), rel=1e-5)
+    total = (
+        0.5 * expected["hard"] + 7 * expected["soft"] + 40 * expected["0 -> 0 : mse * 40"] + 2 * expected["2 : mse * 2"]
+    )
+    assert float(losses.total.detach()) == pytest.approx(float(total.detach()), rel=1e-5)
+    assert torch.allclose(losses.logits, z_s)
+    assert losses.weights == {"hard": 0.5, "soft": 7, "0 -> 0 : mse * 40": 40, "2 : mse * 2": 2}
+
+
+def test_the_teacher_is_frozen_in_eval_mode_and_unchanged_after_training() -> None:
+    teacher, student = small().train(), small()
+    before = copy.deepcopy(teacher.state_dict())
+    distiller = ll.Distiller(teacher, student, soft=ll.Soft(), links=["0 : mse"])
+    optimizer = torch.optim.SGD(distiller.parameters(), lr=0.1)
+    for _ in range(3):
+        distiller.train()
+        teacher.train()  # by mistake: the next batch undoes it
+        losses = distiller(*batch())
+        assert not any(module.training for module in teacher.modules())
+        losses.total.backward()
+        optimizer.step()
+    assert all(module.training for module in student.modules())
+    assert not any(parameter.requires_grad for parameter in teacher.parameters())
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
+
+
+def test_the_teacher_is_in_neither_parameters_nor_state_but_moves_along() -> None:
+    teacher, student = small(), small()
+    distiller = ll.Distiller(teacher, student, soft=ll.Soft())
+    assert {id(p) for p in distiller.parameters()} == {id(p) for p in student.parameters()}
+    assert list(distiller.state_dict()) == [f"student.{name}" for name in student.state_dict()]
+    distiller.to(torch.float64)
+    assert teacher[0].weight.dtype == student[0].weight.dtype == torch.float64
+
+
+def test_two_distillers_over_one_teacher_do_not_disturb_each_other() -> None:
+    teacher, x, y = small(), *batch()
+    students = [small().eval(), small().eval()]
+    alone = [
+        ll.Distiller(teacher, student, links=[link])(x, y).total
+        for student, link in zip(students, ("0 : mse", "2 : mse"), strict=True)
+    ]
+    both = [
+        ll.Distiller(teacher, students[0], links=["0 : mse"]),
+        ll.Distiller(teacher, students[1], links=["2 : mse"]),
+    ]
+    for _ in range(2):
+        assert [distiller(x, y).total for distiller in both] == alone
+    assert all(not module._forward_hooks for module in teacher.modules())
+
+
+def test_no_teacher_layer_above_the_deepest_link_is_computed_after_the_first_batch() -> None:
+    teacher, ran = small(), []
+    for name, module in teacher.named_children():
+        module.register_forward_hook(lambda _m, _a, _o, name=name: ran.append(name))
+    distiller = ll.Distiller(teacher, small(), links=["0 : mse", "2 : mse"])
+    for expected in (["0", "1", "2", "3", "4"], ["0", "1", "2"], ["0", "1", "2"]):
+        ran.clear()
+        distiller(*batch())
+        assert ran == expected
+    ran.clear()
+    ll.Distiller(teacher, small())(*batch())
+    assert ran == []  # labels alone: no teacher pass at all
+
+
+def test_a_known_teacher_pass_is_not_repeated() -> None:
+    teacher, student = small(), small().eval()
+    x, y = batch()
+    distiller = ll.Distiller(teacher, student, soft=ll.Soft(), links=["0 : mse"])
+    student.eval()
+    taught = distiller.teacher(x)
+    distiller.teacher = None
+    assert float(distiller(x, y, taught=taught).total.detach()) > 0
+
+
+def test_a_teacher_may_be_anything_that_gives_activations() -> None:
+    def stored(inputs: Tensor) -> Activations:
+        return Activations(torch.zeros(len(inputs), 3), {Tap("0"): torch.zeros(len(inputs), 6)})
+
+    student = small().eval()
+    distiller = ll.Distiller(stored, student, hard=0, links=["0 : mse"])
+    student.eval()
+    x, _ = batch()
+    assert float(distiller(x).terms["0 : mse"].detach()) == pytest.approx(float(student[0](x).detach().square().mean()))
+
+
+def test_a_foreign_model_distils_through_named_layers() -> None:
+    teacher, student = Foreign(), Foreign()
+    links = [
+        "left : mse * 2",
+        "relu#2 -> relu#2 : mse",
+        "right.deep-path : mse",
+        "[features][1] : mse",
+        "head@input : mse",
+    ]
+    distiller = ll.Distiller(
+        teacher, student, soft=ll.Soft(temperature=2), links=links, teacher_logits="scores", student_logits="[scores]"
+    )
+    optimizer = torch.optim.SGD(distiller.trainable_parameters(), lr=0.05)
+    x, y = images(), torch.randint(0, 5, (6,))
+    totals = []
+    for _ in range(20):
+        losses = distiller(x, y)
+        optimizer.zero_grad()
+        losses.total.backward()
+        optimizer.step()
+        totals.append(float(losses.total.detach()))
+    assert list(losses.terms) == ["hard", "soft", *links]
+    assert totals[-1] < 0.8 * totals[0]
+
+
+def test_tuples_dataclasses_and_keyword_inputs() -> None:
+    x, y = torch.randn(3, 4), torch.tensor([0, 1, 2])
+    pair = ll.Distiller(
+        Pair(), Pair(), soft=ll.Soft(), teacher_logits="[0]", student_logits="[0]", links=["split[1] : mse"]
+    )
+    assert pair(x, y).logits.shape == (3, 5)
+    data = ll.Distiller(Dataclassed(), Dataclassed(), soft=ll.Soft(), links=["[hidden_states][1] : mse"])
+    assert data({"values": x}, y).logits.shape == (3, 5)
+    with pytest.raises(UsageError, match=r"the teacher's output gives a tuple with output\[0\], output\[1\]"):
+        ll.Distiller(Pair(), Pair(), soft=ll.Soft(), student_logits="[0]")(x, y)
+
+
+def test_every_wrong_link_is_told_at_once() -> None:
+    with pytest.raises(ProblemsError) as caught:
+        ll.Distiller(small(), small(), links=["o : mse", "0 -> 9 : mse", "0 : msee", "2 : mse"])
+    text = str(caught.value)
+    assert text.startswith("links: 4 problems")
+    assert "the teacher has no layer 'o'" in text
+    assert "the student has no layer '9'. It has 0, 1, 2, 3, 4" in text
+    assert "unknown loss 'msee'" in text
+
+
+def test_a_misspelt_path_is_answered_with_the_closest_names() -> None:
+    teacher = ll.build_model("vgg16", num_classes=10, image_size=32, width=0.02)
+    with pytest.raises(ProblemsError, match=r"the teacher has no layer 'groop3'. Closest: group3"):
+        ll.Distiller(teacher, teacher, links=["groop3 : mse * 40"])
+
+
+def test_shapes_and_idle_layers_are_told_at_once_on_the_first_batch() -> None:
+    distiller = ll.Distiller(
+        Foreign(8),
+        Foreign(4),
+        links=["left : mse", "unused : mse", "relu : mse", "[scores] : mse"],
+        student_logits="scores",
+    )
+    with pytest.raises(ProblemsError) as caught:
+        distiller(images(), torch.zeros(6, dtype=torch.int64))
+    text = str(caught.value)
+    assert "mse needs equal shapes; student gives (6, 4, 8, 8), teacher (6, 8, 8, 8)" in text
+    assert "the teacher's layer 'unused' never runs" in text
+    assert "the student's layer 'relu' runs 3 times in one pass. Say which run: relu#0, relu#1, relu#2" in text
+    assert "[scores]" not in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"hard": 0}, "nothing to learn from"),
+        ({"hard": -1}, "hard must be a finite number >= 0; got -1"),
+        ({"hard": float("nan")}, "hard must be a finite number"),
+        ({"label_smoothing": 1.0}, "label_smoothing must lie in 0 <= s < 1"),
+    ],
+)
+def test_impossible_objectives_are_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        ll.Distiller(small(), small(), **arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"temperature": 0}, {"temperature": float("inf")}, {"weight": -1}, {"form": "ce"}]
+)
+def test_impossible_soft_losses_are_refused(arguments: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="soft: "):
+        ll.Soft(**arguments)
+
+
+def test_soft_and_links_need_a_teacher_and_hard_needs_labels() -> None:
+    with pytest.raises(UsageError, match="soft and link losses need a teacher"):
+        ll.Distiller(None, small(), soft=ll.Soft())
+    with pytest.raises(UsageError, match="the hard loss needs labels"):
+        ll.Distiller(None, small())(batch()[0])
+
+
+def test_soft_squares_the_temperature_unless_told_otherwise() -> None:
+    teacher, student = small(), small().eval()
+    x, y = batch()
+    values = [
+        float(ll.Distiller(teacher, student, soft=ll.Soft(temperature=3, t_squared=flag))(x, y).terms["soft"].detach())
+        for flag in (True, False)
+    ]
+    assert values[0] == pytest.approx(9 * values[1], rel=1e-5)
+
+
+def test_losses_print_names_values_and_weights() -> None:
+    student = nn.Sequential(nn.Linear(2, 2))
+    nn.init.zeros_(student[0].weight)
+    nn.init.zeros_(student[0].bias)
+    text = str(ll.Distiller(student, student, links=["0 : mse * 40"])(torch.ones(1, 2), torch.tensor([0])))
+    assert text == "hard 0.6931 * 1   0 0 * 40   total 0.6931"
+
+
+def test_live_teacher_keeps_buffers_and_gives_no_gradients() -> None:
+    model = small().train()
+    running = model[1].running_mean.clone()
+    activations = LiveTeacher(model, [Tap("1")])(torch.randn(8, 4) + 5)
+    assert torch.equal(model[1].running_mean, running)
+    assert activations.logits is not None
+    assert not activations.logits.requires_grad
+    assert not activations.taps[Tap("1")].requires_grad

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from layerlink.errors import UsageError
+from layerlink.transfer import Link, Tap
+from layerlink.transfer.links import links_error, read_links
+
+
+@pytest.mark.parametrize(
+    ("text", "teacher", "student", "weight"),
+    [
+        ("group3.1 -> group3 : mse * 40", "group3.1", "group3", 40),
+        ("group3->group3:mse*40", "group3", "group3", 40),
+        ("group3 : mse * 40", "group3", "group3", 40),
+        ("group3 : mse", "group3", "group3", 1),
+        ("a@input#1[x] -> b[0] : mse * 1e-3", "a@input#1[x]", "b[0]", 1e-3),
+        ("  a  ->  b  :  mse  *  0  ", "a", "b", 0),
+    ],
+)
+def test_text_says_what_the_fields_say(text: str, teacher: str, student: str, weight: float) -> None:
+    link = Link.parse(text)
+    assert link == Link(Tap.parse(teacher), Tap.parse(student), "mse", weight)
+    assert link.text == text.strip()
+
+
+def test_a_link_made_from_fields_names_itself_in_the_same_form() -> None:
+    for link in (Link(Tap("a"), Tap("b"), weight=40), Link(Tap("a"), Tap("a")), Link(Tap("a", call=0), Tap("b"))):
+        assert Link.parse(link.text) == link
+    assert Link(Tap("a"), Tap("b"), weight=40).text == "a -> b : mse * 40"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("group3 mse * 40", 'expected "TEACHER -> STUDENT : LOSS * WEIGHT"'),
+        ("a : mse * 40 * 2", "expected"),
+        ("a -> b -> c : mse", 'expected one "->" at the most'),
+        ("a : msee", "unknown loss 'msee'. Did you mean mse?"),
+        ("a : ", "unknown loss ''. Known: mse."),
+        ("a : mse * x", "a link's weight must be a number; got 'x'"),
+        ("a : mse * -1", "a link's weight must be a finite number >= 0; got -1"),
+        ("a : mse * nan", "a link's weight must be a finite number >= 0; got nan"),
+        ("a : mse * inf", "got inf"),
+        (" -> b : mse", "'' is not a layer's name"),
+        ("a b -> c : mse", "'a b' is not a layer's name"),
+    ],
+)
+def test_a_wrong_text_is_answered(text: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        Link.parse(text)
+    assert message in str(caught.value)
+
+
+def test_all_problems_are_told_at_once_and_in_order() -> None:
+    links = ["a : msee", "b : mse", "b : mse", "c"]
+    readable, problems = read_links(links)
+    assert list(readable) == [1]
+    assert [index for index, _ in problems] == [0, 2, 3]
+    text = str(links_error(links, reversed(problems)))
+    assert text.startswith("links: 3 problems")
+    assert text.index('links[0] "a : msee"') < text.index('links[2] "b : mse"') < text.index('links[3] "c"')
+
+
+@given(st.text(alphabet="ab.-> :*@#[]0 mse1", max_size=30))
+def test_any_text_is_a_link_or_a_usage_error(text: str) -> None:
+    try:
+        link = Link.parse(text)
+    except UsageError:
+        return
+    assert Link.parse(link.text) == link
+    assert Link.parse(str(Link(link.teacher, link.student, link.loss, link.weight))) == link

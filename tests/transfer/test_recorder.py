@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import pytest
+import torch
+from foreign import Dataclassed, Foreign, Halves, Pair, images
+from torch import Tensor, nn
+
+from layerlink.errors import LayerlinkError
+from layerlink.transfer import Recorder, Tap
+
+
+def hooks_of(model: nn.Module) -> int:
+    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules())
+
+
+def record(model: nn.Module, inputs: Any, *taps: str) -> dict[str, Tensor]:
+    recording = Recorder(model, map(Tap.parse, taps), "student").record(inputs)
+    assert not recording.problems
+    return {str(tap): value for tap, value in recording.values.items()}
+
+
+def problems(model: nn.Module, inputs: Any, *taps: str) -> dict[str, str]:
+    recording = Recorder(model, map(Tap.parse, taps), "student").record(inputs)
+    return {str(tap): what for tap, what in recording.problems.items()}
+
+
+def test_a_tap_sees_the_value_before_the_next_layer_overwrites_it() -> None:
+    model, x = Foreign().eval(), images()
+    recorder = Recorder(model, [Tap("left"), Tap("right.deep-path"), Tap("norm")], "student")
+    stem = model.relu(model.norm(model.stem(x)))
+    expected = {
+        "norm": model.norm(model.stem(x)),
+        "left": model.left(stem),
+        "right.deep-path": model.right["deep-path"](stem),
+    }
+    for _ in range(3):  # the copies must not be dropped after a first look
+        values = recorder.record(x).values
+        for name, value in expected.items():
+            assert bool((value < 0).any()), "the ReLU must have something to destroy"
+            assert torch.equal(values[Tap(name)], value)
+
+
+def test_untouched_values_are_not_copied_once_that_is_known() -> None:
+    model = nn.Sequential(nn.Linear(3, 3), nn.Tanh())
+    recorder = Recorder(model, [Tap("0")], "student")
+    seen: list[Tensor] = []
+    model[0].register_forward_hook(lambda _m, _a, output: seen.append(output))
+    first, second = recorder.record(torch.zeros(1, 3)), recorder.record(torch.zeros(1, 3))
+    assert first.values[Tap("0")] is not seen[0]
+    assert second.values[Tap("0")] is seen[1]
+
+
+def test_an_overwrite_that_comes_later_is_an_error_and_then_copied() -> None:
+    class Sometimes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 3)
+            self.inplace = False
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.layer(x)
+            return y.mul_(0) if self.inplace else y * 0
+
+    model, x = Sometimes(), torch.ones(1, 3)
+    recorder = Recorder(model, [Tap("layer")], "student")
+    recorder.record(x)
+    model.inplace = True
+    with pytest.raises(LayerlinkError, match="student's layer 'layer' was overwritten in place"):
+        recorder.record(x)
+    assert torch.equal(recorder.record(x).values[Tap("layer")], model.layer(x))
+
+
+def test_gradients_flow_through_a_copied_value() -> None:
+    model = nn.Sequential(nn.Linear(3, 3), nn.ReLU(inplace=True))
+    x = torch.randn(2, 3)
+    record(model, x, "0")["0"].sum().backward()
+    assert torch.allclose(model[0].weight.grad, x.sum(dim=0).expand(3, 3))
+
+
+def test_calls_of_a_reused_module_are_told_apart() -> None:
+    model, x = Foreign().eval(), images()
+    values = record(model, x, "relu#0", "relu#2")
+    assert torch.equal(values["relu#0"], torch.relu(model.norm(model.stem(x))))
+    assert torch.equal(values["relu#2"].mean(dim=(2, 3)), model(x)["features"][1])
+
+
+def test_a_reused_module_without_a_call_is_named() -> None:
+    assert problems(Foreign(), images(), "relu") == {
+        "relu": "the student's layer 'relu' runs 3 times in one pass. Say which run: relu#0, relu#1, relu#2"
+    }
+
+
+def test_a_layer_that_never_runs_or_not_so_often_is_named() -> None:
+    found = problems(Foreign(), images(), "unused", "relu#3", "stem")
+    assert found == {
+        "unused": "the student's layer 'unused' never runs in a forward pass",
+        "relu#3": "the student's layer 'relu#3' runs only 3 times in a forward pass",
+    }
+
+
+def test_inputs_and_elements() -> None:
+    model, x = Pair(), torch.randn(2, 4)
+    values = record(model, x, "split[1]", "head@input", "split@input[0]", "[1]")
+    assert torch.equal(values["split[1]"], x[:, 2:])
+    assert torch.equal(values["head@input"], x[:, :2])
+    assert torch.equal(values["split@input[0]"], x)
+    assert torch.equal(values["[1]"], x[:, 2:])
+
+
+def test_keyword_inputs_and_dataclasses() -> None:
+    model, x = Dataclassed(), torch.randn(2, 4)
+    values = record(model, {"values": x, "scale": 2.0}, "[hidden_states][1]", "@input[values]")
+    assert torch.equal(values["[hidden_states][1]"], model.layer(x * 2))
+    assert torch.equal(values["@input[values]"], x)
+
+
+def test_a_tuple_without_an_element_is_named() -> None:
+    assert problems(Pair(), torch.randn(2, 4), "split") == {
+        "split": "student: split gives a tuple with split[0], split[1]. Name the element to read"
+    }
+
+
+def test_hooks_are_gone_after_a_pass_whatever_happened() -> None:
+    class Broken(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.layer(x)
+            raise RuntimeError("broken")
+
+    model = Broken()
+    recorder = Recorder(model, [Tap("layer"), Tap("layer", "input")], "student")
+    with pytest.raises(RuntimeError, match="broken"):
+        recorder.record(torch.zeros(1, 3))
+    assert hooks_of(model) == 0
+    recorder.record(torch.zeros(1, 3), stop_early=True)
+    assert hooks_of(model) == 0
+
+
+def test_stopping_early_computes_nothing_above_the_deepest_tap() -> None:
+    ran: list[str] = []
+    model = Foreign().eval()
+    for name, module in model.named_children():
+        module.register_forward_hook(lambda _m, _a, _o, name=name: ran.append(name))
+    recording = Recorder(model, [Tap("left"), Tap("norm")], "teacher").record(images(), stop_early=True)
+    assert set(recording.values) == {Tap("left"), Tap("norm")}
+    assert recording.output is None
+    assert ran == ["stem", "norm", "relu", "left"]
+
+
+def test_a_signal_passes_through_a_model_that_swallows_exceptions() -> None:
+    class Swallows(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 3)
+            self.top = nn.Linear(3, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            with contextlib.suppress(Exception):
+                self.layer(x)
+            raise AssertionError("computed beyond the tap")
+
+    recording = Recorder(Swallows(), [Tap("layer")], "teacher").record(torch.zeros(1, 3), stop_early=True)
+    assert set(recording.values) == {Tap("layer")}
+
+
+def test_inference_mode_copies() -> None:
+    model = nn.Sequential(nn.Linear(3, 3), nn.ReLU(inplace=True))
+    x = torch.randn(4, 3)
+    recorder = Recorder(model, [Tap("0")], "teacher")
+    with torch.inference_mode():
+        expected = x @ model[0].weight.T + model[0].bias
+        for _ in range(2):
+            assert torch.allclose(recorder.record(x).values[Tap("0")], expected)
+
+
+def test_halves_is_what_the_tests_think() -> None:
+    first, second = Halves()(torch.arange(4.0)[None])
+    assert first.tolist() == [[0, 1]]
+    assert second.tolist() == [[2, 3]]
