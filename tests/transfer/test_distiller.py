@@ -271,3 +271,11 @@ def test_live_teacher_keeps_buffers_and_gives_no_gradients() -> None:
     assert activations.logits is not None
     assert not activations.logits.requires_grad
     assert not activations.taps[Tap("1")].requires_grad
+
+
+def test_no_gradient_reaches_the_inputs_through_the_teacher() -> None:
+    x = torch.randn(4, 4, requires_grad=True)
+    activations = LiveTeacher(small(), [Tap("0")])(x)
+    assert activations.logits is not None
+    assert not activations.logits.requires_grad
+    assert not activations.taps[Tap("0")].requires_grad
