@@ -14,10 +14,15 @@ from layerlink.lab.setup import set_up
 @pytest.mark.parametrize("training", [True, False])
 def test_a_model_is_in_the_mode_it_was_in_whatever_happened(training: bool) -> None:
     model = nn.Sequential(nn.Dropout()).train(training)
-    with pytest.raises(RuntimeError, match="broken"), evaluating(model):
-        assert not model.training
-        assert not torch.is_grad_enabled()
+    seen: list[bool] = []
+
+    def look_and_break() -> None:
+        seen.extend([model.training, torch.is_grad_enabled()])
         raise RuntimeError("broken")
+
+    with pytest.raises(RuntimeError, match="broken"), evaluating(model):
+        look_and_break()
+    assert seen == [False, False]
     assert model.training == model[0].training == training
     assert torch.is_grad_enabled()
 

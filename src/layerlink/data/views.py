@@ -58,9 +58,7 @@ class Views:
         pixels = images.to(torch.float32, memory_format=torch.channels_last)
         if pixels.shape[-2:] != (self.image_size, self.image_size):
             shrinks = self.image_size < min(pixels.shape[-2:])
-            pixels = F.interpolate(
-                pixels, size=(self.image_size, self.image_size), mode="bilinear", antialias=shrinks
-            )
+            pixels = F.interpolate(pixels, size=(self.image_size, self.image_size), mode="bilinear", antialias=shrinks)
         scale = [1 / (255 * std) for std in self.std]
         shift = [-mean / std for mean, std in zip(self.mean, self.std, strict=True)]
         shape = (1, len(scale), 1, 1)

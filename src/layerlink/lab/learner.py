@@ -54,7 +54,7 @@ class Learner:
         with self.setup.arithmetic():
             losses: Losses = self.distiller(batch.images, batch.labels)
         check_finite(losses, batch)
-        losses.total.backward()
+        losses.total.backward()  # type: ignore[no-untyped-call]
         if self.training.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.distiller.trainable_parameters(), self.training.clip_norm)
         self.optimizer.step()

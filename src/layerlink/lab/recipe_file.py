@@ -162,12 +162,13 @@ def _set(root: Any, place: Place, value: Any) -> None:
                 tree[part] = {"model": tree[part]}  # `student: vgg7` is short for `student: {model: vgg7}`
             tree = tree[part]
         elif isinstance(tree, list) and isinstance(part, int) and part < len(tree):
-            tree = tree[part]
+            tree = tree[int(part)]
         else:
             raise UsageError(f"{_dotted(place[: depth + 1])} has no fields to set")
     last = place[-1]
     if isinstance(tree, dict) or (isinstance(tree, list) and isinstance(last, int) and last < len(tree)):
-        tree[last] = value
+        container: Any = tree
+        container[last] = value
     else:
         raise UsageError(f"{_dotted(place[:-1])} has no field {last!r} to set")
 
