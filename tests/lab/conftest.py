@@ -79,3 +79,16 @@ class Notes:
 @pytest.fixture
 def notes() -> type[Notes]:
     return Notes
+
+
+@pytest.fixture
+def quick_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The quickstart's recipes with narrow networks and one epoch."""
+    from layerlink.lab import quickstart
+
+    def narrow(source: str, overrides: Any = ()) -> LoadedRecipe:
+        more = ["training.epochs=1", "student.arguments.width=0.05", "precision=float32"]
+        teacher = [] if source in ("digits/teacher", "digits/hard") else ["teacher.arguments.width=0.05"]
+        return load_recipe(source, [*overrides, *more, *teacher])
+
+    monkeypatch.setattr(quickstart, "load_recipe", narrow)

@@ -22,9 +22,14 @@ SECONDS_BETWEEN_LINES = 30  # without a terminal
 
 
 class Console:
-    """Prints, and watches a training. Names are printed as typed: no markup, no wrapping in the middle."""
+    """Prints, and watches trainings. Names are printed as typed: no markup, no wrapping in the middle.
 
-    def __init__(self) -> None:
+    Args:
+        announce: name every run when it begins, where several follow each other.
+    """
+
+    def __init__(self, *, announce: bool = False) -> None:
+        self._announce = announce
         # Without a terminal there is no width to fit into: nothing is cut.
         width = None if sys.stdout.isatty() else 400
         self.rich = rich.console.Console(highlight=False, markup=False, soft_wrap=True, width=width)
@@ -73,6 +78,8 @@ class Console:
     def begin(self, setup: Setup, run: RunFolder, epoch: int) -> None:
         """Training begins, or goes on."""
         self._epochs, self._steps = setup.recipe.training.epochs, len(setup.batches)
+        if self._announce:
+            self.say(f"{setup.loaded.source}   {setup.recipe.student.model}   {run.path}")
         if epoch:
             self.say(f"{run.path} goes on with epoch {epoch + 1}")
         self._clock = self._last_line = time.monotonic()

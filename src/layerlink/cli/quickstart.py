@@ -19,9 +19,9 @@ def quickstart(
     from layerlink.cli.console import Console
     from layerlink.lab.quickstart import compare
 
-    console = Console()
+    console = Console(announce=True)
     with console:
         comparison = compare(out, seed=seed, watch=console)
-    console.table(comparison.columns, comparison.rows)
+    console.table(comparison.columns, [[cell.text for cell in row] for row in comparison.rows])
     console.say(comparison.answer)
     console.say(f"page   {comparison.page}")

@@ -38,7 +38,12 @@ MOST_RUNS = len(LIGHT) * len(DASHES)
 # changes during layout, and rows of the legend that appear then are cut off. The page sets this one beforehand.
 ROOM = "room"
 
-_MANY_EPOCHS = 12  # above this, a point on every epoch hides the line
+# What hovering tells. An expression, because Vega-Lite 6.4 reads named fields of the nearest point from the wrong
+# object, one level up. Fixed names only: vega-tooltip would fetch the value of a name "image".
+_POINT = "(datum.datum || datum)"
+_TOLD = f"{{'run': {_POINT}.run, 'epoch': {_POINT}.epoch, 'value': {_POINT}.text}}"
+
+_MANY_EPOCHS = 12  # above this, points hide the line and not every epoch has a tick
 _FIGURE_WIDTH, _HEIGHT = 640, 250  # pixels
 _PLAIN: dict[str, Any] = {
     "view": {"stroke": None},
@@ -85,33 +90,44 @@ def curve_chart(
     present = [curve.run for curve in curves]
     everyone = list(dict.fromkeys(present if runs is None else runs))
     _check(curves, everyone)
-    # The null entry is no run. It keeps the selection from ever being empty, which Vega-Lite reads as "all".
-    entries: Any = [{"run": run} for run in [*present, None]]
-    shown = alt.selection_point(
+    longest = max(len(curve.values) for curve in curves)
+    base = alt.Chart(alt.InlineData(values=_rows(curves))).encode(
+        x=_x_axis(longest), y=_y_axis(y_title, _log_ticks(curves))
+    )
+    names: Any = {"title": None, "legend": _legend(present)}
+    colour = alt.Color("run:N", scale=alt.Scale(domain=everyone), **names)
+    dashes = [list(DASHES[place % len(DASHES)]) for place in range(len(everyone))]
+    dash = alt.StrokeDash("run:N", scale=alt.Scale(domain=everyone, range=dashes), **names)
+    shown = _legend_switch(present)
+    lines = base.mark_line(strokeWidth=2).encode(colour, dash).transform_filter(shown)
+    points = _points(base.encode(colour).transform_filter(shown), 16 if longest <= _MANY_EPOCHS else 0)
+    room = alt.param(name=ROOM, value=_FIGURE_WIDTH)
+    chart: alt.LayerChart = alt.LayerChart(layer=[lines.add_params(shown, room), points]).properties(
+        title=title, description=title, width="container", height=_HEIGHT
+    )
+    return chart
+
+
+def _legend_switch(runs: Sequence[str]) -> alt.Parameter:
+    """A selection that holds the runs that are shown; each click on a name takes it out or puts it back."""
+    # The null entry is no run. It keeps the selection from ever being empty, when every name would look switched on.
+    entries: Any = [{"run": run} for run in [*runs, None]]
+    return alt.selection_point(
         name="shown", fields=["run"], bind="legend", toggle="true", clear=False, value=entries, empty=False
     )
+
+
+def _points(base: alt.Chart, size: int) -> alt.Chart:
+    """The point of every epoch, ``size`` square pixels large; the one nearest to the pointer grows and speaks."""
     hover = alt.selection_point(
         name="hover", fields=["run", "epoch"], on="pointerover", clear="pointerout", nearest=True, empty=False
     )
-    longest = max(len(curve.values) for curve in curves)
-    base = alt.Chart(alt.Data(values=_rows(curves))).transform_filter(shown)
-    base = base.encode(x=_x_axis(longest), y=_y_axis(y_title, _log_ticks(curves)))
-    names: Any = {"title": None, "legend": _legend(present)}
-    dashes = [list(DASHES[place % len(DASHES)]) for place in range(len(everyone))]
-    colour = alt.Color("run:N", scale=alt.Scale(domain=everyone), **names)
-    lines = base.mark_line(strokeWidth=2).encode(
-        colour,
-        alt.StrokeDash("run:N", scale=alt.Scale(domain=everyone, range=dashes), **names),
+    told: Any = alt.value({"expr": _TOLD})
+    points: alt.Chart = base.mark_circle(opacity=1).encode(
+        size=alt.when(hover).then(alt.value(90)).otherwise(alt.value(size)), tooltip=told
     )
-    points = base.mark_circle(opacity=1).encode(
-        colour,
-        size=alt.when(hover).then(alt.value(90)).otherwise(alt.value(16 if longest <= _MANY_EPOCHS else 0)),
-        # Fixed names only: vega-tooltip would fetch the value of a field called "image".
-        tooltip=[alt.Tooltip("run:N"), alt.Tooltip("epoch:Q"), alt.Tooltip("text:N", title="value")],
-    )
-    return alt.layer(lines.add_params(shown, alt.param(name=ROOM, value=_FIGURE_WIDTH)), points.add_params(hover)).properties(
-        title=title, description=title, width="container", height=_HEIGHT
-    )
+    listening: alt.Chart = points.add_params(hover)
+    return listening
 
 
 def _check(curves: Sequence[Curve], everyone: Sequence[str]) -> None:
@@ -160,7 +176,10 @@ def _rows(curves: Sequence[Curve]) -> list[dict[str, Any]]:
 def _x_axis(epochs: int) -> alt.X:
     # A single epoch would make a domain without extent.
     scale = alt.Scale(domain=[1, max(2, epochs)], nice=False, padding=8)
-    return alt.X("epoch:Q", title="epoch", scale=scale, axis=alt.Axis(format="d", tickMinStep=1, grid=False))
+    axis = alt.Axis(format="d", grid=False)
+    if epochs <= _MANY_EPOCHS:
+        axis.values = list(range(1, epochs + 1))  # else Vega puts ticks on half epochs
+    return alt.X("epoch:Q", title="epoch", scale=scale, axis=axis)
 
 
 def _y_axis(title: str, log_ticks: list[float] | None) -> alt.Y:
@@ -177,8 +196,11 @@ def _y_axis(title: str, log_ticks: list[float] | None) -> alt.Y:
 def _legend(runs: Sequence[str]) -> alt.Legend:
     # As many names beside each other as fit: about 7 pixels a letter, 55 for the stroke and the gap.
     column = min(260, 7 * max(map(len, runs))) + 55
+    limit: Any = {"expr": f"min(260, {ROOM} - 120)"}
     columns: Any = {"expr": f"max(1, floor({ROOM} / {column}))"}
-    return alt.Legend(values=list(runs), orient="top", columns=columns, labelLimit=260, symbolType="stroke", offset=12)
+    return alt.Legend(
+        values=list(runs), orient="top", columns=columns, labelLimit=limit, symbolType="stroke", offset=12
+    )
 
 
 def page_config() -> dict[str, Any]:
@@ -250,7 +272,10 @@ def _static(chart: alt.TopLevelMixin) -> dict[str, Any]:
 
 def javascript() -> str:
     """Vega, Vega-Lite and vega-embed as one module that sets ``window.vegaEmbed``; loads nothing from anywhere."""
-    return str(vl_convert.javascript_bundle(vl_version=_vegalite_version()))
+    version = _vegalite_version()
+    # vl-convert's type hints ask for a snippet that the function itself does without.
+    options: Any = {} if version is None else {"vl_version": version}
+    return str(vl_convert.javascript_bundle(**options))
 
 
 def _vegalite_version() -> str | None:

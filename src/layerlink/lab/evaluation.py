@@ -89,6 +89,14 @@ def read_test(model: nn.Module, setup: Setup) -> dict[str, Any]:
     return reading
 
 
+def predict_test(run: RunFolder) -> Tensor:
+    """The classes that a finished run's student gives the test images of its recipe: (N,) int64."""
+    setup = set_up(load_recipe(str(run.recipe)))
+    model = setup.distiller.student
+    load_weights(model, run.path)
+    return predict(model, setup.images.test, setup.images, setup.arithmetic(), setup.recipe.student.logits)
+
+
 def evaluate_run(run: RunFolder, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Read a finished run's student again, on the images and with the arithmetic of its recipe.
 

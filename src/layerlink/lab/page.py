@@ -14,14 +14,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2  # torch brings it
 from markupsafe import Markup
 
 from layerlink.lab import charts as drawing
-from layerlink.lab.charts import alt
 from layerlink.lab.run_folder import write_whole
+
+if TYPE_CHECKING:
+    import altair as alt
 
 
 @dataclass(frozen=True)

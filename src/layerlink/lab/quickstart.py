@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from layerlink.lab.charts import Curve, curve_chart
-from layerlink.lab.machine import choose_device
-from layerlink.lab.page import Table, write_page
+from layerlink.lab.evaluation import percent_equal, predict_test
+from layerlink.lab.page import Cell, Table, write_page
 from layerlink.lab.recipe_file import load_recipe
 from layerlink.lab.run_folder import NOT_TERMS, RunFolder
-from layerlink.lab.setup import Images, load_images, set_up
+from layerlink.lab.setup import set_up
 from layerlink.lab.training import Watch, train
 
 TEACHER = "digits/teacher"
@@ -28,13 +28,13 @@ class Comparison:
 
     Args:
         columns: of the table.
-        rows: one a model, in words.
+        rows: one a model.
         answer: one sentence that sums them up.
         page: the HTML page.
     """
 
     columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    rows: tuple[tuple[Cell, ...], ...]
     answer: str
     page: Path
 
@@ -49,14 +49,16 @@ def compare(out: Path, *, seed: int, watch: Watch) -> Comparison:
     """
     teacher = RunFolder(out / "teacher")
     runs = {"teacher": teacher}
-    images: Images | None = None
     for name, recipe in (("teacher", TEACHER), *STUDENTS.items()):
         run = runs.setdefault(name, RunFolder(out / recipe.rpartition("/")[2]))
-        overrides = [f"seed={seed}", *([] if name == "teacher" else [f"teacher.weights={teacher.path}"])]
-        loaded = load_recipe(recipe, overrides)
-        images = images or load_images(loaded.recipe, choose_device(loaded.recipe.device))
-        train(set_up(loaded, images=images), run, watch=watch, resume=True)
+        loaded = load_recipe(recipe, [f"seed={seed}"])
+        if loaded.recipe.teacher is not None:
+            loaded = load_recipe(recipe, [f"seed={seed}", f"teacher.weights={teacher.path}"])
+        train(set_up(loaded), run, watch=watch, resume=True)
     results = {name: run.read_result() for name, run in runs.items()}
+    answers = {name: predict_test(run) for name, run in runs.items()}
+    for name in STUDENTS:
+        results[name]["agreement"] = percent_equal(answers[name], answers["teacher"])
     page = out / "index.html"
     comparison = _tabulate(results, page)
     _write_page(comparison, runs, seed)
@@ -67,20 +69,22 @@ def _tabulate(results: dict[str, dict[str, Any]], page: Path) -> Comparison:
     columns = ("model", "test accuracy", "parameters", "training time", "agrees with teacher")
     rows = tuple(
         (
-            name,
-            f"{result['test_accuracy']:.1f} %",
-            f"{result['parameters']:,}",
-            f"{result['train_seconds']:.1f} s",
-            f"{result['agreement']:.1f} %" if "agreement" in result else "-",
+            Cell(name),
+            Cell(f"{result['test_accuracy']:.1f} %", result["test_accuracy"]),
+            Cell(f"{result['parameters']:,}", result["parameters"]),
+            Cell(f"{result['train_seconds']:.1f} s", result["train_seconds"]),
+            Cell(f"{result['agreement']:.1f} %", result["agreement"]) if "agreement" in result else Cell("-"),
         )
         for name, result in results.items()
     )
     best = max(STUDENTS, key=lambda name: float(results[name]["test_accuracy"]))
     teacher, student = results["teacher"], results[best]
     answer = (
-        f"The student taught by “{best}” reads {student['test_accuracy']:.1f} % of {student['test_images']} unseen "
-        f"digits right, with {teacher['parameters'] / student['parameters']:.1f} times fewer parameters than its "
-        f"teacher ({teacher['test_accuracy']:.1f} %). One seed: differences of a point or two are luck."
+        f"Best of three students with {student['train_images']} training images: “{best}”, "
+        f"{student['test_accuracy']:.1f} % of {student['test_images']} unseen digits, with "
+        f"{teacher['parameters'] / student['parameters']:.1f} times fewer parameters than the teacher "
+        f"({teacher['test_accuracy']:.1f} %, from {teacher['train_images']:,} images). One seed: a difference of a "
+        "point or two is luck."
     )
     return Comparison(columns, rows, answer, page)
 
@@ -92,12 +96,18 @@ def _write_page(comparison: Comparison, runs: dict[str, RunFolder], seed: int) -
         (
             "Validation accuracy",
             curve_chart(
-                _curves(metrics, "validation_accuracy", "%"), title="Validation accuracy", y_title="accuracy in %"
+                _curves(metrics, "validation_accuracy", "%"),
+                title="Validation accuracy",
+                y_title="accuracy in %",
+                runs=list(runs),
             ),
         )
     ]
     charts += [
-        (f"Term: {term}", curve_chart(_curves(metrics, term), title=term, y_title="raw loss on training images"))
+        (
+            f"Term: {term}",
+            curve_chart(_curves(metrics, term), title=term, y_title="raw loss, training images", runs=list(runs)),
+        )
         for term in terms
     ]
     environment = runs["teacher"].read_environment()
@@ -111,7 +121,7 @@ def _write_page(comparison: Comparison, runs: dict[str, RunFolder], seed: int) -
             ("repeat", f"layerlink quickstart --seed {seed}"),
             *((name, f"layerlink check {run.recipe}") for name, run in runs.items()),
             ("data", "digits: scikit-learn's 1,797 scans, scaled to 32x32"),
-            *((key, str(value)) for key, value in environment.items() if key != "command"),
+            *((key, _words(value)) for key, value in environment.items() if key != "command"),
         ],
     )
 
@@ -122,3 +132,7 @@ def _curves(metrics: dict[str, list[dict[str, str]]], quantity: str, unit: str =
         for name, rows in metrics.items()
         if quantity in rows[0]
     ]
+
+
+def _words(value: Any) -> str:
+    return ", ".join(f"{key} {item}" for key, item in value.items()) if isinstance(value, dict) else str(value)

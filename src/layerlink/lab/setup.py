@@ -65,13 +65,14 @@ class Setup:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
 
 
-def set_up(loaded: LoadedRecipe, *, images: Images | None = None, teacher: nn.Module | None = None) -> Setup:
+def set_up(loaded: LoadedRecipe, *, teacher: nn.Module | None = None, student: nn.Module | None = None) -> Setup:
     """Load the data, build the models, check every link on one batch.
 
     Args:
         loaded: the recipe.
-        images: where they are known already, as among runs that share them.
-        teacher: a trained model in place of the recipe's.
+        teacher: a trained model, in place of the one that the recipe names.
+        student: a model to train, in place of the one that the recipe names. Such a run cannot be repeated from its
+            folder alone.
 
     Raises:
         ProblemsError: everything about models and links that does not fit, with the recipe's lines.
@@ -80,9 +81,10 @@ def set_up(loaded: LoadedRecipe, *, images: Images | None = None, teacher: nn.Mo
     recipe = loaded.recipe
     device = choose_device(recipe.device)
     precision = choose_precision(recipe.precision, device)
-    images = images or load_images(recipe, device)
+    images = load_images(recipe, device)
     problems: list[Problem] = []
-    student = _build(loaded, "student", recipe.student, images, problems)
+    if student is None:
+        student = _build(loaded, "student", recipe.student, images, problems)
     if teacher is None and recipe.teacher is not None:
         teacher = _build(loaded, "teacher", recipe.teacher, images, problems)
         if teacher is not None and recipe.teacher.weights is None:
@@ -120,7 +122,8 @@ def load_images(recipe: Recipe, device: torch.device) -> Images:
     train, validation = split(
         source.train, validation=max(count, 1), train_images=data.train_images, seed=data.split_seed
     )
-    mean, std = channel_statistics(train.images)
+    # Of the whole training set, so that a teacher and a student with fewer images see the same pixels alike.
+    mean, std = channel_statistics(source.train.images)
     if data.normalize == "none":
         mean = tuple(0.0 for _ in mean)
     if data.normalize != "mean-std":

@@ -1,0 +1,36 @@
+"""Draw the validation accuracy of finished study runs, mean over seeds, as SVG.
+
+python benchmarks/study_figure.py runs/study docs/results/validation.svg
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from pathlib import Path
+
+from layerlink.lab.charts import Curve, curve_chart, to_svg
+from layerlink.lab.run_folder import RunFolder
+
+NAMES = {
+    "vgg7-hard": "labels only",
+    "vgg7-soft": "+ soft (T 2, alpha 10)",
+    "vgg7-links": "+ soft and links 2-5 (beta 40)",
+    "vgg16": "the teacher, VGG-16",
+}
+
+
+def main(folder: Path, target: Path) -> None:
+    curves = []
+    for prefix, name in NAMES.items():
+        runs = [RunFolder(path.parent) for path in sorted(folder.glob(f"{prefix}-*/result.json"))]
+        epochs = zip(*(run.read_metrics() for run in runs), strict=True)
+        values = tuple(statistics.mean(float(row["validation_accuracy"]) for row in rows) for rows in epochs)
+        curves.append(Curve(f"{name}, n = {len(runs)}", "validation accuracy", values, "%"))
+    chart = curve_chart(curves, title="CIFAR-10 at 32x32, 20,000 training images", y_title="validation accuracy in %")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(to_svg(chart), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
