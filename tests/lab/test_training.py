@@ -39,7 +39,7 @@ def same(first: RunFolder, second: RunFolder) -> bool:
 
 def test_a_run_folder_holds_everything_and_nothing_else(recipe: Make, tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
-    setup = set_up(recipe(links=True))
+    setup = set_up(recipe("training.step_epochs=1", links=True))
     result = train(setup, run)
     assert sorted(path.name for path in run.path.iterdir()) == [
         "environment.json",
@@ -63,6 +63,9 @@ def test_a_run_folder_holds_everything_and_nothing_else(recipe: Make, tmp_path: 
         "seconds",
     ]
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert [float(row["lr"]) for row in rows] == pytest.approx(
+        [0.02, 0.002, 0.0002]
+    )  # of the epoch, not of the next one
     assert set(weights(run)) == set(setup.distiller.student.state_dict())
     environment = json.loads(run.environment.read_text())
     assert environment["packages"]["torch"] == torch.__version__

@@ -34,16 +34,12 @@ class Learner:
         self.optimizer = build_optimizer(self.distiller.trainable_parameters(), self.training)
         self.schedule = build_schedule(self.optimizer, self.training, len(setup.batches))
         self.ema = build_ema(self.distiller.student, self.training)
+        self.lr = 0.0  # of the last step
 
     @property
     def model(self) -> nn.Module:
         """The student as it would be used: with averaged weights where there are any."""
         return self.ema.module if self.ema is not None else self.distiller.student
-
-    @property
-    def lr(self) -> float:
-        """The learning rate of the next step."""
-        return float(self.schedule.get_last_lr()[0])
 
     def step(self, batch: Batch) -> Losses:
         """Learn from one batch.
@@ -57,6 +53,7 @@ class Learner:
         losses.total.backward()  # type: ignore[no-untyped-call]
         if self.training.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.distiller.trainable_parameters(), self.training.clip_norm)
+        self.lr = float(self.schedule.get_last_lr()[0])
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.schedule.step()
