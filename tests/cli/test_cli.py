@@ -86,6 +86,11 @@ def test_a_second_run_is_refused_and_resume_says_it_is_done(capsys: pytest.Captu
         (["layers", "vgg7", "widht=2"], "got an unexpected keyword argument 'widht'"),
         (["layers", "vgg7", "--image-size", "33"], "image_size must be a multiple of 32"),
         (["check", "study/vgg16"], "root"),
+        (["run", "tiny.yaml", "--out", "tiny.yaml"], "tiny.yaml is a file, and a run needs a folder"),
+        (["check", "tiny.yaml", "student=torch.nn:Linear"], "missing a required argument"),
+        (["check", "tiny.yaml", "student.arguments.width=abc"], "model 'vgg7' could not be made: TypeError"),
+        (["check", "tiny.yaml", "student=builtins:dict"], "model 'builtins:dict'"),
+        (["layers", "vgg7", "--image-size", "-1"], "should be greater than or equal to 1"),
     ],
 )
 def test_wrong_usage_leaves_with_2_and_a_sentence(
@@ -164,3 +169,22 @@ def test_ctrl_c_leaves_a_run_that_goes_on(tmp_path: Path) -> None:
     assert process.returncode == 1
     assert "Nothing is lost: the same command with --resume goes on (runs/tiny-0)" in err
     assert "Traceback" not in err
+
+
+def test_a_finished_run_is_not_taken_for_another_recipes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(capsys, "run", "tiny.yaml", "training.epochs=1")[0] == 0
+    code, out, err = call(capsys, "run", "tiny.yaml", "training.epochs=1", "training.lr=0.5", "--resume")
+    assert (code, out) == (2, "")
+    assert "holds a run of another recipe:\n  lr: 0.02   now: lr: 0.5" in err
+
+
+def test_ctrl_c_before_the_training_is_a_sentence_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("layerlink.lab.setup.set_up", interrupted)
+    code, _, err = call(capsys, "run", "tiny.yaml")
+    assert code == 1
+    assert "stopped" in err

@@ -73,6 +73,15 @@ dat: 1
         ("student: vgg7\nseed: .nan\n", "seed"),
         ("student: vgg7\nhard: .inf\n", "should be a finite number"),
         ("student: vgg7\nstudent: vgg16\n", "duplicate key"),
+        ("student: vgg7\nlinks: null\n", "must be a list of texts in quotes"),
+        ("student: vgg7\nlinks: 'a : mse'\n", "must be a list of texts in quotes"),
+        ("student: vgg7\nlinks:\n  - a : mse * 40\n", "put the link in quotes"),
+        ("student: vgg7\nlinks: !!set {a: , b: }\n", "links: must be text, a number"),
+        ("student: {model: vgg7, arguments: {depths: {1: 2}}}\n", "the key 1 must be text"),
+        ("student: {model: vgg7, arguments: {x: !!binary //79}}\n", "x: must be text, a number"),
+        ("student: vgg7\ntraining: {epochs: true}\n", "should be a valid integer; got True"),
+        ("student: vgg7\ntraining: {epochs: '3'}\n", "should be a valid integer; got '3'"),
+        ("student: vgg7\ndevice: gpu\n", "must be auto, cpu, cuda, cuda:N or mps"),
         ("- a\n", "must be fields like `student: vgg7`"),
         ("student: [vgg7\n", "line"),
         ("", "must be fields"),
@@ -158,3 +167,23 @@ def test_any_override_is_taken_or_a_usage_error(text: str) -> None:
         assert load_recipe("study/vgg16", [text]).recipe.student.model
     except UsageError:
         return
+
+
+def test_an_override_of_an_aliased_section_changes_that_section_alone(tmp_path: Path) -> None:
+    text = "teacher: &m\n  model: vgg7\n  weights: v1\nstudent: *m\nsoft: {temperature: 2}\n"
+    recipe = load_recipe(written(tmp_path, text), ["student.model=vgg16", "student.weights=null"]).recipe
+    assert recipe.teacher is not None
+    assert (recipe.teacher.model, str(recipe.teacher.weights)) == ("vgg7", "v1")
+    assert (recipe.student.model, recipe.student.weights) == ("vgg16", None)
+
+
+def test_paths_on_the_command_line_are_taken_to_the_letter(tmp_path: Path) -> None:
+    recipe = load_recipe(written(tmp_path, GOOD), ["teacher.weights=a #1: [x]", "data.root=123"]).recipe
+    assert recipe.teacher is not None
+    assert str(recipe.teacher.weights) == "a #1: [x]"
+    assert str(recipe.data.root) == "123"
+
+
+def test_a_folder_is_no_recipe(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is a folder; a recipe is a YAML file"):
+        load_recipe(str(tmp_path))

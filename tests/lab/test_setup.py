@@ -117,3 +117,35 @@ def test_a_full_disk_keeps_the_last_checkpoint(recipe: Make, tmp_path: Path, mon
     with pytest.raises(LayerlinkError, match="No space left"):
         train(set_up(recipe()), run)
     assert run.read_checkpoint()["position"]["epoch"] == 1
+
+
+def test_data_and_device_problems_name_their_fields(recipe: Make) -> None:
+    text = complaints(recipe("data.validation=5000", "device=cuda:9"))
+    assert "2 problems" in text
+    assert "data   ('data.validation=5000' on the command line)" in text
+    assert "device   ('device=cuda:9' on the command line)" in text
+
+
+def test_a_frozen_student_is_refused(recipe: Make) -> None:
+    student = build_model("vgg7", num_classes=10, image_size=32, channels=1, width=0.02).requires_grad_(False)
+    with pytest.raises(ProblemsError, match="has no parameter to train"):
+        set_up(recipe(), student=student)
+
+
+def test_models_passed_as_objects_take_the_recipes_place(recipe: Make, teacher_run: Path) -> None:
+    student = build_model("vgg7", num_classes=10, image_size=32, channels=1, width=0.05, batch_norm=True)
+    assert set_up(recipe(links=True), student=student).distiller.student is student
+
+
+def test_a_teacher_that_saw_the_data_otherwise_is_warned_of(recipe: Make) -> None:
+    assert set_up(recipe(links=True)).warnings == ()
+    (warning,) = set_up(recipe("data.split_seed=7", links=True)).warnings
+    assert "the student's validation images are not the teacher's" in warning
+    warnings = set_up(recipe("data.normalize=none", links=True)).warnings
+    assert [warning.split()[5] for warning in warnings] == ["mean", "std"]
+
+
+def test_a_single_image_that_is_left_over_joins_the_batch_before(recipe: Make) -> None:
+    setup = set_up(recipe("data.train_images=65", "training.batch_size=32"))
+    assert [len(batch.labels) for batch in setup.batches.epoch(0)] == [32, 33]
+    assert len(setup.batches) == 2

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from layerlink.errors import UsageError
+from layerlink.errors import LayerlinkError, UsageError
 from layerlink.lab import evaluation
 from layerlink.lab.evaluation import dead_layers, evaluate_run
 from layerlink.lab.learner import NotFiniteError
@@ -42,6 +43,7 @@ def test_a_run_folder_holds_everything_and_nothing_else(recipe: Make, tmp_path: 
     setup = set_up(recipe("training.step_epochs=1", links=True))
     result = train(setup, run)
     assert sorted(path.name for path in run.path.iterdir()) == [
+        "data.json",
         "environment.json",
         "metrics.csv",
         "recipe.yaml",
@@ -286,3 +288,75 @@ def test_the_same_recipe_trains_at_224(recipe: Make, tmp_path: Path) -> None:
     before = {name: value.clone() for name, value in setup.distiller.student.state_dict().items()}
     train(setup, RunFolder(tmp_path / "run"))
     assert not torch.equal(before["group1.0.0.weight"], setup.distiller.student.state_dict()["group1.0.0.weight"])
+
+
+DROPOUT = """\
+from torch import nn
+
+def make(width=16):
+    return nn.Sequential(nn.Flatten(), nn.Linear(1024, width), nn.Dropout(0.5), nn.Linear(width, 10))
+"""
+
+
+@pytest.fixture
+def dropout_recipe(recipe: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+    (tmp_path / "dropout_model.py").write_text(DROPOUT)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "dropout_model", raising=False)
+    return lambda *more: recipe("student={model: 'dropout_model:make'}", *more)
+
+
+def test_a_student_that_draws_numbers_is_repeatable_and_resumable(
+    dropout_recipe: Make, notes: Any, tmp_path: Path
+) -> None:
+    runs = [RunFolder(tmp_path / name) for name in ("first", "second", "stopped")]
+    for run in runs[:2]:
+        torch.rand(3)  # what came before must not matter
+        state = torch.get_rng_state()
+        train(set_up(dropout_recipe()), run)
+        assert torch.equal(torch.get_rng_state(), state)
+    with pytest.raises(Interrupted):
+        train(set_up(dropout_recipe()), runs[2], watch=notes((1, 1), lambda: os.kill(os.getpid(), signal.SIGINT)))
+    train(set_up(dropout_recipe()), runs[2], resume=True)
+    assert same(runs[0], runs[1])
+    assert same(runs[0], runs[2])
+
+
+def test_a_checkpoint_of_another_model_is_refused(dropout_recipe: Make, notes: Any, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    with pytest.raises(Interrupted):
+        train(set_up(dropout_recipe()), run, watch=notes((1, 1), lambda: os.kill(os.getpid(), signal.SIGINT)))
+    sys.modules["dropout_model"].make.__defaults__ = (17,)
+    with pytest.raises(LayerlinkError, match=r"checkpoint.pt is of another model"):
+        train(set_up(dropout_recipe()), run, resume=True)
+
+
+def test_a_run_is_not_resumed_on_other_data(recipe: Make, notes: Any, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    with pytest.raises(Interrupted):
+        train(set_up(recipe()), run, watch=notes((1, 1), lambda: os.kill(os.getpid(), signal.SIGINT)))
+    setup = set_up(recipe())
+    setup.images.stamp["train"] = "255 images, crc32 00000000"
+    with pytest.raises(UsageError, match=r"was trained on other data:\n  train: 256 images.* now: 255 images"):
+        train(setup, run, resume=True)
+
+
+def test_a_run_is_evaluated_without_its_teacher(recipe: Make, teacher_run: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "teacher"
+    shutil.copytree(teacher_run, moved)
+    run = RunFolder(tmp_path / "run")
+    result = train(set_up(recipe(f"teacher.weights={moved}", "training.epochs=1", links=True)), run)
+    shutil.rmtree(moved)
+    reading = evaluate_run(run)
+    assert reading["test_accuracy"] == result["test_accuracy"]
+    assert "agreement" not in reading
+
+
+def test_a_damaged_result_is_named(recipe: Make, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    train(set_up(recipe("training.epochs=1")), run)
+    for text in ("{", "{}", "[]"):
+        run.result.write_text(text)
+        with pytest.raises(LayerlinkError, match=r"result.json is (missing or )?damaged"):
+            evaluate_run(run)

@@ -168,6 +168,24 @@ def test_hard_names_labels_out_of_range() -> None:
         hard_cross_entropy(torch.zeros(2, 3), torch.tensor([0, 7]))
 
 
+@pytest.mark.parametrize("label", [-100, -1, 3])
+def test_no_label_is_left_out_without_a_word(label: int) -> None:
+    with pytest.raises(ShapeError, match="labels must lie in"):
+        hard_cross_entropy(torch.zeros(2, 3), torch.tensor([0, label]))
+
+
+def test_labels_of_another_dtype_are_named() -> None:
+    with pytest.raises(ShapeError, match=r"needs int64 labels; got torch.int32"):
+        hard_cross_entropy(torch.zeros(2, 3), torch.tensor([0, 1], dtype=torch.int32))
+
+
+def test_hard_takes_probabilities_too() -> None:
+    logits = torch.randn(4, 3)
+    labels = torch.tensor([0, 1, 2, 1])
+    one_hot = torch.eye(3)[labels]
+    assert float(hard_cross_entropy(logits, one_hot)) == pytest.approx(float(hard_cross_entropy(logits, labels)))
+
+
 def test_hard_names_shapes_that_do_not_fit() -> None:
     with pytest.raises(ShapeError, match=r"got logits \(2, 3\), labels \(3,\)"):
         hard_cross_entropy(torch.zeros(2, 3), torch.tensor([0, 1, 2]))

@@ -195,9 +195,9 @@ def test_every_wrong_link_is_told_at_once() -> None:
 
 
 def test_a_misspelt_path_is_answered_with_the_closest_names() -> None:
-    teacher = ll.build_model("vgg16", num_classes=10, image_size=32, width=0.02)
+    teacher, student = (ll.build_model("vgg16", num_classes=10, image_size=32, width=0.02) for _ in range(2))
     with pytest.raises(ProblemsError, match=r"the teacher has no layer 'groop3'. Closest: group3"):
-        ll.Distiller(teacher, teacher, links=["groop3 : mse * 40"])
+        ll.Distiller(teacher, student, links=["groop3 : mse * 40"])
 
 
 def test_shapes_and_idle_layers_are_told_at_once_on_the_first_batch() -> None:
@@ -259,7 +259,9 @@ def test_losses_print_names_values_and_weights() -> None:
     student = nn.Sequential(nn.Linear(2, 2))
     nn.init.zeros_(student[0].weight)
     nn.init.zeros_(student[0].bias)
-    text = str(ll.Distiller(student, student, links=["0 : mse * 40"])(torch.ones(1, 2), torch.tensor([0])))
+    text = str(
+        ll.Distiller(copy.deepcopy(student), student, links=["0 : mse * 40"])(torch.ones(1, 2), torch.tensor([0]))
+    )
     assert text == "hard 0.6931 * 1   0 0 * 40   total 0.6931"
 
 
@@ -279,3 +281,95 @@ def test_no_gradient_reaches_the_inputs_through_the_teacher() -> None:
     assert activations.logits is not None
     assert not activations.logits.requires_grad
     assert not activations.taps[Tap("0")].requires_grad
+
+
+def test_a_teacher_that_works_in_place_on_its_input_changes_nothing_for_the_student() -> None:
+    class Shifts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(x.sub_(1.0))
+
+    student = nn.Sequential(nn.Linear(4, 3))
+    x, y = batch()
+    before = x.clone()
+    distiller = ll.Distiller(Shifts(), student, soft=ll.Soft())
+    for _ in range(3):
+        losses = distiller(x, y)
+        assert torch.equal(x, before)
+        assert torch.equal(losses.logits, student(before))
+
+
+def test_a_teacher_that_leaves_its_input_alone_gets_it_without_a_copy() -> None:
+    seen: list[int] = []
+    teacher = small()
+    teacher.register_forward_pre_hook(lambda _m, args: seen.append(args[0].data_ptr()))
+    distiller = ll.Distiller(teacher, small(), soft=ll.Soft())
+    x, y = batch()
+    for _ in range(3):
+        distiller(x, y)
+    assert seen[0] != x.data_ptr()
+    assert seen[1:] == [x.data_ptr()] * 2
+
+
+def test_models_that_share_parameters_are_refused() -> None:
+    model = small()
+    with pytest.raises(UsageError, match=r"teacher and student share 6 parameters, such as 0.weight.*deepcopy"):
+        ll.Distiller(model, model, soft=ll.Soft())
+
+
+def test_a_link_that_teaches_nothing_is_an_error() -> None:
+    student = small()
+    student[0].requires_grad_(False)
+    x, y = batch()
+    with pytest.raises(ProblemsError, match=r"no gradient reaches the student's layer '0'"):
+        ll.Distiller(small(), student, links=["0 : mse"])(x, y)
+    with pytest.raises(ProblemsError, match="teaches nothing"):
+        ll.Distiller(small(), small(), links=["0@input : mse"])(x, y)
+    with torch.no_grad():  # in validation nothing has to learn
+        ll.Distiller(small(), student, links=["0 : mse"])(x, y)
+
+
+def test_weights_that_are_all_0_are_refused_and_a_single_0_only_logs() -> None:
+    with pytest.raises(UsageError, match="nothing to learn from"):
+        ll.Distiller(small(), small(), hard=0, soft=ll.Soft(weight=0), links=["0 : mse * 0"])
+    x, y = batch()
+    losses = ll.Distiller(small(), small(), links=["0 : mse * 0"])(x * 1e30, y)
+    assert float(losses.terms["0 : mse * 0"].detach()) == float("inf")
+    assert torch.equal(losses.total, losses.terms["hard"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"links": "0 : mse * 40"}, "links must be a list"),
+        ({"links": None}, "links must be a list"),
+        ({"links": [None]}, "a link is a text or a layerlink.Link; got NoneType"),
+        ({"soft": 4.0}, "soft must be layerlink.Soft"),
+        ({"hard": "1"}, "hard must be a finite number >= 0; got '1'"),
+        ({"teacher": "t"}, "the teacher must be a torch.nn.Module"),
+        ({"student": "s"}, "the student must be a torch.nn.Module"),
+    ],
+)
+def test_arguments_of_another_kind_are_named(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        ll.Distiller(**{"teacher": small(), "student": small(), **arguments})
+    assert message in str(caught.value)
+
+
+def test_a_tap_on_integers_is_named() -> None:
+    class Counts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.kinds = nn.Identity()
+            self.head = nn.Linear(4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.kinds(x.long())
+            return self.head(x)
+
+    x, y = batch()
+    with pytest.raises(ProblemsError, match=r"mse needs floating-point tensors; student gives torch.int64"):
+        ll.Distiller(Counts(), Counts(), links=["kinds : mse"])(x, y)

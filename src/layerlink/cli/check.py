@@ -27,5 +27,10 @@ def check(
     loaded = load_recipe(recipe, overrides or ())
     setup = set_up(loaded)
     console = Console()
-    show_setup(console, setup, RunFolder(default_folder(loaded.name, loaded.recipe.seed)))
+    folder = RunFolder(default_folder(loaded.name, loaded.recipe.seed))
+    show_setup(console, setup, folder)
+    for text in setup.warnings:
+        console.warn(text)
+    if folder.path.exists():
+        console.warn(f"{folder.path} holds {folder.state()} already; a run would need --out FOLDER or --resume")
     show_costs(console, measure_costs(setup), setup)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -31,7 +32,7 @@ class Console:
     def __init__(self, *, announce: bool = False) -> None:
         self._announce = announce
         # Without a terminal there is no width to fit into: nothing is cut.
-        width = None if sys.stdout.isatty() else 400
+        width = None if sys.stdout is not None and sys.stdout.isatty() else 400
         self.rich = rich.console.Console(highlight=False, markup=False, soft_wrap=True, width=width)
         self._bar: Progress | None = None
         self._task: TaskID | None = None
@@ -137,9 +138,15 @@ def show_setup(console: Console, setup: Setup, run: RunFolder) -> None:
     if isinstance(teacher, LiveTeacher) and recipe.teacher:
         console.say(
             f"teacher    {recipe.teacher.model}   {count_parameters(teacher.model):,} parameters   "
-            f"{recipe.teacher.weights or 'given'}"
+            f"{recipe.teacher.weights or 'given'}{_teacher_accuracy(recipe.teacher.weights)}"
         )
-    console.say(f"student    {recipe.student.model}   {count_parameters(setup.distiller.student):,} parameters")
+    smaller = ""
+    if isinstance(teacher, LiveTeacher):
+        ratio = count_parameters(teacher.model) / count_parameters(setup.distiller.student)
+        smaller = f"   {ratio:.1f}x fewer than the teacher"
+    console.say(
+        f"student    {recipe.student.model}   {count_parameters(setup.distiller.student):,} parameters{smaller}"
+    )
     console.say(f"losses     hard * {recipe.hard:g}{_soft(setup)}")
     for report in setup.links:
         shape = report.student_shape or ()
@@ -168,6 +175,14 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}"
+
+
+def _teacher_accuracy(weights: Path | None) -> str:
+    """What the teacher's run says of it, where the weights are a run's."""
+    run = RunFolder(weights.expanduser()) if weights else None
+    if run is None or not run.result.exists():
+        return ""
+    return f"   {run.read_result()['validation_accuracy']:.1f} % validation (read from its run)"
 
 
 def _soft(setup: Setup) -> str:

@@ -12,9 +12,9 @@ def layers(
     arguments: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Keyword arguments of the model.")
     ] = None,
-    image_size: Annotated[int, typer.Option(help="Height and width of the input in pixels.")] = 32,
-    classes: Annotated[int, typer.Option(help="Number of classes.")] = 10,
-    channels: Annotated[int, typer.Option(help="Channels of the input.")] = 3,
+    image_size: Annotated[int, typer.Option(min=1, help="Height and width of the input in pixels.")] = 32,
+    classes: Annotated[int, typer.Option(min=1, help="Number of classes.")] = 10,
+    channels: Annotated[int, typer.Option(min=1, help="Channels of the input.")] = 3,
 ) -> None:
     """List the layers of a model that links can name, with the shapes they give.
 
@@ -34,7 +34,7 @@ def layers(
     image = torch.zeros(1, channels, image_size, image_size)
     try:
         found = list_layers(built, image)
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+    except Exception as error:
         raise UsageError(f"{model} does not run on images {tuple(image.shape)}: {error}") from error
     console = Console()
     console.table(

@@ -15,6 +15,8 @@ from layerlink.cli.quickstart import quickstart
 from layerlink.cli.run import run
 from layerlink.errors import LayerlinkError
 
+CTRL_C = 130  # what typer makes of a KeyboardInterrupt
+
 app = typer.Typer(
     name="layerlink",
     help="Multi-layer knowledge transfer: a big, frozen teacher teaches a small student.",
@@ -40,18 +42,22 @@ def run_command_line(arguments: list[str]) -> int:
         result = app(
             args=[text for text in arguments if text != "--debug"], prog_name="layerlink", standalone_mode=False
         )
-        return result if isinstance(result, int) else 0
-    except typer.Exit as leave:
-        return leave.exit_code
+        return _stopped() if result == CTRL_C else result if isinstance(result, int) else 0
     except (KeyboardInterrupt, typer.Abort):
-        print("stopped", file=sys.stderr)
-        return 1
+        return _stopped()
+    except typer.Exit as leave:
+        return _stopped() if leave.exit_code == CTRL_C else leave.exit_code
     except LayerlinkError as error:
         if debug:
             traceback.print_exc()
         print(f"layerlink: {error}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
+        return 1
+    except OSError as error:
+        if debug:
+            traceback.print_exc()
+        print(f"layerlink: {error}", file=sys.stderr)
         return 1
     except Exception as error:  # noqa: BLE001 - the last line of defence: a sentence in place of a traceback
         if hasattr(error, "format_message"):  # click's own: an unknown verb or option
@@ -64,6 +70,11 @@ def run_command_line(arguments: list[str]) -> int:
             file=sys.stderr,
         )
         return 1
+
+
+def _stopped() -> int:
+    print("layerlink: stopped. What a run had saved is there: the same command with --resume goes on", file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":

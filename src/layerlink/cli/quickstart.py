@@ -18,10 +18,14 @@ def quickstart(
     """
     from layerlink.cli.console import Console
     from layerlink.lab.quickstart import compare
+    from layerlink.lab.training import Interrupted
 
     console = Console(announce=True)
-    with console:
-        comparison = compare(out, seed=seed, watch=console)
+    try:
+        with console:
+            comparison = compare(out, seed=seed, watch=console)
+    except Interrupted as stopped:
+        raise Interrupted("stopped. Nothing is lost: the same command goes on where it was") from stopped
     console.table(comparison.columns, [[cell.text for cell in row] for row in comparison.rows])
     console.say(comparison.answer)
     console.say(f"page   {comparison.page}")

@@ -24,11 +24,11 @@ def run(
     from layerlink.lab.recipe_file import load_recipe
     from layerlink.lab.run_folder import RunFolder
     from layerlink.lab.setup import set_up
-    from layerlink.lab.training import claimable, default_folder, train
+    from layerlink.lab.training import claim, default_folder, train
 
     loaded = load_recipe(recipe, overrides or ())
-    folder = RunFolder(out or default_folder(loaded.name, loaded.recipe.seed))
-    claimable(folder, resume=resume)
+    folder = RunFolder((out or default_folder(loaded.name, loaded.recipe.seed)).expanduser())
+    claim(folder, loaded.recipe, resume=resume)
     console = Console()
     if resume and folder.result.exists():
         console.say(f"{folder.path} is finished already; nothing to do")

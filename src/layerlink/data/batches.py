@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -34,7 +33,9 @@ class Batch:
 
 @dataclass(frozen=True)
 class Batches:
-    """Cuts an image set into batches. The last of an epoch may be smaller.
+    """Cuts an image set into batches. The last of an epoch may be smaller, but not a single image.
+
+    A single image that is left over joins the batch before: batch normalisation cannot work on one.
 
     Args:
         images: the set, on the device to train on.
@@ -49,7 +50,8 @@ class Batches:
     seed: int = 0
 
     def __len__(self) -> int:
-        return math.ceil(len(self.images) / self.batch_size)
+        whole, rest = divmod(len(self.images), self.batch_size)
+        return whole + 1 if rest > 1 or (rest and not whole) else whole
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
         """The epoch's batches in random order, augmented, from ``first_step`` on."""
@@ -64,6 +66,7 @@ class Batches:
     def _cut(self, order: Tensor, epoch: int | None, first_step: int) -> Iterator[Batch]:
         order = order.to(self.images.labels.device)
         for step in range(first_step, len(self)):
-            indices = order[step * self.batch_size : (step + 1) * self.batch_size]
+            end = (step + 1) * self.batch_size if step + 1 < len(self) else None
+            indices = order[step * self.batch_size : end]
             images = self.views(self.images.images[indices], indices, epoch)
             yield Batch(images, self.images.labels[indices], indices, epoch, step)

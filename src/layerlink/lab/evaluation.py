@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from layerlink.data import Batches, ImageSet
+from layerlink.errors import UsageError
 from layerlink.lab.recipe_file import load_recipe
 from layerlink.lab.run_folder import RunFolder
 from layerlink.lab.setup import Images, Setup, load_weights, set_up
@@ -89,11 +91,31 @@ def read_test(model: nn.Module, setup: Setup) -> dict[str, Any]:
     return reading
 
 
+def _set_up_again(run: RunFolder, overrides: Sequence[str] = ()) -> Setup:
+    """A finished run's setup with its trained student, and with its own normalisation.
+
+    Neither the weights that the student began with nor the teacher are needed for that; where the teacher is gone,
+    the setup has none.
+    """
+    loaded = load_recipe(str(run.recipe), overrides)
+    recipe = loaded.recipe
+    changes: dict[str, Any] = {"student": recipe.student.model_copy(update={"weights": None})}
+    weights = recipe.teacher.weights if recipe.teacher else None
+    if weights is not None and not weights.expanduser().exists():
+        changes |= {"teacher": None, "soft": None, "links": (), "hard": 1.0}
+    setup = set_up(dataclasses.replace(loaded, recipe=recipe.model_copy(update=changes)))
+    load_weights(setup.distiller.student, run.path)
+    if not run.data.exists():
+        return setup
+    seen = run.read_data()
+    views = dataclasses.replace(setup.images.views, mean=tuple(seen["mean"]), std=tuple(seen["std"]))
+    return dataclasses.replace(setup, images=dataclasses.replace(setup.images, views=views))
+
+
 def predict_test(run: RunFolder) -> Tensor:
     """The classes that a finished run's student gives the test images of its recipe: (N,) int64."""
-    setup = set_up(load_recipe(str(run.recipe)))
+    setup = _set_up_again(run)
     model = setup.distiller.student
-    load_weights(model, run.path)
     return predict(model, setup.images.test, setup.images, setup.arithmetic(), setup.recipe.student.logits)
 
 
@@ -111,10 +133,10 @@ def evaluate_run(run: RunFolder, overrides: Sequence[str] = ()) -> dict[str, Any
         UsageError: where the run is not finished.
     """
     recorded = run.read_result()
-    loaded = load_recipe(str(run.recipe), overrides)
-    setup = set_up(loaded)
+    if not run.recipe.exists():
+        raise UsageError(f"{run.path} has lost its {run.recipe.name}, which says what model and data it is")
+    setup = _set_up_again(run, overrides)
     model = setup.distiller.student
-    load_weights(model, run.path)
     return {
         **read_test(model, setup),
         "validation_accuracy": validation_accuracy(model, setup),

@@ -61,18 +61,22 @@ class Learner:
             self.ema.update_parameters(self.distiller.student)
         return losses
 
+    def check_weights(self) -> None:
+        """Raise ``NotFiniteError`` where a weight or buffer is NaN or infinite."""
+        states = [self.distiller.state_dict(), {} if self.ema is None else self.ema.state_dict()]
+        for name, value in (item for state in states for item in state.items()):
+            if value.is_floating_point() and not bool(value.isfinite().all()):
+                raise NotFiniteError(f"weights of {name} became NaN or infinite{_remedy()}")
+
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next step depends on.
 
         Raises:
             NotFiniteError: where a weight is NaN or infinite: such a state is not worth going on from.
         """
-        student = self.distiller.state_dict()
-        broken = [name for name, value in student.items() if value.is_floating_point() and not value.isfinite().all()]
-        if broken:
-            raise NotFiniteError(f"weights of {broken[0]} became NaN or infinite{_remedy()}")
+        self.check_weights()
         return {
-            "student": student,
+            "student": self.distiller.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict()["last_epoch"],
             "ema": None if self.ema is None else self.ema.state_dict(),
@@ -108,8 +112,8 @@ def check_finite(losses: Losses, batch: Batch) -> None:
 
 def _remedy() -> str:
     return (
-        ". The last checkpoint is as it was. Lower training.lr or the links' weights, set training.clip_norm=5, or "
-        "use precision=float32"
+        ". Checkpoints of earlier epochs are as they were. Start again (--out FOLDER) with a lower training.lr or "
+        "links' weights, training.clip_norm=5, or precision=float32"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,6 +12,8 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    JsonValue,
+    Strict,
     field_validator,
     model_validator,
 )
@@ -25,18 +28,22 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
 
 
+Whole = Annotated[int, Strict()]
+YesNo = Annotated[bool, Strict()]
+
+
 class DataSection(Section):
     """Which images, and how the models see them."""
 
     name: str = Field("digits", description="a data set that `layerlink ls` shows")
     root: Path | None = Field(None, description="folder of its files; relative to where the command is run")
-    download: bool = Field(False, description="fetch the original archive into root where it is missing")
-    image_size: int = Field(32, ge=1, le=4096, description="pixels the models get; images are scaled to it")
-    train_images: int | None = Field(None, ge=1, description="how many to train on; all that are left by default")
+    download: YesNo = Field(False, description="fetch the original archive into root where it is missing")
+    image_size: Whole = Field(32, ge=1, le=4096, description="pixels the models get; images are scaled to it")
+    train_images: Whole | None = Field(None, ge=1, description="how many to train on; all that are left by default")
     validation: float = Field(0.1, gt=0, description="kept apart for selection: a share below 1, or a count")
-    split_seed: int = Field(0, ge=0, lt=2**31, description="of the split; the same for runs to be compared")
+    split_seed: Whole = Field(0, ge=0, lt=2**31, description="of the split; the same for runs to be compared")
     augment: Literal["none", "flip", "crop", "crop-flip"] = "none"
-    crop_padding: int = Field(4, ge=0, description="largest shift of a crop, in stored pixels")
+    crop_padding: Whole = Field(4, ge=0, le=64, description="largest shift of a crop, in stored pixels")
     normalize: Literal["mean-std", "mean", "none"] = Field(
         "mean-std", description="subtract the training images' mean; divide by their standard deviation"
     )
@@ -53,7 +60,7 @@ class ModelSection(Section):
     """A model; `student: vgg7` is short for `student: {model: vgg7}`."""
 
     model: str = Field(description="a name that `layerlink ls` shows, or package.module:callable")
-    arguments: dict[str, Any] = Field(
+    arguments: dict[str, JsonValue] = Field(
         default_factory=dict,
         description="keyword arguments; the project's own models get num_classes, image_size and channels unasked",
     )
@@ -66,7 +73,7 @@ class SoftSection(Section):
 
     temperature: float = Field(4.0, gt=0)
     weight: float = Field(1.0, ge=0)
-    t_squared: bool = True
+    t_squared: YesNo = True
     form: Literal["kl", "cross-entropy"] = "kl"
 
     def build(self) -> Soft:
@@ -77,12 +84,12 @@ class SoftSection(Section):
 class TrainingSection(Section):
     """How the student is trained."""
 
-    epochs: int = Field(25, ge=1, le=100_000)
-    batch_size: int = Field(128, ge=1)
+    epochs: Whole = Field(25, ge=1, le=100_000)
+    batch_size: Whole = Field(128, ge=1)
     optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: float = Field(0.004, gt=0, description="peak learning rate")
     momentum: float = Field(0.9, ge=0, lt=1, description="of SGD")
-    nesterov: bool = False
+    nesterov: YesNo = False
     weight_decay: float = Field(0.0, ge=0)
     schedule: Literal["constant", "step", "cosine", "one-cycle"] = "step"
     step_epochs: float = Field(10, gt=0, description="the step schedule multiplies by step_factor every so often")
@@ -106,6 +113,12 @@ def _model_by_name(value: Any) -> Any:
     return {"model": value} if isinstance(value, str) else value
 
 
+def _is_text(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise ValueError('put the link in quotes: without them YAML reads its colon as "key: value"')
+    return value
+
+
 def _parses(text: str) -> str:
     try:
         Link.parse(text)
@@ -114,7 +127,13 @@ def _parses(text: str) -> str:
     return text
 
 
-LinkText = Annotated[str, AfterValidator(_parses)]
+def _list_of_texts(value: Any) -> Any:
+    if not isinstance(value, list | tuple):
+        raise ValueError('must be a list of texts in quotes, such as ["group2 : mse * 40"]')
+    return value
+
+
+LinkText = Annotated[str, BeforeValidator(_is_text), AfterValidator(_parses)]
 ModelField = Annotated[ModelSection, BeforeValidator(_model_by_name)]
 
 
@@ -126,10 +145,12 @@ class Recipe(Section):
     student: ModelField
     hard: float = Field(1.0, ge=0, description="weight of the labels' loss")
     soft: SoftSection | None = None
-    links: tuple[LinkText, ...] = Field((), description='"TEACHER -> STUDENT : LOSS * WEIGHT"')
+    links: Annotated[tuple[LinkText, ...], BeforeValidator(_list_of_texts)] = Field(
+        (), description='"TEACHER -> STUDENT : LOSS * WEIGHT"'
+    )
     training: TrainingSection = Field(default_factory=lambda: TrainingSection.model_validate({}))
-    seed: int = Field(0, ge=0, lt=2**31, description="of initial weights, order and augmentation")
-    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")
+    seed: Whole = Field(0, ge=0, lt=2**31, description="of initial weights, order and augmentation")
+    device: str = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="of the arithmetic; weights are float32. auto: what this machine multiplies fast"
     )
@@ -141,10 +162,18 @@ class Recipe(Section):
             raise ValueError("a link stands here twice; add up its weights instead")
         return value
 
+    @field_validator("device")
+    @classmethod
+    def _device_form(cls, value: str) -> str:
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", value):
+            raise ValueError("must be auto, cpu, cuda, cuda:N or mps")
+        return value
+
     @model_validator(mode="after")
     def _has_something_to_learn_from(self) -> Recipe:
         if self.teacher is None and (self.soft is not None or self.links):
             raise ValueError("soft and links need a teacher: add teacher: {model: ..., weights: ...}")
-        if not self.hard and self.soft is None and not self.links:
-            raise ValueError("nothing to learn from: set hard > 0, soft or links")
+        taught = [self.hard, self.soft.weight if self.soft else 0, *(Link.parse(text).weight for text in self.links)]
+        if not any(taught):
+            raise ValueError("nothing to learn from: give hard, soft or a link a weight > 0")
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 Place = tuple[str | int, ...]
+PATHS = ("root", "weights")  # fields whose value on the command line is taken to the letter
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,9 @@ def load_recipe(source: str, overrides: Sequence[str] = ()) -> LoadedRecipe:
         except UsageError as error:
             problems.append(Problem(f"{override!r} on the command line", str(error)))
     try:
-        recipe = Recipe.model_validate(tree)
+        recipe = Recipe.model_validate(_plain(tree))
+    except UsageError as error:
+        raise ProblemsError(source, [*problems, Problem("recipe", str(error))]) from None
     except ValidationError as error:
         problems += [_problem(*_explain(item), tree, places) for item in error.errors()]
     if problems:
@@ -112,6 +116,8 @@ def _read(source: str) -> tuple[str, str]:
             return shipped[source].read_text(encoding="utf-8"), source.rpartition("/")[2]
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {source}: {error}") from None
+    if path.is_dir():
+        raise UsageError(f"{source} is a folder; a recipe is a YAML file")
     files = [str(file) for file in Path().glob("*.y*ml")]
     raise UsageError(f"{unknown_name('recipe', source, [*shipped, *files])} (layerlink ls shows them; or give a file)")
 
@@ -143,8 +149,8 @@ def parse_override(text: str) -> tuple[Place, Any]:
     if not equals or not key:
         raise UsageError("expected key=value, such as training.epochs=3")
     place = tuple(int(part) if part.isdigit() else part for part in key.split("."))
-    if place[0] == "links" and len(place) == 2:
-        return place, value  # a link's own colon is not YAML's
+    if (place[0] == "links" and len(place) == 2) or (place[-1] in PATHS and value not in ("", "null", "~")):
+        return place, value  # a link's colon, and what paths may hold, is not YAML's
     try:
         parsed = YAML(typ="safe", pure=True).load(value)
     except (YAMLError, ValueError, RecursionError):
@@ -160,8 +166,10 @@ def _set(root: Any, place: Place, value: Any) -> None:
                 tree[part] = {}
             elif isinstance(tree[part], str) and place[:depth] == () and part in ("teacher", "student"):
                 tree[part] = {"model": tree[part]}  # `student: vgg7` is short for `student: {model: vgg7}`
+            tree[part] = copy.copy(tree[part])  # an alias (*name) is the same object in several places
             tree = tree[part]
         elif isinstance(tree, list) and isinstance(part, int) and part < len(tree):
+            tree[int(part)] = copy.copy(tree[int(part)])
             tree = tree[int(part)]
         else:
             raise UsageError(f"{_dotted(place[: depth + 1])} has no fields to set")
@@ -171,6 +179,29 @@ def _set(root: Any, place: Place, value: Any) -> None:
         container[last] = value
     else:
         raise UsageError(f"{_dotted(place[:-1])} has no field {last!r} to set")
+
+
+def _plain(value: Any, place: str = "recipe") -> Any:
+    """YAML's values as plain ones, so that a recipe comes back from its dump as it was.
+
+    Raises:
+        UsageError: for what is neither text, number, yes/no, list nor mapping with text keys.
+    """
+    if isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, str):
+                raise UsageError(f"{place}: the key {key!r} must be text; put it in quotes")
+        return {str(key): _plain(item, str(key)) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item, place) for item in value]
+    if isinstance(value, bool):  # before int, which it is too
+        return value
+    for kind in (int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    if value is None:
+        return None
+    raise UsageError(f"{place}: must be text, a number, true or false, a list or fields; got {type(value).__name__}")
 
 
 def _explain(item: Any) -> tuple[Place, str]:
@@ -205,9 +236,9 @@ def _problem(place: Place, what: str, tree: Any, overrides: Mapping[Place, str])
     name = _dotted(place) or "recipe"
     if place[:1] == ("links",) and len(place) == 2:
         name = f'links[{place[1]}] "{_value_at(tree, place)}"'
-    for depth in range(len(place), 0, -1):
-        if place[:depth] in overrides:
-            return Problem(f"{name}   ({overrides[place[:depth]]!r} on the command line)", what)
+    for written, override in overrides.items():
+        if place and (written == place[: len(written)] or place == written[: len(place)]):
+            return Problem(f"{name}   ({override!r} on the command line)", what)
     return Problem(name, what, _line_of(place, tree))
 
 
@@ -225,10 +256,13 @@ def _line_of(place: Place, tree: Any) -> int | None:
     return line
 
 
-def _value_at(tree: Any, place: Place) -> Any:
+def _value_at(root: Any, place: Place) -> Any:
+    value: Any = root
     for part in place:
-        tree = tree[part]
-    return tree
+        if not isinstance(value, dict | list):
+            return value
+        value = value[part]  # type: ignore[index]
+    return value
 
 
 def _dotted(place: Place) -> str:

@@ -44,6 +44,11 @@ class RunFolder:
         return self.path / "environment.json"
 
     @property
+    def data(self) -> Path:
+        """What was trained and tested on: classes, counts, checksums, normalisation, JSON."""
+        return self.path / "data.json"
+
+    @property
     def metrics(self) -> Path:
         """One row per epoch, CSV."""
         return self.path / "metrics.csv"
@@ -75,18 +80,16 @@ class RunFolder:
 
     def check_empty(self) -> None:
         """Raise ``UsageError`` where the folder holds anything already."""
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        if self.path.exists() and not self.path.is_dir():
+            raise UsageError(f"{self.path} is a file, and a run needs a folder. Choose another: --out FOLDER")
+        if self.path.exists() and any(self.path.iterdir()):
             raise UsageError(f"{self.path} holds {self.state()} already; nothing was written. {self._advice()}")
 
-    def start(self, recipe: str, environment: Mapping[str, Any]) -> None:
-        """Claim an empty or new folder for a run.
-
-        Raises:
-            UsageError: where the folder holds anything already.
-        """
-        self.check_empty()
+    def start(self, recipe: str, environment: Mapping[str, Any], data: Mapping[str, Any]) -> None:
+        """Write what a run begins with. ``check_empty`` comes before."""
+        self.write_text(self.recipe, recipe)  # first: from here on the folder is known as a run's
         self.write_text(self.environment, json.dumps(dict(environment), indent=2) + "\n")
-        self.write_text(self.recipe, recipe)
+        self.write_text(self.data, json.dumps(dict(data), indent=2) + "\n")
 
     def state(self) -> str:
         """What the folder holds, in words."""
@@ -110,6 +113,9 @@ class RunFolder:
     def write_weights(self, path: Path, state: Mapping[str, Tensor]) -> None:
         """Write tensors as safetensors; tensors that share memory are written out each."""
         # Seen twice in a state_dict (tied weights), a tensor is stored under both names.
+        odd = [name for name, value in state.items() if not isinstance(value, Tensor)]
+        if odd:
+            raise LayerlinkError(f"cannot write {path}: {odd[0]} in the model's state is no tensor")
         tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
         write_whole(path, lambda temporary: safetensors.torch.save_file(tensors, temporary))
 
@@ -150,8 +156,21 @@ class RunFolder:
 
     def read_environment(self) -> dict[str, Any]:
         """Versions, commit, hardware and command."""
-        environment: dict[str, Any] = json.loads(self.environment.read_text(encoding="utf-8"))
-        return environment
+        return self._read_json(self.environment)
+
+    def read_data(self) -> dict[str, Any]:
+        """What was trained and tested on."""
+        return self._read_json(self.data)
+
+    @staticmethod
+    def _read_json(path: Path) -> dict[str, Any]:
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise LayerlinkError(f"{path} is missing or damaged ({error})") from error
+        if not isinstance(value, dict):
+            raise LayerlinkError(f"{path} is damaged: it must hold fields; got {type(value).__name__}")
+        return value
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Write the result: from now on the run counts as finished."""
@@ -165,7 +184,10 @@ class RunFolder:
         """
         if not self.result.exists():
             raise UsageError(f"{self.path} holds no finished run ({self.result.name} is missing)")
-        result: dict[str, Any] = json.loads(self.result.read_text(encoding="utf-8"))
+        result = self._read_json(self.result)
+        missing = [name for name in ("test_accuracy", "test_images", "validation_accuracy") if name not in result]
+        if missing:
+            raise LayerlinkError(f"{self.result} is damaged: {', '.join(missing)} missing")
         return result
 
     def warn(self, text: str) -> None:
@@ -198,7 +220,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
         raise LayerlinkError(f"weights: {path} is damaged or truncated ({error})") from error
     except Exception as error:
-        raise LayerlinkError(f"weights: {path} is refused: {type(error).__name__}: {error}") from error
+        raise LayerlinkError(
+            f"weights: {path} is refused ({type(error).__name__}): it holds more than tensors, and loading it could "
+            "run code. Save model.state_dict() in its place, best as safetensors"
+        ) from error
     raise UsageError(f"weights: {path} must be .safetensors, .pt, .pth or .th")
 
 

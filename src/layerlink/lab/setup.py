@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +24,21 @@ from layerlink.transfer import Distiller, LinkReport, inspect_links
 
 @dataclass(frozen=True)
 class Images:
-    """The three parts of a data set on the device, and how models see them."""
+    """The three parts of a data set on the device, and how models see them.
+
+    Args:
+        train: to train on.
+        validation: to select on.
+        test: to read once, at the end.
+        views: what the models get.
+        stamp: what tells this data from other data: classes, counts, normalisation, a checksum of every part.
+    """
 
     train: ImageSet
     validation: ImageSet
     test: ImageSet
     views: Views
+    stamp: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,7 @@ class Setup:
         links: what one batch showed of every link.
         device: where everything is.
         precision: of the arithmetic.
+        warnings: what is possible but hardly meant.
     """
 
     loaded: LoadedRecipe
@@ -49,6 +61,7 @@ class Setup:
     links: list[LinkReport]
     device: torch.device
     precision: Precision
+    warnings: tuple[str, ...] = ()
 
     @property
     def recipe(self) -> Recipe:
@@ -79,10 +92,17 @@ def set_up(loaded: LoadedRecipe, *, teacher: nn.Module | None = None, student: n
         LayerlinkError: where data or weights cannot be read.
     """
     recipe = loaded.recipe
-    device = choose_device(recipe.device)
-    precision = choose_precision(recipe.precision, device)
-    images = load_images(recipe, device)
     problems: list[Problem] = []
+    try:
+        device = choose_device(recipe.device)
+    except UsageError as error:
+        problems.append(loaded.problem(("device",), str(error)))
+        device = torch.device("cpu")
+    try:
+        images = load_images(recipe, device)
+    except UsageError as error:
+        problems.append(loaded.problem(("data",), str(error)))
+        raise loaded.error(problems) from None
     if student is None:
         student = _build(loaded, "student", recipe.student, images, problems)
     if teacher is None and recipe.teacher is not None:
@@ -94,6 +114,8 @@ def set_up(loaded: LoadedRecipe, *, teacher: nn.Module | None = None, student: n
     reports: list[LinkReport] = []
     if student is not None and (teacher is not None or recipe.teacher is None):
         problems += _check_on_batch(loaded, teacher, student, images, reports)
+    if student is not None and not any(parameter.requires_grad for parameter in student.parameters()):
+        problems.append(loaded.problem(("student",), "has no parameter to train: every one is frozen"))
     if problems or student is None:
         raise loaded.error(problems)
     distiller = Distiller(
@@ -107,7 +129,8 @@ def set_up(loaded: LoadedRecipe, *, teacher: nn.Module | None = None, student: n
         student_logits=recipe.student.logits,
     )
     distiller.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Setup(loaded, images, distiller, reports, device, precision)
+    precision = choose_precision(recipe.precision, device)
+    return Setup(loaded, images, distiller, reports, device, precision, tuple(_teacher_warnings(recipe, images)))
 
 
 def load_images(recipe: Recipe, device: torch.device) -> Images:
@@ -129,7 +152,43 @@ def load_images(recipe: Recipe, device: torch.device) -> Images:
     if data.normalize != "mean-std":
         std = tuple(1.0 for _ in std)
     views = Views(data.image_size, mean, std, data.augment, recipe.seed, data.crop_padding)
-    return Images(train.to(device), validation.to(device), source.test.to(device), views)
+    stamp = {
+        "classes": list(train.classes),
+        "image_size": data.image_size,
+        "mean": list(mean),
+        "std": list(std),
+        "train": _checksum(train),
+        "validation": _checksum(validation),
+        "test": _checksum(source.test),
+    }
+    return Images(train.to(device), validation.to(device), source.test.to(device), views, stamp)
+
+
+def _checksum(images: ImageSet) -> str:
+    """The number of images and a CRC of pixels and labels, in order."""
+    crc = zlib.crc32(images.labels.numpy().data, zlib.crc32(images.images.contiguous().numpy().data))
+    return f"{len(images)} images, crc32 {crc:08x}"
+
+
+def _teacher_warnings(recipe: Recipe, images: Images) -> Iterator[str]:
+    """Where a teacher's run saw its data otherwise than its student will."""
+    if recipe.teacher is None or recipe.teacher.weights is None:
+        return
+    run = RunFolder(recipe.teacher.weights.expanduser())
+    if not run.data.exists():
+        return
+    taught = run.read_data()
+    for name in ("classes", "image_size", "mean", "std"):
+        if taught.get(name) != images.stamp[name]:
+            yield (
+                f"the teacher was trained with {name} {taught.get(name)}, the student gets {images.stamp[name]}: "
+                "set the data section as in the teacher's recipe"
+            )
+    if taught.get("validation") != images.stamp["validation"]:
+        yield (
+            "the student's validation images are not the teacher's, so the teacher may have been trained on some of "
+            "them: set data.validation and data.split_seed as in the teacher's recipe"
+        )
 
 
 def _build(
@@ -162,6 +221,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
         UsageError: where there is no such file, or the weights are another model's.
         LayerlinkError: where the file is damaged.
     """
+    path = path.expanduser()
     file = path
     if path.is_dir():
         file = RunFolder(path).student
@@ -206,7 +266,7 @@ def _check_on_batch(
                 problems += _check_logits(loaded, role, model, section.logits, sample, len(images.train.classes))
     except LayerlinkError as error:
         problems.append(Problem("models", str(error)))
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever a user's model raises
         problems.append(
             Problem(
                 "models",

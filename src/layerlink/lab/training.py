@@ -11,10 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
+
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.lab.evaluation import dead_layers, read_test, validation_accuracy
 from layerlink.lab.learner import Learner, Meter
 from layerlink.lab.machine import describe_machine
+from layerlink.lab.recipe import Recipe
 from layerlink.lab.recipe_file import dump_recipe
 from layerlink.lab.run_folder import RunFolder, read_weights
 from layerlink.lab.setup import Setup
@@ -107,10 +110,22 @@ def train(setup: Setup, run: RunFolder, *, watch: Watch | None = None, resume: b
         Interrupted: where the user asked to stop; the run can be resumed.
     """
     watch = watch or Silence()
-    learner = Learner(setup)
-    position = open_run(setup, run, learner, resume=resume)
-    if run.result.exists():
-        return run.read_result()
+    # Nothing outside the recipe decides the numbers that a model draws, and nothing outside is changed by them.
+    with torch.random.fork_rng():
+        torch.manual_seed(setup.recipe.seed)
+        learner = Learner(setup)
+        position = open_run(setup, run, learner, resume=resume)
+        if run.result.exists():
+            return run.read_result()
+        return _train(setup, run, learner, position, watch)
+
+
+def _train(setup: Setup, run: RunFolder, learner: Learner, position: Position, watch: Watch) -> dict[str, Any]:
+    """The loop."""
+    if not position.rows and not position.step:
+        for text in setup.warnings:
+            run.warn(text)
+            watch.warn(text)
     epochs, batches = setup.recipe.training.epochs, setup.batches
     watch.begin(setup, run, position.epoch)
     with stop_signals() as asked_to_stop:
@@ -136,30 +151,48 @@ def train(setup: Setup, run: RunFolder, *, watch: Watch | None = None, resume: b
     return finish(setup, run, learner, position)
 
 
-def claimable(run: RunFolder, *, resume: bool) -> None:
-    """Raise ``UsageError`` where ``train`` would refuse the folder: told before minutes are spent on setting up."""
+def claim(run: RunFolder, recipe: Recipe, *, resume: bool) -> None:
+    """Raise ``UsageError`` where the folder is not this run's: told before minutes are spent on setting up."""
     if not (resume and run.recipe.exists()):
         run.check_empty()
+        return
+    there, here = run.recipe.read_text(encoding="utf-8"), dump_recipe(recipe)
+    if there != here:
+        raise UsageError(f"{run.path} holds a run of another recipe:\n{_differences(there, here)}")
 
 
 def open_run(setup: Setup, run: RunFolder, learner: Learner, *, resume: bool) -> Position:
     """Claim the folder, or read where its run stands and put the learner there."""
-    recipe = dump_recipe(setup.recipe)
-    if not (resume and run.recipe.exists()):
-        run.start(recipe, describe_machine(setup.device, setup.precision))
+    claim(run, setup.recipe, resume=resume)
+    if not run.data.exists():  # new, or stopped before its first file was whole
+        run.start(dump_recipe(setup.recipe), describe_machine(setup.device, setup.precision), setup.images.stamp)
         return Position()
-    there = run.recipe.read_text(encoding="utf-8")
-    if there != recipe:
-        raise UsageError(f"{run.path} holds a run of another recipe:\n{_differences(there, recipe)}")
+    _check_data(setup, run)
     if not run.checkpoint.exists():
         return Position()
     state = run.read_checkpoint()
-    learner.load_state_dict(state["learner"])
-    return Position.from_state(state["position"])
+    try:
+        learner.load_state_dict(state["learner"])
+        return Position.from_state(state["position"])
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise LayerlinkError(
+            f"{run.checkpoint} is of another model or version of layerlink: {error}. Start again with --out FOLDER"
+        ) from error
+
+
+def _check_data(setup: Setup, run: RunFolder) -> None:
+    before, now = run.read_data(), setup.images.stamp
+    changed = [f"  {name}: {before.get(name)}   now: {now[name]}" for name in now if before.get(name) != now[name]]
+    if changed:
+        lines = "\n".join(changed)
+        raise UsageError(
+            f"{run.path} was trained on other data:\n{lines}\nBring it back, or start again with --out FOLDER"
+        )
 
 
 def finish_epoch(setup: Setup, run: RunFolder, learner: Learner, position: Position, watch: Watch) -> None:
     """Validate, write the epoch's row, keep the weights where they are the best so far, move on."""
+    learner.check_weights()
     accuracy = validation_accuracy(learner.model, setup)
     meter = position.meter
     row = {

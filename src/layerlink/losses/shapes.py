@@ -13,7 +13,9 @@ class ShapeError(UsageError):
 
 
 def require_equal_shapes(loss: str, student: Tensor, teacher: Tensor) -> None:
-    """Raise ``ShapeError`` unless both shapes are the same; broadcasting would hide a wrong link."""
+    """Raise ``ShapeError`` unless both are floating and of one shape; broadcasting would hide a wrong link."""
+    if not (student.is_floating_point() and teacher.is_floating_point()):
+        raise ShapeError(f"{loss} needs floating-point tensors; student gives {student.dtype}, teacher {teacher.dtype}")
     if student.shape != teacher.shape:
         raise ShapeError(
             f"{loss} needs equal shapes; student gives {tuple(student.shape)}, teacher {tuple(teacher.shape)}"

@@ -20,7 +20,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
 }
 
 
-def build_model(name: str, **arguments: Any) -> nn.Module:
+def build_model(name: str, /, **arguments: Any) -> nn.Module:
     """A new model.
 
     Args:
@@ -41,10 +41,18 @@ def build_model(name: str, **arguments: Any) -> nn.Module:
     """
     make = find_model(name)
     try:
-        inspect.signature(make).bind(**arguments)
+        signature = inspect.signature(make)
+        signature.bind(**arguments)
     except TypeError as error:
-        raise UsageError(f"model {name!r}: {error}. It takes {inspect.signature(make)}") from None
-    model = make(**arguments)
+        raise UsageError(f"model {name!r}: {error}. It takes {signature}") from None
+    except ValueError as error:
+        raise UsageError(f"model {name!r}: {error}") from None
+    try:
+        model = make(**arguments)
+    except UsageError:
+        raise
+    except Exception as error:
+        raise UsageError(f"model {name!r} could not be made: {type(error).__name__}: {error}") from error
     if not isinstance(model, nn.Module):
         raise UsageError(f"model {name!r} must give a torch.nn.Module; got {type(model).__name__}")
     return model
@@ -68,8 +76,8 @@ def find_model(name: str) -> Callable[..., Any]:
         sys.path.insert(0, here)
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise UsageError(f"model {name!r}: cannot import {module_name!r} ({error})") from error
+    except Exception as error:
+        raise UsageError(f"model {name!r}: cannot import {module_name!r} ({type(error).__name__}: {error})") from error
     found = getattr(module, attribute, None)
     if not callable(found):
         names = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from layerlink.errors import UsageError
@@ -59,8 +60,9 @@ class Distiller(nn.Module):
     ) -> None:
         super().__init__()
         self.student = student
-        links = list(links)
         readable, problems = read_links(links)
+        links = list(links)
+        _check_models(teacher, student)
         for index, link in readable.items():
             problems += [(index, reason) for reason in _missing_layers(link, teacher, student)]
         if problems:
@@ -90,11 +92,28 @@ class Distiller(nn.Module):
 
         Raises:
             ProblemsError: every link that cannot be compared: shapes, a layer that does not run.
-            UsageError: where labels or logits are missing or do not fit.
+            UsageError: where labels or logits are missing or do not fit, or a link with a weight teaches nothing.
         """
         if taught is None and self.teacher is not None and self.objective.needs_teacher:
             taught = self.teacher(inputs)
-        return self.objective(self.study(inputs), taught, target)
+        losses = self.objective(self.study(inputs), taught, target)
+        if torch.is_grad_enabled():
+            self._check_gradients(losses)
+        return losses
+
+    def _check_gradients(self, losses: Losses) -> None:
+        """Every link with a weight must teach: its term must depend on something that is trained."""
+        idle = [
+            (
+                index,
+                f"teaches nothing: no gradient reaches the student's layer {str(link.student)!r}. It is frozen, "
+                "an input, or computed under no_grad",
+            )
+            for index, link in enumerate(self.objective.links)
+            if link.weight and not losses.terms[link.text].requires_grad
+        ]
+        if idle:
+            raise links_error(self.objective.links, idle)
 
     def study(self, inputs: Any) -> Activations:
         """The student's logits and tapped activations for ``inputs``."""
@@ -116,6 +135,22 @@ class Distiller(nn.Module):
             self.teacher.model._apply(fn, recurse)  # type: ignore[no-untyped-call]
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
+
+
+def _check_models(teacher: Any, student: Any) -> None:
+    if not isinstance(student, nn.Module):
+        raise UsageError(f"the student must be a torch.nn.Module; got {type(student).__name__}")
+    if teacher is not None and not callable(teacher):
+        raise UsageError(f"the teacher must be a torch.nn.Module or give Activations; got {type(teacher).__name__}")
+    model = teacher.model if isinstance(teacher, LiveTeacher) else teacher
+    if isinstance(model, nn.Module):
+        frozen = {id(parameter) for parameter in model.parameters()}
+        shared = [name for name, parameter in student.named_parameters() if id(parameter) in frozen]
+        if shared:
+            raise UsageError(
+                f"teacher and student share {len(shared)} parameters, such as {shared[0]}; freezing the teacher would "
+                "freeze them in the student. Pass copy.deepcopy(model) as the teacher"
+            )
 
 
 def _missing_layers(link: Link, teacher: Any, student: nn.Module) -> Iterator[str]:

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from layerlink.transfer.links import Link, read_links
 from layerlink.transfer.objective import Activations, Objective
 from layerlink.transfer.recorder import Recorder
+from layerlink.transfer.taps import snapshot
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ def _activations(model: nn.Module, taps: Iterable[Any], inputs: Any, role: str, 
     with untouched(model):
         if evaluate:
             model.eval()
-        recording = Recorder(model, taps, role).record(inputs)
+        # A copy, because a model may work in place on what it gets.
+        recording = Recorder(model, taps, role).record(tree_map_only(Tensor, snapshot, inputs))
     return Activations(None, recording.values, recording.problems)
 
 
@@ -91,7 +94,11 @@ def _activations(model: nn.Module, taps: Iterable[Any], inputs: Any, role: str, 
 def untouched(model: nn.Module) -> Iterator[None]:
     """Put mode, buffers and random state back afterwards."""
     modes = {module: module.training for module in model.modules()}
-    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    buffers = [
+        (module, name, buffer, buffer.clone())
+        for module in model.modules()
+        for name, buffer in module.named_buffers(recurse=False)
+    ]
     devices = {tensor.device for tensor in (*model.parameters(), *model.buffers()) if tensor.is_cuda}
     try:
         with torch.random.fork_rng(devices=list(devices)):
@@ -100,5 +107,5 @@ def untouched(model: nn.Module) -> Iterator[None]:
         for module, training in modes.items():
             module.training = training
         with torch.no_grad():
-            for buffer, value in buffers:
-                buffer.copy_(value)
+            for module, name, buffer, value in buffers:
+                module._buffers[name] = buffer.copy_(value)  # a model may have put another tensor there

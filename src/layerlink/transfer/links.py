@@ -92,11 +92,16 @@ def read_links(links: Iterable[str | Link]) -> tuple[dict[int, Link], list[tuple
     Returns:
         Links by index, and (index, reason) for every text that is no link and every link that stands twice.
     """
+    if isinstance(links, str) or not isinstance(links, Iterable):
+        raise UsageError(f'links must be a list, such as ["group2 : mse * 40"]; got {links!r}')
     readable: dict[int, Link] = {}
     problems: list[tuple[int, str]] = []
     for index, item in enumerate(links):
         try:
             link = item if isinstance(item, Link) else Link.parse(item)
+        except AttributeError:
+            problems.append((index, f"a link is a text or a layerlink.Link; got {type(item).__name__}"))
+            continue
         except UsageError as error:
             problems.append((index, str(error)))
             continue

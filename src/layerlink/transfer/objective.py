@@ -103,8 +103,10 @@ class Objective:
         _check_weight("hard", self.hard)
         if not 0 <= self.label_smoothing < 1:
             raise UsageError(f"label_smoothing must lie in 0 <= s < 1; got {self.label_smoothing}")
-        if not self.hard and self.soft is None and not self.links:
-            raise UsageError("nothing to learn from: give hard > 0, soft or links")
+        if self.soft is not None and not isinstance(self.soft, Soft):
+            raise UsageError(f"soft must be layerlink.Soft(temperature=..., weight=...) or None; got {self.soft!r}")
+        if not self.hard and not (self.soft and self.soft.weight) and not any(link.weight for link in self.links):
+            raise UsageError("nothing to learn from: give hard, soft or a link a weight > 0")
 
     @property
     def needs_teacher(self) -> bool:
@@ -183,7 +185,8 @@ class Objective:
 
 
 def _weighted_sum(terms: dict[str, Tensor], weights: dict[str, float]) -> Tensor:
-    weighted = [term if weights[name] == 1 else term * weights[name] for name, term in terms.items()]
+    # A term of weight 0 is logged and no more: 0 * infinity would be NaN.
+    weighted = [term if weights[name] == 1 else term * weights[name] for name, term in terms.items() if weights[name]]
     total = weighted[0]
     for term in weighted[1:]:
         total = total + term
@@ -191,5 +194,5 @@ def _weighted_sum(terms: dict[str, Tensor], weights: dict[str, float]) -> Tensor
 
 
 def _check_weight(name: str, value: float) -> None:
-    if not (math.isfinite(value) and value >= 0):
-        raise UsageError(f"{name} must be a finite number >= 0; got {value}")
+    if not (isinstance(value, int | float) and math.isfinite(value) and value >= 0):
+        raise UsageError(f"{name} must be a finite number >= 0; got {value!r}")

@@ -7,11 +7,12 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map_only
 
-from layerlink.errors import UsageError
+from layerlink.errors import LayerlinkError, UsageError
 from layerlink.transfer.objective import Activations
 from layerlink.transfer.recorder import Recorder, Recording
-from layerlink.transfer.taps import ElementError, Tap, pick
+from layerlink.transfer.taps import ElementError, Tap, overwritten_since, pick, snapshot, version_of
 
 
 class Teacher(Protocol):
@@ -50,6 +51,8 @@ class LiveTeacher:
         self.logits = logits
         self.element = element
         self._seen_whole = False
+        self._changes_inputs: bool | None = None  # not known before the first pass
+        self._given: list[tuple[Tensor, int | None]] = []
 
     @torch.no_grad()
     def __call__(self, inputs: Any) -> Activations:
@@ -57,10 +60,28 @@ class LiveTeacher:
         if any(module.training for module in self.model.modules()):
             self.model.eval()
         stop_early = self._seen_whole and not self.logits
-        recording = self.recorder.record(inputs, stop_early=stop_early)
+        recording = self.recorder.record(self._own_copy(inputs), stop_early=stop_early)
+        self._check_inputs()
         self._seen_whole = True
         logits = logits_of(recording, self.element, "teacher") if self.logits else None
         return Activations(logits, recording.values, recording.problems)
+
+    def _own_copy(self, inputs: Any) -> Any:
+        """The inputs, copied unless a pass has shown that the model leaves them as they are."""
+        given = tree_map_only(Tensor, snapshot, inputs) if self._changes_inputs is not False else inputs
+        self._given = [(item, version_of(item)) for item in tree_leaves(given) if isinstance(item, Tensor)]
+        return given
+
+    def _check_inputs(self) -> None:
+        changed = any(overwritten_since(tensor, version) for tensor, version in self._given)
+        self._given = []
+        if changed and self._changes_inputs is False:
+            self._changes_inputs = True
+            raise LayerlinkError(
+                "the teacher changed its inputs in place in this pass, though in none before, and the student would "
+                "see the changed ones. Load the batch again: from now on the teacher gets a copy"
+            )
+        self._changes_inputs = changed
 
 
 def logits_of(recording: Recording, element: tuple[str, ...], role: str) -> Tensor:
