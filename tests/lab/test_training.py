@@ -242,16 +242,20 @@ def test_a_dead_layer_is_reported(recipe: Make, notes: Any, tmp_path: Path) -> N
     )
     with torch.no_grad():
         setup.distiller.student.group3[0][0].bias.fill_(-1e4)
-    assert "group3" in dead_layers(setup.distiller.student, setup)
+    assert dead_layers(setup.distiller.student, setup)["group3"] == 1
+    assert "group3.0" not in dead_layers(setup.distiller.student, setup)
     watch, run = notes(), RunFolder(tmp_path / "run")
     train(setup, run, watch=watch)
-    assert any("every activation of group3 is 0" in text and "training.clip_norm=5" in text for text in watch.warnings)
-    assert "every activation of group3 is 0" in run.warnings.read_text()
+    (warning,) = watch.warnings
+    assert warning.startswith("epoch 1: dead layers")
+    assert "100.0 % of group3" in warning
+    assert "training.clip_norm=5" in warning
+    assert run.warnings.read_text() == warning + "\n"
 
 
 def test_a_living_student_has_no_dead_layer(recipe: Make) -> None:
     setup = set_up(recipe())
-    assert dead_layers(setup.distiller.student, setup) == []
+    assert dead_layers(setup.distiller.student, setup) == {}
 
 
 def test_evaluate_reads_what_was_recorded(recipe: Make, tmp_path: Path) -> None:

@@ -203,10 +203,12 @@ def finish_epoch(setup: Setup, run: RunFolder, learner: Learner, position: Posit
         "images_per_second": meter.images / max(meter.seconds, 1e-9),
         "seconds": meter.seconds,
     }
-    for name in dead_layers(learner.model, setup):
+    dead = dead_layers(learner.model, setup)
+    if dead:
+        shares = ", ".join(f"{100 * zeros:.1f} % of {name}" for name, zeros in dead.items())
         text = (
-            f"epoch {position.epoch + 1}: every activation of {name} is 0 for all validation images looked at: the "
-            "layer is dead. Lower the links' weights or training.lr, or set training.clip_norm=5"
+            f"epoch {position.epoch + 1}: dead layers: these activations are 0 on validation images: {shares}. Lower "
+            "the links' weights or training.lr, or set training.clip_norm=5"
         )
         run.warn(text)
         watch.warn(text)
