@@ -12,6 +12,7 @@ from layerlink.lab.recipe_file import LoadedRecipe, load_recipe
 from layerlink.lab.run_folder import RunFolder
 from layerlink.lab.setup import set_up
 from layerlink.lab.training import train
+from layerlink.lab.watch import Watch
 
 STUDENT = """\
 data: {name: digits, image_size: 32, train_images: 256, validation: 100, augment: crop, crop_padding: 1}
@@ -54,7 +55,7 @@ def recipe(tmp_path: Path, teacher_run: Path) -> Callable[..., LoadedRecipe]:
     return make
 
 
-class Notes:
+class Notes(Watch):
     """A watch that remembers, and can do something at a step."""
 
     def __init__(self, at: tuple[int, int] | None = None, do: Callable[[], None] | None = None) -> None:

@@ -20,11 +20,12 @@ from torch import nn
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.lab import evaluation
 from layerlink.lab.evaluation import dead_layers, evaluate_run
+from layerlink.lab.interruption import Interrupted
 from layerlink.lab.learner import NotFiniteError
 from layerlink.lab.recipe_file import LoadedRecipe, load_recipe
 from layerlink.lab.run_folder import RunFolder
 from layerlink.lab.setup import set_up
-from layerlink.lab.training import Interrupted, train
+from layerlink.lab.training import train
 
 Make = Callable[..., LoadedRecipe]
 

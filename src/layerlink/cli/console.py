@@ -17,12 +17,13 @@ from rich.text import Text
 from layerlink.lab.costs import Costs, count_parameters
 from layerlink.lab.run_folder import NOT_TERMS, RunFolder
 from layerlink.lab.setup import Setup
+from layerlink.lab.watch import Watch
 from layerlink.transfer import LiveTeacher, Losses
 
 SECONDS_BETWEEN_LINES = 30  # without a terminal
 
 
-class Console:
+class Console(Watch):
     """Prints, and watches trainings. Names are printed as typed: no markup, no wrapping in the middle.
 
     Args:

@@ -17,8 +17,8 @@ def quickstart(
     Example: layerlink quickstart --out runs/quickstart
     """
     from layerlink.cli.console import Console
+    from layerlink.lab.interruption import Interrupted
     from layerlink.lab.quickstart import compare
-    from layerlink.lab.training import Interrupted
 
     console = Console(announce=True)
     try:

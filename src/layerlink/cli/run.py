@@ -22,9 +22,10 @@ def run(
     """
     from layerlink.cli.console import Console, show_setup
     from layerlink.lab.recipe_file import load_recipe
+    from layerlink.lab.resume import claim
     from layerlink.lab.run_folder import RunFolder
     from layerlink.lab.setup import set_up
-    from layerlink.lab.training import claim, default_folder, train
+    from layerlink.lab.training import default_folder, train
 
     loaded = load_recipe(recipe, overrides or ())
     folder = RunFolder((out or default_folder(loaded.name, loaded.recipe.seed)).expanduser())

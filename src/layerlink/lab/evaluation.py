@@ -12,9 +12,11 @@ from torch import Tensor, nn
 
 from layerlink.data import Batches, ImageSet
 from layerlink.errors import UsageError
+from layerlink.lab.dataset import Images
 from layerlink.lab.recipe_file import load_recipe
 from layerlink.lab.run_folder import RunFolder
-from layerlink.lab.setup import Images, Setup, load_weights, set_up
+from layerlink.lab.setup import Setup, set_up
+from layerlink.lab.weights import load_weights
 from layerlink.transfer import Distiller, LiveTeacher
 
 EVALUATION_BATCH = 256

@@ -12,7 +12,8 @@ from layerlink.lab.page import Cell, Table, write_page
 from layerlink.lab.recipe_file import load_recipe
 from layerlink.lab.run_folder import NOT_TERMS, RunFolder
 from layerlink.lab.setup import set_up
-from layerlink.lab.training import Watch, train
+from layerlink.lab.training import train
+from layerlink.lab.watch import Watch
 
 TEACHER = "digits/teacher"
 STUDENTS = {

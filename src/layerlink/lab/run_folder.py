@@ -196,37 +196,6 @@ class RunFolder:
             file.write(text + "\n")
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors from a .safetensors file, or from a .pt, .pth or .th file that holds nothing but tensors.
-
-    Raises:
-        UsageError: where the file is missing or of another kind.
-        LayerlinkError: where it is damaged.
-    """
-    if not path.is_file():
-        raise UsageError(f"weights: there is no file {path}")
-    try:
-        if path.suffix == ".safetensors":
-            return dict(safetensors.torch.load_file(path))
-        if path.suffix in (".pt", ".pth", ".th"):
-            # weights_only: no code in the file is run.
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-            state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
-            if isinstance(state, dict) and all(isinstance(value, Tensor) for value in state.values()):
-                return dict(state)
-            raise UsageError(f"weights: {path} holds no state_dict of tensors")
-    except UsageError:
-        raise
-    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
-        raise LayerlinkError(f"weights: {path} is damaged or truncated ({error})") from error
-    except Exception as error:
-        raise LayerlinkError(
-            f"weights: {path} is refused ({type(error).__name__}): it holds more than tensors, and loading it could "
-            "run code. Save model.state_dict() in its place, best as safetensors"
-        ) from error
-    raise UsageError(f"weights: {path} must be .safetensors, .pt, .pth or .th")
-
-
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     """Let ``write`` fill a temporary file beside ``path``, then move it there in one step.
 

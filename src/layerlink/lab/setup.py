@@ -2,43 +2,24 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from layerlink.data import Batches, ImageSet, Views, channel_statistics, load_source, split
+from layerlink.data import Batches
 from layerlink.errors import LayerlinkError, Problem, UsageError
+from layerlink.lab.dataset import Images, load_images
 from layerlink.lab.machine import Precision, choose_device, choose_precision
 from layerlink.lab.recipe import ModelSection, Recipe
 from layerlink.lab.recipe_file import LoadedRecipe
-from layerlink.lab.run_folder import RunFolder, read_weights
+from layerlink.lab.run_folder import RunFolder
+from layerlink.lab.weights import load_weights
 from layerlink.models import MODELS, build_model
 from layerlink.transfer import Distiller, LinkReport, inspect_links
-
-
-@dataclass(frozen=True)
-class Images:
-    """The three parts of a data set on the device, and how models see them.
-
-    Args:
-        train: to train on.
-        validation: to select on.
-        test: to read once, at the end.
-        views: what the models get.
-        stamp: what tells this data from other data: classes, counts, normalisation, a checksum of every part.
-    """
-
-    train: ImageSet
-    validation: ImageSet
-    test: ImageSet
-    views: Views
-    stamp: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -91,34 +72,40 @@ def set_up(loaded: LoadedRecipe, *, teacher: nn.Module | None = None, student: n
         ProblemsError: everything about models and links that does not fit, with the recipe's lines.
         LayerlinkError: where data or weights cannot be read.
     """
-    recipe = loaded.recipe
     problems: list[Problem] = []
+    device, images = _load(loaded, problems)
+    if student is None:
+        student = _build(loaded, "student", loaded.recipe.student, images, problems)
+    if teacher is None and loaded.recipe.teacher is not None:
+        teacher = _build(loaded, "teacher", loaded.recipe.teacher, images, problems)
+    reports: list[LinkReport] = []
+    if student is not None and (teacher is not None or loaded.recipe.teacher is None):
+        problems += _check_on_batch(loaded, teacher, student, images, reports)
+    if problems or student is None:
+        raise loaded.error(problems)
+    distiller = _distiller(loaded.recipe, teacher, student)
+    distiller.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    precision = choose_precision(loaded.recipe.precision, device)
+    warnings = tuple(_teacher_warnings(loaded.recipe, images))
+    return Setup(loaded, images, distiller, reports, device, precision, warnings)
+
+
+def _load(loaded: LoadedRecipe, problems: list[Problem]) -> tuple[torch.device, Images]:
+    """Device and images; without images nothing more can be checked, so that ends the checking."""
+    device = torch.device("cpu")
     try:
-        device = choose_device(recipe.device)
+        device = choose_device(loaded.recipe.device)
     except UsageError as error:
         problems.append(loaded.problem(("device",), str(error)))
-        device = torch.device("cpu")
     try:
-        images = load_images(recipe, device)
+        return device, load_images(loaded.recipe, device)
     except UsageError as error:
         problems.append(loaded.problem(("data",), str(error)))
         raise loaded.error(problems) from None
-    if student is None:
-        student = _build(loaded, "student", recipe.student, images, problems)
-    if teacher is None and recipe.teacher is not None:
-        teacher = _build(loaded, "teacher", recipe.teacher, images, problems)
-        if teacher is not None and recipe.teacher.weights is None:
-            problems.append(
-                loaded.problem(("teacher",), "a teacher needs weights: a run folder or a .safetensors file")
-            )
-    reports: list[LinkReport] = []
-    if student is not None and (teacher is not None or recipe.teacher is None):
-        problems += _check_on_batch(loaded, teacher, student, images, reports)
-    if student is not None and not any(parameter.requires_grad for parameter in student.parameters()):
-        problems.append(loaded.problem(("student",), "has no parameter to train: every one is frozen"))
-    if problems or student is None:
-        raise loaded.error(problems)
-    distiller = Distiller(
+
+
+def _distiller(recipe: Recipe, teacher: nn.Module | None, student: nn.Module) -> Distiller:
+    return Distiller(
         teacher,
         student,
         hard=recipe.hard,
@@ -128,46 +115,6 @@ def set_up(loaded: LoadedRecipe, *, teacher: nn.Module | None = None, student: n
         teacher_logits=recipe.teacher.logits if recipe.teacher else "",
         student_logits=recipe.student.logits,
     )
-    distiller.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    precision = choose_precision(recipe.precision, device)
-    return Setup(loaded, images, distiller, reports, device, precision, tuple(_teacher_warnings(recipe, images)))
-
-
-def load_images(recipe: Recipe, device: torch.device) -> Images:
-    """The recipe's data set, split, on ``device``.
-
-    Raises:
-        LayerlinkError: where it cannot be read or has too few images.
-    """
-    data = recipe.data
-    source = load_source(data.name, data.root, size=data.image_size, download=data.download)
-    count = int(data.validation) if data.validation >= 1 else round(data.validation * len(source.train))
-    train, validation = split(
-        source.train, validation=max(count, 1), train_images=data.train_images, seed=data.split_seed
-    )
-    # Of the whole training set, so that a teacher and a student with fewer images see the same pixels alike.
-    mean, std = channel_statistics(source.train.images)
-    if data.normalize == "none":
-        mean = tuple(0.0 for _ in mean)
-    if data.normalize != "mean-std":
-        std = tuple(1.0 for _ in std)
-    views = Views(data.image_size, mean, std, data.augment, recipe.seed, data.crop_padding)
-    stamp = {
-        "classes": list(train.classes),
-        "image_size": data.image_size,
-        "mean": list(mean),
-        "std": list(std),
-        "train": _checksum(train),
-        "validation": _checksum(validation),
-        "test": _checksum(source.test),
-    }
-    return Images(train.to(device), validation.to(device), source.test.to(device), views, stamp)
-
-
-def _checksum(images: ImageSet) -> str:
-    """The number of images and a CRC of pixels and labels, in order."""
-    crc = zlib.crc32(images.labels.numpy().data, zlib.crc32(images.images.contiguous().numpy().data))
-    return f"{len(images)} images, crc32 {crc:08x}"
 
 
 def _teacher_warnings(recipe: Recipe, images: Images) -> Iterator[str]:
@@ -211,36 +158,10 @@ def _build(
     except UsageError as error:
         problems.append(loaded.problem((role,), str(error)))
         return None
+    if role == "teacher" and section.weights is None:
+        what = "a teacher needs weights: a run folder or a .safetensors file"
+        problems.append(loaded.problem((role,), what))
     return model
-
-
-def load_weights(model: nn.Module, path: Path) -> None:
-    """Load a model's weights from a file or from a run's folder.
-
-    Raises:
-        UsageError: where there is no such file, or the weights are another model's.
-        LayerlinkError: where the file is damaged.
-    """
-    path = path.expanduser()
-    file = path
-    if path.is_dir():
-        file = RunFolder(path).student
-        if not file.exists():
-            raise UsageError(f"weights: {path} holds no finished run ({file.name} is missing)")
-    elif not path.exists():
-        raise UsageError(f"weights: there is no {path}. A run's folder holds them once the run is done")
-    state, own = read_weights(file), model.state_dict()
-    differences = [f"{name} is missing" for name in own if name not in state]
-    differences += [f"{name} is not in the model" for name in state if name not in own]
-    differences += [
-        f"{name} is {tuple(state[name].shape)}, the model's {tuple(own[name].shape)}"
-        for name in own
-        if name in state and state[name].shape != own[name].shape
-    ]
-    if differences:
-        more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
-        raise UsageError(f"weights: {file} belong to another model: {'; '.join(differences[:3])}{more}")
-    model.load_state_dict(state)
 
 
 def _check_on_batch(
@@ -254,6 +175,8 @@ def _check_on_batch(
     recipe = loaded.recipe
     sample = images.views(images.train.images[:2].cpu())
     problems: list[Problem] = []
+    if not any(parameter.requires_grad for parameter in student.parameters()):
+        problems.append(loaded.problem(("student",), "has no parameter to train: every one is frozen"))
     try:
         reports += inspect_links(teacher or nn.Identity(), student, recipe.links, sample)
         for report in reports:

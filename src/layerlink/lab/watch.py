@@ -1,0 +1,25 @@
+"""What a training tells while it runs. It prints nothing itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from layerlink.lab.run_folder import RunFolder
+from layerlink.lab.setup import Setup
+from layerlink.transfer import Losses
+
+
+class Watch:
+    """Is told what happens, and does nothing about it; those that do override what they need."""
+
+    def begin(self, setup: Setup, run: RunFolder, epoch: int) -> None:
+        """Training begins, or goes on, at ``epoch`` (from 0)."""
+
+    def step(self, epoch: int, step: int, images: int, losses: Losses) -> None:
+        """Step ``step`` of ``epoch`` (both from 0) with so many images is done."""
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        """An epoch is done; ``row`` is its row of metrics."""
+
+    def warn(self, text: str) -> None:
+        """Something to know, with its number and what to change."""
