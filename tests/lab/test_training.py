@@ -200,10 +200,14 @@ def test_validation_and_test_images_are_never_trained_on(recipe: Make) -> None:
     assert len(parts[0] & parts[2]) <= 1
 
 
-def test_the_student_is_back_in_train_mode_after_validation(recipe: Make, notes: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_the_student_trains_in_train_mode_also_after_validation(
+    recipe: Make, notes: Any, tmp_path: Path, epoch: int
+) -> None:
     setup = set_up(recipe("training.epochs=2"))
+    setup.distiller.eval()
     modes: list[bool] = []
-    watch = notes((1, 0), lambda: modes.append(all(m.training for m in setup.distiller.student.modules())))
+    watch = notes((epoch, 0), lambda: modes.append(all(m.training for m in setup.distiller.student.modules())))
     train(setup, RunFolder(tmp_path / "run"), watch=watch)
     assert modes == [True]
 
