@@ -87,6 +87,7 @@ def test_a_second_run_is_refused_and_resume_says_it_is_done(capsys: pytest.Captu
         (["layers", "vgg7", "--image-size", "33"], "image_size must be a multiple of 32"),
         (["check", "study/vgg16"], "root"),
         (["run", "tiny.yaml", "--out", "tiny.yaml"], "tiny.yaml is a file, and a run needs a folder"),
+        (["run", "tiny.yaml", "--out", "tiny.yaml/deep"], "cannot make the run's folder"),
         (["check", "tiny.yaml", "student=torch.nn:Linear"], "missing a required argument"),
         (["check", "tiny.yaml", "student.arguments.width=abc"], "model 'vgg7' could not be made: TypeError"),
         (["check", "tiny.yaml", "student=builtins:dict"], "model 'builtins:dict'"),

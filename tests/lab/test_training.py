@@ -369,3 +369,33 @@ def test_a_damaged_result_is_named(recipe: Make, tmp_path: Path) -> None:
         run.result.write_text(text)
         with pytest.raises(LayerlinkError, match=r"result.json is (missing or )?damaged"):
             evaluate_run(run)
+
+
+def test_a_folder_that_another_process_trains_in_is_refused(recipe: Make, notes: Any, tmp_path: Path) -> None:
+    run, refused = RunFolder(tmp_path / "run"), []
+
+    def train_there_too() -> None:
+        code = (
+            "from pathlib import Path; from layerlink.lab.recipe_file import load_recipe\n"
+            "from layerlink.lab.setup import set_up\n"
+            "from layerlink.lab.run_folder import RunFolder; from layerlink.lab.training import train\n"
+            f"setup = set_up(load_recipe({loaded.source!r}, ['training.epochs=2']))\n"
+            f"train(setup, RunFolder(Path({str(run.path)!r})), resume=True)"
+        )
+        refused.append(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stderr)
+
+    loaded = recipe("training.epochs=2")
+    train(set_up(loaded), run, watch=notes((1, 1), train_there_too))
+    assert "another process is training in" in refused[0]
+    assert run.result.exists()
+
+
+def test_out_of_memory_names_what_to_change(recipe: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    setup = set_up(recipe())
+
+    def exhausted(*_: Any, **__: Any) -> None:
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+    monkeypatch.setattr(setup.distiller.student, "forward", exhausted)
+    with pytest.raises(LayerlinkError, match=r"out of memory with 64 images in a batch.*training.batch_size=32"):
+        train(setup, RunFolder(tmp_path / "run"))

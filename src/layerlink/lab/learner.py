@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -47,10 +48,11 @@ class Learner:
         Raises:
             NotFiniteError: before anything is changed, where a term is NaN or infinite.
         """
-        with self.setup.arithmetic():
-            losses: Losses = self.distiller(batch.images, batch.labels)
-        check_finite(losses, batch)
-        losses.total.backward()  # type: ignore[no-untyped-call]
+        with out_of_memory_explained(len(batch.labels)):
+            with self.setup.arithmetic():
+                losses: Losses = self.distiller(batch.images, batch.labels)
+            check_finite(losses, batch)
+            losses.total.backward()  # type: ignore[no-untyped-call]
         if self.training.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.distiller.trainable_parameters(), self.training.clip_norm)
         self.lr = float(self.schedule.get_last_lr()[0])
@@ -96,6 +98,24 @@ class Learner:
         torch.set_rng_state(state["random"])
         if torch.cuda.is_available() and state["random_cuda"]:
             torch.cuda.set_rng_state_all(state["random_cuda"])
+
+
+@contextmanager
+def out_of_memory_explained(batch_size: int) -> Iterator[None]:
+    """Turn the device's refusal of memory into what to change.
+
+    Raises:
+        LayerlinkError: in its place.
+    """
+    try:
+        yield
+    except RuntimeError as error:  # torch.OutOfMemoryError on a GPU; the CPU's allocator has no type of its own
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
+        raise LayerlinkError(
+            f"out of memory with {batch_size} images in a batch. Start again (--out FOLDER) with training.batch_size="
+            f"{max(batch_size // 2, 1)} or a smaller data.image_size; layerlink check tells what a step needs"
+        ) from error
 
 
 def check_finite(losses: Losses, batch: Batch) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,9 +56,17 @@ def claim(run: RunFolder, recipe: Recipe, *, resume: bool) -> None:
         raise UsageError(f"{run.path} holds a run of another recipe:\n{_differences(there, here)}")
 
 
-def open_run(setup: Setup, run: RunFolder, learner: Learner, *, resume: bool) -> Position:
-    """Claim the folder, or read where its run stands and put the learner there."""
-    claim(run, setup.recipe, resume=resume)
+@contextmanager
+def claimed(run: RunFolder, recipe: Recipe, *, resume: bool) -> Iterator[None]:
+    """Claim the folder, and keep other processes from training in it meanwhile."""
+    claim(run, recipe, resume=resume)
+    with run.alone():
+        claim(run, recipe, resume=resume)  # again: another process may have been quicker
+        yield
+
+
+def open_run(setup: Setup, run: RunFolder, learner: Learner) -> Position:
+    """Read where the claimed folder's run stands and put the learner there; begin it where nothing is there."""
     if not run.data.exists():  # new, or stopped before its first file was whole
         run.start(dump_recipe(setup.recipe), describe_machine(setup.device, setup.precision), setup.images.stamp)
         return Position()

@@ -7,7 +7,8 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,11 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from layerlink.errors import LayerlinkError, UsageError
+
+try:
+    import fcntl
+except ImportError:
+    fcntl = None  # type: ignore[assignment]
 
 # A row of metrics holds these and, between them, every raw term by its name.
 NOT_TERMS = ("epoch", "train_accuracy", "validation_accuracy", "lr", "images_per_second", "seconds")
@@ -77,6 +83,33 @@ class RunFolder:
     def checkpoint(self) -> Path:
         """Everything needed to go on; gone when the run is done."""
         return self.path / "checkpoint.pt"
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other processes from training in this folder meanwhile. The operating system lifts the lock of a process
+        that dies.
+
+        Raises:
+            UsageError: where another process holds the folder.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"cannot make the run's folder: {error}. Choose another: --out FOLDER") from error
+        if fcntl is None:  # not on Windows
+            yield
+            return
+        handle = os.open(self.path, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UsageError(
+                    f"another process is training in {self.path}. Wait for it, or choose another folder: --out FOLDER"
+                ) from None
+            yield
+        finally:
+            os.close(handle)
 
     def check_empty(self) -> None:
         """Raise ``UsageError`` where the folder holds anything already."""

@@ -11,7 +11,7 @@ import torch
 from layerlink.lab.evaluation import dead_layers, read_test, validation_accuracy
 from layerlink.lab.interruption import stop_if_asked, stop_signals
 from layerlink.lab.learner import Learner, Meter
-from layerlink.lab.resume import Position, open_run, save
+from layerlink.lab.resume import Position, claimed, open_run, save
 from layerlink.lab.run_folder import RunFolder
 from layerlink.lab.setup import Setup
 from layerlink.lab.watch import Watch
@@ -39,10 +39,10 @@ def train(setup: Setup, run: RunFolder, *, watch: Watch | None = None, resume: b
     """
     watch = watch or Watch()
     # Nothing outside the recipe decides the numbers that a model draws, and nothing outside is changed by them.
-    with torch.random.fork_rng():
+    with claimed(run, setup.recipe, resume=resume), torch.random.fork_rng():
         torch.manual_seed(setup.recipe.seed)
         learner = Learner(setup)
-        position = open_run(setup, run, learner, resume=resume)
+        position = open_run(setup, run, learner)
         if run.result.exists():
             return run.read_result()
         return _train(setup, run, learner, position, watch)
