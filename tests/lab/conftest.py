@@ -70,7 +70,7 @@ class Notes(Watch):
         if (epoch, step) == self.at and self.do:
             self.do()
 
-    def epoch(self, row: dict[str, Any]) -> None:
+    def epoch(self, run: RunFolder, row: dict[str, Any]) -> None:
         self.rows.append(row)
 
     def warn(self, text: str) -> None:

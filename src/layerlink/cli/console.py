@@ -104,7 +104,7 @@ class Console(Watch):
             self.say(f"epoch {epoch + 1}/{self._epochs}   step {step + 1}/{self._steps}   {rate}   {losses}")
             self._last_line = now
 
-    def epoch(self, row: dict[str, Any]) -> None:
+    def epoch(self, run: RunFolder, row: dict[str, Any]) -> None:
         """An epoch is done."""
         terms = "  ".join(f"{_short(name)} {value:.4g}" for name, value in row.items() if name not in NOT_TERMS)
         self.say(

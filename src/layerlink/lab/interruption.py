@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,17 +36,17 @@ def stop_signals() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def stop_if_asked(asked: threading.Event, run: Path, *, epoch: int, step: int) -> None:
+def stop_if_asked(asked: threading.Event, runs: Sequence[Path], *, epoch: int, step: int) -> None:
     """Raise ``Interrupted`` where the user asked to stop; the checkpoint is written by then.
 
     Args:
         asked: as ``stop_signals`` gives it.
-        run: the run's folder.
+        runs: the runs' folders.
         epoch: from 0.
         step: how many steps of it are done.
     """
     if asked.is_set():
         raise Interrupted(
             f"stopped in epoch {epoch + 1} after {step} steps. Nothing is lost: the same command with --resume goes "
-            f"on ({run})"
+            f"on ({', '.join(map(str, runs))})"
         )

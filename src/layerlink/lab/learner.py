@@ -14,7 +14,7 @@ from layerlink.data import Batch
 from layerlink.errors import LayerlinkError
 from layerlink.lab.optimisation import build_ema, build_optimizer, build_schedule
 from layerlink.lab.setup import Setup
-from layerlink.transfer import Losses
+from layerlink.transfer import Activations, Losses
 
 
 class NotFiniteError(LayerlinkError):
@@ -36,21 +36,26 @@ class Learner:
         self.schedule = build_schedule(self.optimizer, self.training, len(setup.batches))
         self.ema = build_ema(self.distiller.student, self.training)
         self.lr = 0.0  # of the last step
+        self.random = _random_state_of(setup.recipe.seed)
 
     @property
     def model(self) -> nn.Module:
         """The student as it would be used: with averaged weights where there are any."""
         return self.ema.module if self.ema is not None else self.distiller.student
 
-    def step(self, batch: Batch) -> Losses:
+    def step(self, batch: Batch, taught: Activations | None = None) -> Losses:
         """Learn from one batch.
+
+        Args:
+            batch: images and labels.
+            taught: the teacher's activations for them, where they are known already.
 
         Raises:
             NotFiniteError: before anything is changed, where a term is NaN or infinite.
         """
-        with out_of_memory_explained(len(batch.labels)):
+        with self._own_random_numbers(), out_of_memory_explained(len(batch.labels)):
             with self.setup.arithmetic():
-                losses: Losses = self.distiller(batch.images, batch.labels)
+                losses: Losses = self.distiller(batch.images, batch.labels, taught=taught)
             check_finite(losses, batch)
             losses.total.backward()  # type: ignore[no-untyped-call]
         if self.training.clip_norm is not None:
@@ -62,6 +67,14 @@ class Learner:
         if self.ema is not None:
             self.ema.update_parameters(self.distiller.student)
         return losses
+
+    @contextmanager
+    def _own_random_numbers(self) -> Iterator[None]:
+        """What a model draws follows from its recipe's seed, not from other students or what came before."""
+        with torch.random.fork_rng():
+            _set_random_state(self.random)
+            yield
+            self.random = _random_state()
 
     def check_weights(self) -> None:
         """Raise ``NotFiniteError`` where a weight or buffer is NaN or infinite."""
@@ -82,8 +95,7 @@ class Learner:
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict()["last_epoch"],
             "ema": None if self.ema is None else self.ema.state_dict(),
-            "random": torch.get_rng_state(),
-            "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "random": self.random,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -95,9 +107,24 @@ class Learner:
         self.schedule._last_lr = [base * factor for base in self.schedule.base_lrs]
         if self.ema is not None and state["ema"] is not None:
             self.ema.load_state_dict(state["ema"])
-        torch.set_rng_state(state["random"])
-        if torch.cuda.is_available() and state["random_cuda"]:
-            torch.cuda.set_rng_state_all(state["random_cuda"])
+        self.random = state["random"]
+
+
+def _random_state() -> list[Tensor]:
+    """The generators' states: the CPU's, then every GPU's."""
+    return [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [])]
+
+
+def _set_random_state(state: list[Tensor]) -> None:
+    torch.set_rng_state(state[0])
+    if torch.cuda.is_available() and len(state) == 1 + torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state[1:])
+
+
+def _random_state_of(seed: int) -> list[Tensor]:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return _random_state()
 
 
 @contextmanager

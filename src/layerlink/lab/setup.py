@@ -59,7 +59,13 @@ class Setup:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
 
 
-def set_up(loaded: LoadedRecipe, *, teacher: nn.Module | None = None, student: nn.Module | None = None) -> Setup:
+def set_up(
+    loaded: LoadedRecipe,
+    *,
+    teacher: nn.Module | None = None,
+    student: nn.Module | None = None,
+    images: Images | None = None,
+) -> Setup:
     """Load the data, build the models, check every link on one batch.
 
     Args:
@@ -67,13 +73,14 @@ def set_up(loaded: LoadedRecipe, *, teacher: nn.Module | None = None, student: n
         teacher: a trained model, in place of the one that the recipe names.
         student: a model to train, in place of the one that the recipe names. Such a run cannot be repeated from its
             folder alone.
+        images: the recipe's own, where they are loaded already.
 
     Raises:
         ProblemsError: everything about models and links that does not fit, with the recipe's lines.
         LayerlinkError: where data or weights cannot be read.
     """
     problems: list[Problem] = []
-    device, images = _load(loaded, problems)
+    device, images = _load(loaded, problems, images)
     if student is None:
         student = _build(loaded, "student", loaded.recipe.student, images, problems)
     if teacher is None and loaded.recipe.teacher is not None:
@@ -90,7 +97,7 @@ def set_up(loaded: LoadedRecipe, *, teacher: nn.Module | None = None, student: n
     return Setup(loaded, images, distiller, reports, device, precision, warnings)
 
 
-def _load(loaded: LoadedRecipe, problems: list[Problem]) -> tuple[torch.device, Images]:
+def _load(loaded: LoadedRecipe, problems: list[Problem], images: Images | None) -> tuple[torch.device, Images]:
     """Device and images; without images nothing more can be checked, so that ends the checking."""
     device = torch.device("cpu")
     try:
@@ -98,7 +105,7 @@ def _load(loaded: LoadedRecipe, problems: list[Problem]) -> tuple[torch.device, 
     except UsageError as error:
         problems.append(loaded.problem(("device",), str(error)))
     try:
-        return device, load_images(loaded.recipe, device)
+        return device, images or load_images(loaded.recipe, device)
     except UsageError as error:
         problems.append(loaded.problem(("data",), str(error)))
         raise loaded.error(problems) from None
@@ -173,7 +180,11 @@ def _check_on_batch(
 ) -> list[Problem]:
     """Run both models on two images; fill ``reports``; return everything that does not fit."""
     recipe = loaded.recipe
-    sample = images.views(images.train.images[:2].cpu())
+    # Where the images are: a teacher that is shared is there already, and all else will be.
+    sample = images.views(images.train.images[:2])
+    for model in (teacher, student):
+        if model is not None:
+            model.to(sample.device)
     problems: list[Problem] = []
     if not any(parameter.requires_grad for parameter in student.parameters()):
         problems.append(loaded.problem(("student",), "has no parameter to train: every one is frozen"))

@@ -1,23 +1,47 @@
-"""The training loop: one recipe, one student, from top to bottom."""
+"""The training loop, from top to bottom: one student, or several on one teacher pass."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from layerlink.data import Batch
+from layerlink.errors import LayerlinkError
+from layerlink.lab.cohort import common_teacher
 from layerlink.lab.evaluation import dead_layers, read_test, validation_accuracy
 from layerlink.lab.interruption import stop_if_asked, stop_signals
-from layerlink.lab.learner import Learner, Meter
+from layerlink.lab.learner import Learner, Meter, NotFiniteError
 from layerlink.lab.resume import Position, claimed, open_run, save
 from layerlink.lab.run_folder import RunFolder
 from layerlink.lab.setup import Setup
 from layerlink.lab.watch import Watch
 from layerlink.lab.weights import read_weights
+from layerlink.transfer import Losses, Teacher
 
 CHECKPOINT_SECONDS = 600  # within an epoch; one is written after every epoch in any case
+
+
+@dataclass
+class Member:
+    """A student of a cohort.
+
+    Args:
+        setup: what ``set_up`` made of its recipe.
+        run: its folder.
+        learner: student, optimiser and schedule.
+        position: how far it is.
+        failure: why it was dropped; None while it is in.
+    """
+
+    setup: Setup
+    run: RunFolder
+    learner: Learner
+    position: Position
+    failure: LayerlinkError | None = None
 
 
 def train(setup: Setup, run: RunFolder, *, watch: Watch | None = None, resume: bool = False) -> dict[str, Any]:
@@ -37,50 +61,135 @@ def train(setup: Setup, run: RunFolder, *, watch: Watch | None = None, resume: b
         NotFiniteError: where a loss became NaN or infinite; the last checkpoint stays.
         Interrupted: where the user asked to stop; the run can be resumed.
     """
-    watch = watch or Watch()
-    # Nothing outside the recipe decides the numbers that a model draws, and nothing outside is changed by them.
-    with claimed(run, setup.recipe, resume=resume), torch.random.fork_rng():
-        torch.manual_seed(setup.recipe.seed)
-        learner = Learner(setup)
-        position = open_run(setup, run, learner)
-        if run.result.exists():
-            return run.read_result()
-        return _train(setup, run, learner, position, watch)
+    (outcome,) = train_cohort([(setup, run)], watch=watch, resume=resume)
+    if isinstance(outcome, LayerlinkError):
+        raise outcome
+    return outcome
 
 
-def _train(setup: Setup, run: RunFolder, learner: Learner, position: Position, watch: Watch) -> dict[str, Any]:
+def train_cohort(
+    runs: Sequence[tuple[Setup, RunFolder]], *, watch: Watch | None = None, resume: bool = False
+) -> list[dict[str, Any] | LayerlinkError]:
+    """Train several students side by side: each batch is loaded, and sent through the teacher, once for all.
+
+    Every student ends with the weights that it would have alone. One whose loss becomes NaN or infinite is dropped
+    and the others go on.
+
+    Args:
+        runs: setups that ``set_up_cohort`` made, each with its folder.
+        watch: is told what happens.
+        resume: go on with the runs in the folders.
+
+    Returns:
+        For each run its result, or why it was dropped.
+
+    Raises:
+        UsageError: where a folder holds another run, or holds one and ``resume`` is off.
+        Interrupted: where the user asked to stop; all runs can be resumed.
+    """
+    with ExitStack() as claims:
+        for setup, run in runs:
+            claims.enter_context(claimed(run, setup.recipe, resume=resume))
+        members = []
+        for setup, run in runs:
+            learner = Learner(setup)
+            members.append(Member(setup, run, learner, open_run(setup, run, learner)))
+        unfinished = [member for member in members if not member.run.result.exists()]
+        # After an interruption some may be further than others: only equals share batches.
+        for place in sorted({(member.position.epoch, member.position.step) for member in unfinished}):
+            together = [m for m in unfinished if (m.position.epoch, m.position.step) == place]
+            _train(together, watch or Watch())
+        return [member.failure or member.run.read_result() for member in members]
+
+
+def _train(members: list[Member], watch: Watch) -> None:
     """The loop."""
-    if not position.rows and not position.step:
-        for text in setup.warnings:
-            run.warn(text)
-            watch.warn(text)
-    epochs, batches = setup.recipe.training.epochs, setup.batches
-    watch.begin(setup, run, position.epoch)
+    setup, position = members[0].setup, members[0].position
+    epoch, step = position.epoch, position.step
+    epochs, batches, teacher = setup.recipe.training.epochs, setup.batches, common_teacher([m.setup for m in members])
+    for member in members:
+        begin(member, watch)
     with stop_signals() as asked_to_stop:
         saved = time.monotonic()
-        while position.epoch < epochs:
-            learner.distiller.train()
-            clock = time.monotonic()
-            for batch in batches.epoch(position.epoch, position.step):
-                losses = learner.step(batch)
-                now = time.monotonic()
-                position.meter.add(losses, batch, now - clock)
-                position.step, clock = batch.step + 1, now
-                watch.step(position.epoch, batch.step, len(batch.labels), losses)
-                if position.step < len(batches) and (asked_to_stop.is_set() or now - saved > CHECKPOINT_SECONDS):
-                    save(run, learner, position)
-                    saved = clock = time.monotonic()
-                    stop_if_asked(asked_to_stop, run.path, epoch=position.epoch, step=position.step)
-            finish_epoch(setup, run, learner, position, watch)
-            save(run, learner, position)
+        while epoch < epochs and members:
+            for member in members:
+                member.learner.distiller.train()
+            for batch in batches.epoch(epoch, step):
+                members = learn(members, batch, teacher, watch)
+                if not members:
+                    return
+                step = batch.step + 1
+                due = asked_to_stop.is_set() or time.monotonic() - saved > CHECKPOINT_SECONDS
+                if due and step < len(batches):
+                    save_all(members)
+                    saved = time.monotonic()
+                    stop_if_asked(asked_to_stop, [member.run.path for member in members], epoch=epoch, step=step)
+            members = end_epoch(members, watch)
+            epoch, step = epoch + 1, 0
+            save_all(members)
             saved = time.monotonic()
-            if position.epoch < epochs:
-                stop_if_asked(asked_to_stop, run.path, epoch=position.epoch, step=position.step)
-    return finish(setup, run, learner, position)
+            if members and epoch < epochs:
+                stop_if_asked(asked_to_stop, [member.run.path for member in members], epoch=epoch, step=step)
+    for member in members:
+        finish(member)
 
 
-def finish_epoch(setup: Setup, run: RunFolder, learner: Learner, position: Position, watch: Watch) -> None:
+def learn(members: list[Member], batch: Batch, teacher: Teacher | None, watch: Watch) -> list[Member]:
+    """One batch through the teacher and every student; the members that are still in."""
+    clock = time.monotonic()
+    taught = None
+    if teacher is not None:
+        with members[0].setup.arithmetic():
+            taught = teacher(batch.images)
+    shared = (time.monotonic() - clock) / len(members)
+    first: Losses | None = None
+    for member in members:
+        clock = time.monotonic()
+        try:
+            losses = member.learner.step(batch, taught)
+        except NotFiniteError as error:
+            member.failure = error
+            continue
+        member.position.meter.add(losses, batch, time.monotonic() - clock + shared)
+        member.position.step = batch.step + 1
+        first = first or losses
+    if first is not None and batch.epoch is not None:
+        watch.step(batch.epoch, batch.step, len(batch.labels), first)
+    return still_in(members, watch)
+
+
+def still_in(members: list[Member], watch: Watch) -> list[Member]:
+    """The members without a failure; in a cohort, the others' ends are told."""
+    for member in members:
+        if member.failure is not None and len(members) > 1:
+            text = f"{member.run.path} is dropped, the others go on: {member.failure}"
+            member.run.warn(text)
+            watch.warn(text)
+    return [member for member in members if member.failure is None]
+
+
+def begin(member: Member, watch: Watch) -> None:
+    """Tell that a run begins, and what is odd about it."""
+    if not member.position.rows and not member.position.step:
+        for text in member.setup.warnings:
+            member.run.warn(text)
+            watch.warn(text)
+    watch.begin(member.setup, member.run, member.position.epoch)
+
+
+def end_epoch(members: list[Member], watch: Watch) -> list[Member]:
+    """Finish the epoch of every member; those that are still in."""
+    for member in members:
+        try:
+            finish_epoch(member, watch)
+        except NotFiniteError as error:
+            member.failure = error
+    return still_in(members, watch)
+
+
+def finish_epoch(member: Member, watch: Watch) -> None:
     """Validate, write the epoch's row, keep the weights where they are the best so far, move on."""
+    setup, run, learner, position = member.setup, member.run, member.learner, member.position
     learner.check_weights()
     accuracy = validation_accuracy(learner.model, setup)
     meter = position.meter
@@ -107,11 +216,18 @@ def finish_epoch(setup: Setup, run: RunFolder, learner: Learner, position: Posit
         position.best_accuracy, position.best_epoch = accuracy, position.epoch + 1
         run.write_weights(run.best, learner.model.state_dict())
     position.epoch, position.step, position.meter = position.epoch + 1, 0, Meter()
-    watch.epoch(row)
+    watch.epoch(run, row)
 
 
-def finish(setup: Setup, run: RunFolder, learner: Learner, position: Position) -> dict[str, Any]:
+def save_all(members: list[Member]) -> None:
+    """Write every member's checkpoint."""
+    for member in members:
+        save(member.run, member.learner, member.position)
+
+
+def finish(member: Member) -> None:
     """Read the test images once, with the kept weights, and write student and result."""
+    setup, run, learner, position = member.setup, member.run, member.learner, member.position
     weights = read_weights(run.best)
     learner.model.load_state_dict(weights)
     result = {
@@ -129,7 +245,6 @@ def finish(setup: Setup, run: RunFolder, learner: Learner, position: Position) -
     run.write_result(result)
     run.best.unlink(missing_ok=True)
     run.checkpoint.unlink(missing_ok=True)
-    return result
 
 
 def default_folder(name: str, seed: int) -> Path:

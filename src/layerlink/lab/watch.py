@@ -16,10 +16,10 @@ class Watch:
         """Training begins, or goes on, at ``epoch`` (from 0)."""
 
     def step(self, epoch: int, step: int, images: int, losses: Losses) -> None:
-        """Step ``step`` of ``epoch`` (both from 0) with so many images is done."""
+        """Step ``step`` of ``epoch`` (both from 0) is done by all students of a cohort; ``losses`` are the first's."""
 
-    def epoch(self, row: dict[str, Any]) -> None:
-        """An epoch is done; ``row`` is its row of metrics."""
+    def epoch(self, run: RunFolder, row: dict[str, Any]) -> None:
+        """An epoch of a run is done; ``row`` is its row of metrics."""
 
     def warn(self, text: str) -> None:
         """Something to know, with its number and what to change."""

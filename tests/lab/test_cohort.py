@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+
+from layerlink.errors import UsageError
+from layerlink.lab.cohort import set_up_cohort
+from layerlink.lab.interruption import Interrupted
+from layerlink.lab.learner import NotFiniteError
+from layerlink.lab.recipe_file import LoadedRecipe, load_recipe
+from layerlink.lab.run_folder import RunFolder
+from layerlink.lab.setup import set_up
+from layerlink.lab.training import train, train_cohort
+
+Make = Callable[..., LoadedRecipe]
+NARROW = "student={model: 'narrow_model:make'}"
+MODEL = """\
+from layerlink.models import build_model
+from torch import nn
+
+def make():
+    model = build_model("vgg7", num_classes=10, image_size=32, channels=1, width=0.05, batch_norm=True)
+    model.hidden.append(nn.Dropout(0.3))
+    return model
+"""
+ROWS = {
+    "labels": ["soft=null", "links=[]"],
+    "warm": ["soft.temperature=4", "links=[]"],
+    "cold": ["soft.temperature=1", 'links=["group3 : mse"]'],
+    "links": ["soft=null", 'links=["group2 : mse * 2", "group4 : mse"]'],
+}
+
+
+@pytest.fixture
+def rows(recipe: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, LoadedRecipe]:
+    """Four students that draw numbers, as recipes over one teacher."""
+    (tmp_path / "narrow_model.py").write_text(MODEL)
+    monkeypatch.syspath_prepend(tmp_path)
+    source = recipe(links=True).source
+    return {name: load_recipe(source, [*more, NARROW, "training.epochs=2"]) for name, more in ROWS.items()}
+
+
+def weights(run: RunFolder) -> dict[str, torch.Tensor]:
+    return safetensors.torch.load_file(run.student)
+
+
+def check_same(first: RunFolder, second: RunFolder) -> None:
+    a, b = weights(first), weights(second)
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[name], b[name]) for name in a), f"{first.path.name} differs"
+    results = [{k: v for k, v in run.read_result().items() if k != "train_seconds"} for run in (first, second)]
+    assert results[0] == results[1]
+
+
+def folders(root: Path, names: Any) -> list[RunFolder]:
+    return [RunFolder(root / name) for name in names]
+
+
+@pytest.fixture
+def alone(rows: dict[str, LoadedRecipe], tmp_path: Path) -> list[RunFolder]:
+    runs = folders(tmp_path / "alone", rows)
+    for loaded, run in zip(rows.values(), runs, strict=True):
+        train(set_up(loaded), run)
+    return runs
+
+
+def test_every_student_of_a_cohort_ends_as_if_alone_and_the_teacher_runs_once_a_batch(
+    rows: dict[str, LoadedRecipe], alone: list[RunFolder], tmp_path: Path
+) -> None:
+    setups, runs = set_up_cohort(list(rows.values())), folders(tmp_path / "together", rows)
+    passes: list[int] = []
+    setups[0].distiller.teacher.model.register_forward_pre_hook(lambda _m, args: passes.append(len(args[0])))
+    train_cohort(list(zip(setups, runs, strict=True)))
+    for first, second in zip(alone, runs, strict=True):
+        check_same(first, second)
+    training, reading = 2 * 4, 4 * 2  # epochs x batches; students x batches of the test images
+    assert len(passes) == training + reading
+
+
+def test_a_stopped_cohort_goes_on_to_the_same_weights(
+    rows: dict[str, LoadedRecipe], alone: list[RunFolder], notes: Any, tmp_path: Path
+) -> None:
+    runs = folders(tmp_path / "together", rows)
+    stop = notes((1, 1), lambda: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(Interrupted):
+        train_cohort(list(zip(set_up_cohort(list(rows.values())), runs, strict=True)), watch=stop)
+    train_cohort(list(zip(set_up_cohort(list(rows.values())), runs, strict=True)), resume=True)
+    for first, second in zip(alone, runs, strict=True):
+        check_same(first, second)
+
+
+def test_members_that_are_further_than_others_are_not_held_back(
+    rows: dict[str, LoadedRecipe], alone: list[RunFolder], tmp_path: Path
+) -> None:
+    runs = folders(tmp_path / "together", rows)
+    train(set_up(rows["warm"]), runs[1])  # one is finished already
+    train_cohort(list(zip(set_up_cohort(list(rows.values())), runs, strict=True)), resume=True)
+    for first, second in zip(alone, runs, strict=True):
+        check_same(first, second)
+
+
+def test_a_student_that_breaks_is_dropped_and_the_others_go_on(
+    rows: dict[str, LoadedRecipe], alone: list[RunFolder], notes: Any, tmp_path: Path
+) -> None:
+    setups, runs = set_up_cohort(list(rows.values())), folders(tmp_path / "together", rows)
+
+    def poison() -> None:
+        with torch.no_grad():
+            setups[0].distiller.student.output.bias.fill_(float("nan"))
+
+    watch = notes((1, 0), poison)
+    outcomes = train_cohort(list(zip(setups, runs, strict=True)), watch=watch)
+    assert isinstance(outcomes[0], NotFiniteError)
+    assert not runs[0].result.exists()
+    assert any("labels is dropped, the others go on: epoch 2, step 2: hard = nan" in text for text in watch.warnings)
+    for first, second in list(zip(alone, runs, strict=True))[1:]:
+        check_same(first, second)
+
+
+def test_recipes_that_differ_in_what_is_shared_are_refused(rows: dict[str, LoadedRecipe]) -> None:
+    other = load_recipe(rows["warm"].source, [NARROW, "training.epochs=2", "training.batch_size=32"])
+    with pytest.raises(UsageError, match=r"cannot share a teacher pass .*: training\.batch_size differs"):
+        set_up_cohort([rows["warm"], other])
