@@ -7,7 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from layerlink.errors import ProblemsError, UsageError
-from layerlink.lab.recipe_file import dump_recipe, load_recipe, shipped_recipes
+from layerlink.lab.recipe_file import dump_recipe, load_recipe
+from layerlink.lab.yaml_file import shipped
 
 GOOD = """\
 student: vgg7
@@ -132,9 +133,9 @@ def test_a_wrong_name_is_answered_with_the_closest(tmp_path: Path, monkeypatch: 
         load_recipe("study/vgg7-link")
 
 
-@pytest.mark.parametrize("name", shipped_recipes())
+@pytest.mark.parametrize("name", shipped("recipe"))
 def test_shipped_recipes_load_short_and_come_back_from_their_dump(name: str, tmp_path: Path) -> None:
-    assert len(shipped_recipes()[name].read_text().splitlines()) <= 15
+    assert len(shipped("recipe")[name].read_text().splitlines()) <= 15
     loaded = load_recipe(name)
     assert load_recipe(written(tmp_path, dump_recipe(loaded.recipe))).recipe == loaded.recipe
 

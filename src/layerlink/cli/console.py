@@ -115,8 +115,12 @@ class Console(Watch):
         self._clock = self._last_line = time.monotonic()
         self._images = 0
 
-    def warn(self, text: str) -> None:
+    def tell(self, text: str) -> None:
         """Something to know."""
+        self.say(text)
+
+    def warn(self, text: str) -> None:
+        """Something to mend."""
         self.say(f"warning: {text}")
 
     def result(self, run: RunFolder, result: dict[str, Any]) -> None:

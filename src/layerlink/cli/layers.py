@@ -25,7 +25,7 @@ def layers(
     from layerlink.cli.console import Console
     from layerlink.errors import UsageError
     from layerlink.lab.costs import count_flops, count_parameters, list_layers
-    from layerlink.lab.recipe_file import parse_override
+    from layerlink.lab.yaml_file import parse_override
     from layerlink.models import MODELS, build_model
 
     given = {str(place[0]): value for place, value in map(parse_override, arguments or ())}

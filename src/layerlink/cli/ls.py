@@ -4,20 +4,21 @@ from __future__ import annotations
 
 
 def ls() -> None:
-    """List recipes, models, losses and data sets.
+    """List recipes, sweeps, models, losses and data sets.
 
     Example: layerlink ls
     """
     from layerlink.cli.console import Console
     from layerlink.data import SOURCES
-    from layerlink.lab.recipe_file import shipped_recipes
+    from layerlink.lab.yaml_file import shipped
     from layerlink.losses import LINK_LOSSES
     from layerlink.models import MODELS
 
     console = Console()
     rows = [
-        ("recipe", name, file.read_text(encoding="utf-8").splitlines()[0].lstrip("# "))
-        for name, file in shipped_recipes().items()
+        (kind, name, file.read_text(encoding="utf-8").splitlines()[0].lstrip("# "))
+        for kind in ("recipe", "sweep")
+        for name, file in shipped(kind).items()
     ]
     rows += [("model", name, _first_line(make)) for name, make in MODELS.items()]
     rows += [("loss", name, _first_line(loss)) for name, loss in LINK_LOSSES.items()]

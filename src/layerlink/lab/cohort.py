@@ -6,10 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from layerlink.errors import UsageError
+from layerlink.lab.costs import Costs, measure_costs
+from layerlink.lab.machine import free_memory
 from layerlink.lab.recipe import Recipe
 from layerlink.lab.recipe_file import LoadedRecipe
 from layerlink.lab.setup import Setup, set_up
 from layerlink.transfer import LiveTeacher, Teacher
+
+SHARE_OF_MEMORY = 0.7  # of what is free; the rest is for validation batches, checkpoints and other programs
 
 
 def shared_fields(recipe: Recipe) -> dict[str, Any]:
@@ -21,12 +25,25 @@ def shared_fields(recipe: Recipe) -> dict[str, Any]:
         "device": recipe.device,
         "precision": recipe.precision,
         "training.batch_size": recipe.training.batch_size,
-        "training.epochs": recipe.training.epochs,
     }
 
 
-def set_up_cohort(recipes: Sequence[LoadedRecipe]) -> list[Setup]:
+def students_that_fit(setup: Setup, costs: Costs | None = None) -> int:
+    """How many students like this one the free memory holds beside one teacher; at least 1.
+
+    Each keeps weights, gradients and optimiser; only one at a time keeps the activations of its step.
+    """
+    costs = costs or measure_costs(setup)
+    free = free_memory(setup.device) * SHARE_OF_MEMORY - costs.shared_bytes
+    return max(1, int(free / costs.student_bytes))
+
+
+def set_up_cohort(recipes: Sequence[LoadedRecipe], first_setup: Setup | None = None) -> list[Setup]:
     """Set up several recipes over one set of images and one teacher.
+
+    Args:
+        recipes: at least one.
+        first_setup: of the first, where it is made already.
 
     Raises:
         UsageError: where they differ in what a cohort shares.
@@ -40,21 +57,22 @@ def set_up_cohort(recipes: Sequence[LoadedRecipe]) -> list[Setup]:
             raise UsageError(
                 f"{loaded.name} cannot share a teacher pass with {recipes[0].name}: {differing[0]} differs"
             )
-    setups = [set_up(recipes[0])]
+    setups = [first_setup or set_up(recipes[0])]
     teacher = setups[0].distiller.teacher
     model = teacher.model if isinstance(teacher, LiveTeacher) else None
     return setups + [set_up(loaded, images=setups[0].images, teacher=model) for loaded in recipes[1:]]
 
 
 def common_teacher(setups: Sequence[Setup]) -> Teacher | None:
-    """A teacher that gives in one pass what all the setups ask of theirs; None where none asks for anything."""
+    """A teacher that gives in one pass what all the setups ask of theirs now; None where none asks for anything."""
     asking = [setup.distiller for setup in setups if setup.distiller.objective.needs_teacher]
     teachers = [distiller.teacher for distiller in asking if isinstance(distiller.teacher, LiveTeacher)]
     if not teachers:
         return None
+    objectives = [distiller.objective for distiller in asking]
     return LiveTeacher(
         teachers[0].model,
-        [tap for teacher in teachers for tap in teacher.recorder.taps],
-        logits=any(teacher.logits for teacher in teachers),
+        [link.teacher for objective in objectives for link in objective.links],
+        logits=any(objective.soft is not None for objective in objectives),
         element=teachers[0].element,
     )

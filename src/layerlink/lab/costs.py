@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,8 +96,10 @@ class Costs:
         teacher_parameters: count; None without a teacher.
         student_flops: of one image's forward pass; a training step takes about three times as many.
         teacher_flops: the same of the teacher.
-        memory_bytes: weights, gradients, optimiser and the activations kept for one step.
-        seconds_per_step: measured: forward and backward of one batch.
+        student_bytes: its weights, gradients, optimiser state and averaged weights.
+        shared_bytes: the teacher's weights, and the activations that one student's step keeps.
+        teacher_seconds: measured: the teacher's pass over one batch; 0 where no term reads it.
+        student_seconds: measured: the student's forward and backward pass over one batch.
         steps: of the whole training.
     """
 
@@ -104,9 +107,21 @@ class Costs:
     teacher_parameters: int | None
     student_flops: int
     teacher_flops: int | None
-    memory_bytes: int
-    seconds_per_step: float
+    student_bytes: int
+    shared_bytes: int
+    teacher_seconds: float
+    student_seconds: float
     steps: int
+
+    @property
+    def memory_bytes(self) -> int:
+        """What training one student needs."""
+        return self.student_bytes + self.shared_bytes
+
+    @property
+    def seconds_per_step(self) -> float:
+        """Of one student alone."""
+        return self.teacher_seconds + self.student_seconds
 
 
 def measure_costs(setup: Setup) -> Costs:
@@ -114,24 +129,26 @@ def measure_costs(setup: Setup) -> Costs:
     teacher = setup.distiller.teacher.model if isinstance(setup.distiller.teacher, LiveTeacher) else None
     student = setup.distiller.student
     image = setup.images.views(setup.images.train.images[:1])
-    kept, seconds = _one_step(setup)
+    kept, teacher_seconds, student_seconds = _one_step(setup)
     trained = count_parameters(student)
     states = 2 if setup.recipe.training.optimizer == "adamw" else int(setup.recipe.training.momentum > 0)
     floats = trained * (2 + states + (setup.recipe.training.ema is not None))
-    floats += 0 if teacher is None else count_parameters(teacher)
+    teacher_floats = 0 if teacher is None else count_parameters(teacher)
     return Costs(
         student_parameters=trained,
         teacher_parameters=None if teacher is None else count_parameters(teacher),
         student_flops=count_flops(student, image),
         teacher_flops=None if teacher is None else count_flops(teacher, image),
-        memory_bytes=4 * floats + kept,
-        seconds_per_step=seconds,
+        student_bytes=4 * floats,
+        shared_bytes=4 * teacher_floats + kept,
+        teacher_seconds=teacher_seconds,
+        student_seconds=student_seconds,
         steps=setup.recipe.training.epochs * len(setup.batches),
     )
 
 
-def _one_step(setup: Setup) -> tuple[int, float]:
-    """Bytes of the tensors that the backward pass needs, and the seconds of a step once it is warm."""
+def _one_step(setup: Setup) -> tuple[int, float, float]:
+    """Bytes of the tensors that the backward pass needs; seconds of teacher and student once they are warm."""
     batch = next(setup.batches.epoch(0))
     kept: dict[int, int] = {}
 
@@ -140,17 +157,39 @@ def _one_step(setup: Setup) -> tuple[int, float]:
         return tensor
 
     weights = {parameter.untyped_storage().data_ptr() for parameter in setup.distiller.student.parameters()}
-    seconds = 0.0
-    with untouched(setup.distiller.student):
+    teacher, times = setup.distiller.teacher, [0.0, 0.0, 0.0]
+    with untouched(setup.distiller.student), _scales_untouched(setup):
         for measured in (True, False):
-            start = time.perf_counter()
+            times[0] = _clock(setup)
+            with setup.arithmetic():
+                needed = teacher is not None and setup.distiller.objective.needs_teacher
+                taught = teacher(batch.images) if teacher is not None and needed else None
+            times[1] = _clock(setup)
             with torch.autograd.graph.saved_tensors_hooks(keep if measured else _same, _same), setup.arithmetic():
-                losses = setup.distiller(batch.images, batch.labels)
+                losses = setup.distiller(batch.images, batch.labels, taught=taught)
             losses.total.backward()
-            float(losses.total.detach())  # waits for the device
-            seconds = time.perf_counter() - start
+            times[2] = _clock(setup)
             setup.distiller.zero_grad()
-    return sum(size for place, size in kept.items() if place not in weights), seconds
+    size = sum(size for place, size in kept.items() if place not in weights)
+    return size, times[1] - times[0], times[2] - times[1]
+
+
+@contextmanager
+def _scales_untouched(setup: Setup) -> Iterator[None]:
+    scales = setup.distiller.scales
+    state = scales.get_extra_state() if scales is not None else None
+    try:
+        yield
+    finally:
+        if scales is not None and state is not None:
+            scales.set_extra_state(state)
+
+
+def _clock(setup: Setup) -> float:
+    """Seconds, when all that was asked of the device is done."""
+    if setup.device.type == "cuda":
+        torch.cuda.synchronize(setup.device)
+    return time.perf_counter()
 
 
 def _same(tensor: Tensor) -> Tensor:

@@ -21,6 +21,10 @@ class NotFiniteError(LayerlinkError):
     """A loss or a weight became NaN or infinite."""
 
 
+class OutOfMemoryError(LayerlinkError):
+    """The device has no memory left for a step."""
+
+
 class Learner:
     """Student, optimiser, schedule and averaged weights.
 
@@ -43,6 +47,11 @@ class Learner:
         """The student as it would be used: with averaged weights where there are any."""
         return self.ema.module if self.ema is not None else self.distiller.student
 
+    def start_epoch(self, epoch: int) -> None:
+        """Get ready to learn: from here on, links that are over ask nothing of the teacher."""
+        self.distiller.train()
+        self.distiller.at(epoch, self.training.epochs)
+
     def step(self, batch: Batch, taught: Activations | None = None) -> Losses:
         """Learn from one batch.
 
@@ -53,6 +62,8 @@ class Learner:
         Raises:
             NotFiniteError: before anything is changed, where a term is NaN or infinite.
         """
+        time = (batch.epoch or 0) + batch.step / len(self.setup.batches)
+        self.distiller.at(time, self.training.epochs)
         with self._own_random_numbers(), out_of_memory_explained(len(batch.labels)):
             with self.setup.arithmetic():
                 losses: Losses = self.distiller(batch.images, batch.labels, taught=taught)
@@ -132,14 +143,14 @@ def out_of_memory_explained(batch_size: int) -> Iterator[None]:
     """Turn the device's refusal of memory into what to change.
 
     Raises:
-        LayerlinkError: in its place.
+        OutOfMemoryError: in its place.
     """
     try:
         yield
     except RuntimeError as error:  # torch.OutOfMemoryError on a GPU; the CPU's allocator has no type of its own
         if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
             raise
-        raise LayerlinkError(
+        raise OutOfMemoryError(
             f"out of memory with {batch_size} images in a batch. Start again (--out FOLDER) with training.batch_size="
             f"{max(batch_size // 2, 1)} or a smaller data.image_size; layerlink check tells what a step needs"
         ) from error

@@ -51,6 +51,38 @@ def _cpu_multiplies_bfloat16() -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags or "bf16 " in flags.partition("Features")[2]
 
 
+def free_memory(device: torch.device) -> int:
+    """Bytes that can still be had on ``device``; within the limits of the process's control group."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    free = [_available_pages(), *_group_limits()]
+    return min(number for number in free if number is not None)
+
+
+def _available_pages() -> int:
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration, ValueError, IndexError):
+        pages = os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
+        return pages * os.sysconf("SC_PAGE_SIZE") // 2 if pages > 0 else 4 << 30
+
+
+def _group_limits() -> list[int | None]:
+    """What the memory limit of the control group (versions 2 and 1) leaves, where there is one."""
+    found: list[int | None] = []
+    for folder, limit, used in (
+        ("/sys/fs/cgroup", "memory.max", "memory.current"),
+        ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+    ):
+        try:
+            most, now = (Path(folder, name).read_text(encoding="utf-8").strip() for name in (limit, used))
+            found.append(None if most == "max" else max(int(most) - int(now), 0))
+        except (OSError, ValueError):
+            continue
+    return found
+
+
 def processor_name(device: torch.device) -> str:
     """The device's model, with what there is of it."""
     if device.type == "cuda":

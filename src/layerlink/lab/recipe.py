@@ -20,6 +20,7 @@ from pydantic import (
 
 from layerlink.errors import UsageError
 from layerlink.transfer import Link, Soft
+from layerlink.transfer.links import Decay, Scale
 
 
 class Section(BaseModel):
@@ -146,8 +147,11 @@ class Recipe(Section):
     hard: float = Field(1.0, ge=0, description="weight of the labels' loss")
     soft: SoftSection | None = None
     links: Annotated[tuple[LinkText, ...], BeforeValidator(_list_of_texts)] = Field(
-        (), description='"TEACHER -> STUDENT : LOSS * WEIGHT"'
+        (), description='"TEACHER -> STUDENT : LOSS * WEIGHT, scale=..., until=..., decay=..."'
     )
+    link_scale: Scale = Field("none", description="of links that do not say their own; see layerlink.LinkScales")
+    link_until: float | None = Field(None, gt=0, description="links end after so many epochs; fractions are allowed")
+    link_decay: Decay = Field("none", description="linear: links fade to 0 at their end, or the training's")
     training: TrainingSection = Field(default_factory=lambda: TrainingSection.model_validate({}))
     seed: Whole = Field(0, ge=0, lt=2**31, description="of initial weights, order and augmentation")
     device: str = "auto"
@@ -176,4 +180,14 @@ class Recipe(Section):
         taught = [self.hard, self.soft.weight if self.soft else 0, *(Link.parse(text).weight for text in self.links)]
         if not any(taught):
             raise ValueError("nothing to learn from: give hard, soft or a link a weight > 0")
+        if not any(taught[:2]):
+            self._check_links_alone()
         return self
+
+    def _check_links_alone(self) -> None:
+        """Where nothing but links teaches, one must last, and none can be measured by the labels' gradient."""
+        links = [Link.parse(text).filled(scale=self.link_scale, until=self.link_until) for text in self.links]
+        if not any(link.weight and (link.until or self.training.epochs) >= self.training.epochs for link in links):
+            raise ValueError("nothing is left to learn from when the links end: raise until, or give hard a weight > 0")
+        if any(link.scale == "gradient" for link in links):
+            raise ValueError("scale=gradient compares with the gradient of the labels: give hard or soft a weight > 0")

@@ -36,6 +36,11 @@ class Position:
     best_accuracy: float = -1.0
     best_epoch: int = 0
 
+    @property
+    def place(self) -> tuple[int, int]:
+        """Epoch and step."""
+        return self.epoch, self.step
+
     def state_dict(self) -> dict[str, Any]:
         """Plain values and tensors."""
         return {**vars(self), "meter": self.meter.state_dict()}

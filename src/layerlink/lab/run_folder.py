@@ -84,6 +84,11 @@ class RunFolder:
         """Everything needed to go on; gone when the run is done."""
         return self.path / "checkpoint.pt"
 
+    @property
+    def failure(self) -> Path:
+        """Why the run of a sweep was given up, text."""
+        return self.path / "failed.txt"
+
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Keep other processes from training in this folder meanwhile. The operating system lifts the lock of a process
@@ -92,24 +97,8 @@ class RunFolder:
         Raises:
             UsageError: where another process holds the folder.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"cannot make the run's folder: {error}. Choose another: --out FOLDER") from error
-        if fcntl is None:  # not on Windows
+        with alone_in(self.path):
             yield
-            return
-        handle = os.open(self.path, os.O_RDONLY)
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UsageError(
-                    f"another process is training in {self.path}. Wait for it, or choose another folder: --out FOLDER"
-                ) from None
-            yield
-        finally:
-            os.close(handle)
 
     def check_empty(self) -> None:
         """Raise ``UsageError`` where the folder holds anything already."""
@@ -128,6 +117,8 @@ class RunFolder:
         """What the folder holds, in words."""
         if self.result.exists():
             return "a finished run"
+        if self.failure.exists():
+            return "a failed run"
         if self.checkpoint.exists():
             return "an unfinished run"
         return "a run that stopped before its first checkpoint" if self.recipe.exists() else "other files"
@@ -227,6 +218,33 @@ class RunFolder:
         """Add a line to the warnings."""
         with self.warnings.open("a", encoding="utf-8") as file:
             file.write(text + "\n")
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Make the folder, and keep other processes out of it meanwhile.
+
+    Raises:
+        UsageError: where another process holds it, or it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot make the run's folder: {error}. Choose another: --out FOLDER") from error
+    if fcntl is None:  # not on Windows
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                f"another process is training in {folder}. Wait for it, or choose another folder: --out FOLDER"
+            ) from None
+        yield
+    finally:
+        os.close(handle)
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:

@@ -94,26 +94,24 @@ def train_cohort(
         for setup, run in runs:
             learner = Learner(setup)
             members.append(Member(setup, run, learner, open_run(setup, run, learner)))
-        unfinished = [member for member in members if not member.run.result.exists()]
-        # After an interruption some may be further than others: only equals share batches.
-        for place in sorted({(member.position.epoch, member.position.step) for member in unfinished}):
-            together = [m for m in unfinished if (m.position.epoch, m.position.step) == place]
-            _train(together, watch or Watch())
+        _train([member for member in members if not member.run.result.exists()], watch or Watch())
         return [member.failure or member.run.read_result() for member in members]
 
 
 def _train(members: list[Member], watch: Watch) -> None:
-    """The loop."""
-    setup, position = members[0].setup, members[0].position
-    epoch, step = position.epoch, position.step
-    epochs, batches, teacher = setup.recipe.training.epochs, setup.batches, common_teacher([m.setup for m in members])
+    """The loop. Members leave it when they are done; after an interruption, those that are further join it later."""
     for member in members:
         begin(member, watch)
+    members = leave_if_done(members, watch)
+    if not members:
+        return
+    batches, (epoch, step) = members[0].setup.batches, min(member.position.place for member in members)
     with stop_signals() as asked_to_stop:
         saved = time.monotonic()
-        while epoch < epochs and members:
+        while members:
             for member in members:
-                member.learner.distiller.train()
+                member.learner.start_epoch(epoch)
+            teacher = common_teacher([member.setup for member in members])
             for batch in batches.epoch(epoch, step):
                 members = learn(members, batch, teacher, watch)
                 if not members:
@@ -124,26 +122,34 @@ def _train(members: list[Member], watch: Watch) -> None:
                     save_all(members)
                     saved = time.monotonic()
                     stop_if_asked(asked_to_stop, [member.run.path for member in members], epoch=epoch, step=step)
-            members = end_epoch(members, watch)
+            members = end_epoch(members, epoch, watch)
             epoch, step = epoch + 1, 0
             save_all(members)
             saved = time.monotonic()
-            if members and epoch < epochs:
+            members = leave_if_done(members, watch)
+            if members:
                 stop_if_asked(asked_to_stop, [member.run.path for member in members], epoch=epoch, step=step)
+
+
+def leave_if_done(members: list[Member], watch: Watch) -> list[Member]:
+    """Finish the members that have learnt for all their epochs; the others."""
     for member in members:
-        finish(member)
+        if member.position.epoch >= member.setup.recipe.training.epochs:
+            watch.done(member.run, finish(member))
+    return [member for member in members if member.position.epoch < member.setup.recipe.training.epochs]
 
 
 def learn(members: list[Member], batch: Batch, teacher: Teacher | None, watch: Watch) -> list[Member]:
-    """One batch through the teacher and every student; the members that are still in."""
+    """One batch through the teacher and every student that is there yet; the members that are still in."""
+    learning = [member for member in members if member.position.place == (batch.epoch, batch.step)]
     clock = time.monotonic()
     taught = None
     if teacher is not None:
         with members[0].setup.arithmetic():
             taught = teacher(batch.images)
-    shared = (time.monotonic() - clock) / len(members)
+    shared = (time.monotonic() - clock) / max(len(learning), 1)
     first: Losses | None = None
-    for member in members:
+    for member in learning:
         clock = time.monotonic()
         try:
             losses = member.learner.step(batch, taught)
@@ -177,9 +183,9 @@ def begin(member: Member, watch: Watch) -> None:
     watch.begin(member.setup, member.run, member.position.epoch)
 
 
-def end_epoch(members: list[Member], watch: Watch) -> list[Member]:
-    """Finish the epoch of every member; those that are still in."""
-    for member in members:
+def end_epoch(members: list[Member], epoch: int, watch: Watch) -> list[Member]:
+    """Finish the epoch of every member that is in it; those that are still in."""
+    for member in (member for member in members if member.position.epoch == epoch):
         try:
             finish_epoch(member, watch)
         except NotFiniteError as error:
@@ -225,7 +231,7 @@ def save_all(members: list[Member]) -> None:
         save(member.run, member.learner, member.position)
 
 
-def finish(member: Member) -> None:
+def finish(member: Member) -> dict[str, Any]:
     """Read the test images once, with the kept weights, and write student and result."""
     setup, run, learner, position = member.setup, member.run, member.learner, member.position
     weights = read_weights(run.best)
@@ -241,10 +247,13 @@ def finish(member: Member) -> None:
         "train_seconds": sum(float(row["seconds"]) for row in position.rows),
         "seed": setup.recipe.seed,
     }
+    if learner.distiller.scales is not None:
+        result["link_factors"] = learner.distiller.scales.factors
     run.write_weights(run.student, weights)
     run.write_result(result)
     run.best.unlink(missing_ok=True)
     run.checkpoint.unlink(missing_ok=True)
+    return result
 
 
 def default_folder(name: str, seed: int) -> Path:

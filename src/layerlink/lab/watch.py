@@ -21,5 +21,11 @@ class Watch:
     def epoch(self, run: RunFolder, row: dict[str, Any]) -> None:
         """An epoch of a run is done; ``row`` is its row of metrics."""
 
+    def done(self, run: RunFolder, result: dict[str, Any]) -> None:
+        """A run is finished, and its result written."""
+
+    def tell(self, text: str) -> None:
+        """Something to know."""
+
     def warn(self, text: str) -> None:
         """Something to know, with its number and what to change."""

@@ -7,6 +7,7 @@ from layerlink.transfer.inspection import LinkReport, inspect_links
 from layerlink.transfer.links import Link
 from layerlink.transfer.objective import Activations, Losses, Objective, Soft
 from layerlink.transfer.recorder import Recorder, Recording
+from layerlink.transfer.scales import LinkScales
 from layerlink.transfer.taps import Tap
 from layerlink.transfer.teacher import LiveTeacher, Teacher
 
@@ -15,6 +16,7 @@ __all__ = [
     "Distiller",
     "Link",
     "LinkReport",
+    "LinkScales",
     "LiveTeacher",
     "Losses",
     "Objective",

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from layerlink.errors import UsageError
-from layerlink.transfer.links import Link, links_error, read_links
+from layerlink.transfer.links import Decay, Link, Scale, links_error, read_links
 from layerlink.transfer.objective import Activations, Losses, Objective, Soft
 from layerlink.transfer.recorder import Recorder
+from layerlink.transfer.scales import LinkScales
 from layerlink.transfer.taps import Tap, find_module, no_such_layer
 from layerlink.transfer.teacher import LiveTeacher, Teacher, logits_of
 
@@ -29,6 +30,8 @@ class Distiller(nn.Module):
         hard: weight of the labels' loss; 0 leaves it out.
         soft: the softened outputs' loss, or None.
         links: linked layers, as text (``"group3.1 -> group3 : mse * 40"``) or as ``Link``.
+        link_scale, link_until, link_decay: ``scale``, ``until`` and ``decay`` of the links that do not say
+            their own, as in ``Link``. For ``until`` and ``decay`` call ``at`` as the training goes on.
         label_smoothing: of the labels' loss, 0 <= s < 1.
         teacher_logits: the element of the teacher's output that holds the logits, such as ``"[0]"`` or
             ``"[scores]"``; not needed where the output is a tensor or has ``logits``.
@@ -54,6 +57,9 @@ class Distiller(nn.Module):
         hard: float = 1.0,
         soft: Soft | None = None,
         links: Iterable[str | Link] = (),
+        link_scale: Scale = "none",
+        link_until: float | None = None,
+        link_decay: Decay = "none",
         label_smoothing: float = 0.0,
         teacher_logits: str = "",
         student_logits: str = "",
@@ -67,7 +73,10 @@ class Distiller(nn.Module):
             problems += [(index, reason) for reason in _missing_layers(link, teacher, student)]
         if problems:
             raise links_error(links, problems)
-        self.objective = Objective(hard, soft, tuple(readable.values()), label_smoothing)
+        defaults = {"scale": link_scale, "until": link_until, "decay": link_decay}
+        every_link = tuple(link.filled(**defaults) for link in readable.values())
+        self.whole_objective = Objective(hard, soft, every_link, label_smoothing)
+        self.objective = self.whole_objective  # at this time of the training, see ``at``
         if self.objective.needs_teacher and teacher is None:
             raise UsageError("soft and link losses need a teacher; got None")
         if isinstance(teacher, nn.Module):
@@ -79,7 +88,20 @@ class Distiller(nn.Module):
             )
         self.teacher = teacher
         self._student_element = _element(student_logits)
-        self._recorder = Recorder(student, [link.student for link in self.objective.links], "student")
+        self.scales = LinkScales(every_link) if any(link.scale != "none" for link in every_link) else None
+        by_gradient = any(link.scale == "gradient" for link in every_link)
+        if by_gradient and not hard and not (soft and soft.weight):
+            raise UsageError("scale=gradient compares with the gradient of the labels: give hard or soft a weight > 0")
+        self._recorder = Recorder(student, [link.student for link in every_link], "student", edges=by_gradient)
+
+    def at(self, epoch: float, epochs: float) -> None:
+        """Set the time of the training, which ``until`` and ``decay`` of links go by.
+
+        Args:
+            epoch: since the start, in epochs, fractions included.
+            epochs: of the whole training.
+        """
+        self.objective = self.whole_objective.at(epoch, epochs)
 
     def forward(self, inputs: Any, target: Tensor | None = None, *, taught: Activations | None = None) -> Losses:
         """The losses of one batch.
@@ -96,10 +118,18 @@ class Distiller(nn.Module):
         """
         if taught is None and self.teacher is not None and self.objective.needs_teacher:
             taught = self.teacher(inputs)
-        losses = self.objective(self.study(inputs), taught, target)
+        student = self.study(inputs)
+        if self.scales is not None and taught is not None:
+            self.scales.by_teacher(taught)
+        losses = self.objective(student, taught, target, self._factors())
         if torch.is_grad_enabled():
             self._check_gradients(losses)
+            if self.scales is not None and self.scales.by_gradient(losses, student):
+                losses = self.objective.weigh(losses.terms, losses.logits, self._factors())
         return losses
+
+    def _factors(self) -> dict[str, float]:
+        return self.scales.now if self.scales is not None else {}
 
     def _check_gradients(self, losses: Losses) -> None:
         """Every link with a weight must teach: its term must depend on something that is trained."""
@@ -123,7 +153,7 @@ class Distiller(nn.Module):
             logits = logits_of(recording, self._student_element, "student")
         elif isinstance(recording.output, Tensor):
             logits = recording.output
-        return Activations(logits, recording.values, recording.problems)
+        return Activations(logits, recording.values, recording.problems, recording.edges)
 
     def trainable_parameters(self) -> Iterator[nn.Parameter]:
         """What the optimiser trains: the student's parameters, and those of links where they have any."""

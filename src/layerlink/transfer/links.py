@@ -5,14 +5,19 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, get_args
 
 from layerlink.errors import Problem, ProblemsError, UsageError, unknown_name
 from layerlink.losses import LINK_LOSSES
 from layerlink.transfer.taps import Tap
 
 LINK_FORM = "TEACHER -> STUDENT : LOSS * WEIGHT"
-_LINK = re.compile(r"(?P<taps>[^:]*):\s*(?P<loss>[^*:]*?)\s*(\*\s*(?P<weight>[^*:]*))?")
+OPTIONS_FORM = "scale=none|teacher|gradient, until=EPOCHS, decay=none|linear"
+_LINK = re.compile(r"(?P<taps>[^:]*):\s*(?P<loss>[^*:,]*?)\s*(\*\s*(?P<weight>[^*:,]*?)\s*)?(,(?P<options>[^:]*))?")
+
+Scale = Literal["none", "teacher", "gradient"]
+Decay = Literal["none", "linear"]
 
 
 @dataclass(frozen=True)
@@ -24,16 +29,25 @@ class Link:
         student: where the student is read.
         loss: a name in ``LINK_LOSSES``.
         weight: beta >= 0, the factor in the weighted total.
+        scale: what else the loss is multiplied by, see ``LinkScales``: "none"; "teacher", 1 / variance of the
+            teacher's activation; "gradient", so that ``weight`` is the ratio of the link's gradient to that of the
+            labels. None: what is set for all links.
+        until: the link ends after so many epochs, > 0. None: what is set for all links, or never.
+        decay: "linear" lets the weight fall to 0 at the end of the link, or of the training; "none" keeps it.
+            None: what is set for all links.
         text: the link as the user wrote it; it names the link's term. Made from the rest where empty.
 
     Raises:
-        UsageError: for an unknown loss or an impossible weight.
+        UsageError: for an unknown loss, or an impossible weight or option.
     """
 
     teacher: Tap
     student: Tap
     loss: str = "mse"
     weight: float = 1.0
+    scale: Scale | None = None
+    until: float | None = None
+    decay: Decay | None = None
     text: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
@@ -41,16 +55,45 @@ class Link:
             raise UsageError(unknown_name("loss", self.loss, LINK_LOSSES))
         if not (math.isfinite(self.weight) and self.weight >= 0):
             raise UsageError(f"a link's weight must be a finite number >= 0; got {self.weight:g}")
+        for name, kind in (("scale", Scale), ("decay", Decay)):
+            if getattr(self, name) not in (None, *get_args(kind)):
+                raise UsageError(unknown_name(name, str(getattr(self, name)), get_args(kind)))
+        if self.until is not None and not (math.isfinite(self.until) and self.until > 0):
+            raise UsageError(f"a link's until must be a finite number of epochs > 0; got {self.until:g}")
         if not self.text:
             taps = str(self.student) if self.teacher == self.student else f"{self.teacher} -> {self.student}"
             weight = "" if self.weight == 1 else f" * {self.weight:g}"
-            object.__setattr__(self, "text", f"{taps} : {self.loss}{weight}")
+            object.__setattr__(self, "text", f"{taps} : {self.loss}{weight}{self._options()}")
+
+    def _options(self) -> str:
+        given = {name: getattr(self, name) for name in ("scale", "until", "decay")}
+        texts = (f"{value:g}" if isinstance(value, float) else str(value) for value in given.values())
+        return "".join(
+            f", {name}={text}" for (name, value), text in zip(given.items(), texts, strict=True) if value is not None
+        )
+
+    def filled(self, **defaults: Any) -> Link:
+        """The link with ``scale``, ``until`` and ``decay`` from ``defaults`` where it leaves them open."""
+        return replace(self, **{name: value for name, value in defaults.items() if getattr(self, name) is None})
+
+    def weight_at(self, epoch: float, epochs: float) -> float:
+        """The weight at a time; 0 when the link is over.
+
+        Args:
+            epoch: since the start of the training, in epochs, fractions included.
+            epochs: of the whole training.
+        """
+        end = min(self.until or epochs, epochs)
+        if self.until is not None and epoch >= end:
+            return 0.0
+        return self.weight * max(1 - epoch / end, 0.0) if self.decay == "linear" else self.weight
 
     @classmethod
     def parse(cls, text: str) -> Link:
         """The link that ``text`` describes: ``TEACHER -> STUDENT : LOSS * WEIGHT``.
 
-        One name stands for both where they are the same; a weight of 1 may be left out.
+        One name stands for both where they are the same; a weight of 1 may be left out. Options follow after a
+        comma: ``group3 : mse * 0.5, scale=gradient, until=3``.
 
         Raises:
             UsageError: where the text has not that form.
@@ -66,19 +109,36 @@ class Link:
         if len(names) > 2:
             raise UsageError(f'expected one "->" at the most, in "{LINK_FORM}"; write a link for each pair')
         teacher, student = Tap.parse(names[0]), Tap.parse(names[-1])
-        return cls(teacher, student, match["loss"], _weight(match["weight"]), text=text.strip())
+        options = _parse_options(match["options"])
+        return cls(teacher, student, match["loss"], _weight(match["weight"]), text=text.strip(), **options)
 
     def __str__(self) -> str:
         return self.text
 
 
 def _weight(text: str | None) -> float:
-    if text is None:
-        return 1.0
+    return 1.0 if text is None else _number("weight", text)
+
+
+def _parse_options(text: str | None) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    for part in text.split(",") if text is not None else ():
+        name, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals or not value:
+            raise UsageError(f"expected options such as {OPTIONS_FORM} after the comma; got {part.strip()!r}")
+        if name not in ("scale", "until", "decay"):
+            raise UsageError(unknown_name("option of a link", name, ("scale", "until", "decay")))
+        if name in options:
+            raise UsageError(f"the option {name} stands here twice")
+        options[name] = _number("until", value) if name == "until" else value
+    return options
+
+
+def _number(name: str, text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise UsageError(f"a link's weight must be a number; got {text.strip()!r}") from None
+        raise UsageError(f"a link's {name} must be a number; got {text.strip()!r}") from None
 
 
 def link_place(index: int, text: object) -> str:

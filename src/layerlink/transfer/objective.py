@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from torch import Tensor
+from torch.autograd.graph import GradientEdge
 
 from layerlink.errors import UsageError
 from layerlink.losses import LINK_LOSSES, ShapeError, hard_cross_entropy, soft_cross_entropy
@@ -22,11 +24,13 @@ class Activations:
         logits: (N, C) scores; None where nobody asked for them.
         taps: the tensor at every tap.
         problems: why a tap could not be read.
+        edges: where every tap stands in the autograd graph, where that was asked for.
     """
 
     logits: Tensor | None
     taps: dict[Tap, Tensor] = field(default_factory=dict)
     problems: dict[Tap, str] = field(default_factory=dict)
+    edges: dict[Tap, GradientEdge] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -133,34 +137,62 @@ class Objective:
             problems += [(index, reason) for reason in reasons]
         return problems
 
-    def __call__(self, student: Activations, teacher: Activations | None, target: Tensor | None) -> Losses:
+    def at(self, epoch: float, epochs: float) -> Objective:
+        """The objective at a time in the training: the links that are not over yet, with their weights then.
+
+        Args:
+            epoch: since the start, in epochs, fractions included.
+            epochs: of the whole training.
+        """
+        weights = [link.weight_at(epoch, epochs) for link in self.links]
+        if all(weight == link.weight for weight, link in zip(weights, self.links, strict=True)):
+            return self
+        links = tuple(
+            replace(link, weight=weight)
+            for link, weight in zip(self.links, weights, strict=True)
+            if weight or not link.weight
+        )
+        return replace(self, links=links)
+
+    def __call__(
+        self,
+        student: Activations,
+        teacher: Activations | None,
+        target: Tensor | None,
+        factors: Mapping[str, float] | None = None,
+    ) -> Losses:
         """Compare student and teacher.
 
         Args:
             student: its logits where hard or soft is on, and every link's student tap.
             teacher: the same of the teacher, without gradients; None where no term reads it.
             target: (N,) int64 labels or (N, C) probabilities; None where hard is 0.
+            factors: what links are scaled by, by their text; 1 for all others.
 
         Raises:
             ProblemsError: every link that cannot be compared.
             UsageError: where logits or labels are missing or do not fit.
         """
         terms: dict[str, Tensor] = {}
-        weights: dict[str, float] = {}
         if self.hard:
             if student.logits is None or target is None:
                 raise UsageError("the hard loss needs labels: pass them as target, or set hard=0")
             terms["hard"] = hard_cross_entropy(student.logits, target, label_smoothing=self.label_smoothing)
-            weights["hard"] = self.hard
         if self.needs_teacher and teacher is None:
             raise UsageError("soft and link losses need a teacher")
         if self.soft is not None and teacher is not None:
             terms["soft"] = self._soft(self.soft, student, teacher)
-            weights["soft"] = self.soft.weight
         if self.links and teacher is not None:
             terms |= self._link_terms(student, teacher)
-            weights |= {link.text: link.weight for link in self.links}
-        return Losses(terms, weights, _weighted_sum(terms, weights), student.logits)
+        return self.weigh(terms, student.logits, factors)
+
+    def weigh(self, terms: dict[str, Tensor], logits: Tensor | None, factors: Mapping[str, float] | None) -> Losses:
+        """The losses that raw terms make: the one place where weights are applied."""
+        soft = {"soft": self.soft.weight} if self.soft else {}
+        scaled = {link.text: link.weight * (factors or {}).get(link.text, 1.0) for link in self.links}
+        known = {"hard": self.hard, **soft, **scaled}
+        weights = {name: known[name] for name in terms}
+        return Losses(terms, weights, _weighted_sum(terms, weights), logits)
 
     @staticmethod
     def _soft(soft: Soft, student: Activations, teacher: Activations) -> Tensor:
@@ -187,6 +219,8 @@ class Objective:
 def _weighted_sum(terms: dict[str, Tensor], weights: dict[str, float]) -> Tensor:
     # A term of weight 0 is logged and no more: 0 * infinity would be NaN.
     weighted = [term if weights[name] == 1 else term * weights[name] for name, term in terms.items() if weights[name]]
+    if not weighted:  # such as links alone, none of them measured yet
+        return next(iter(terms.values())) * 0.0
     total = weighted[0]
     for term in weighted[1:]:
         total = total + term

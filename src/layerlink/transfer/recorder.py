@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from layerlink.errors import LayerlinkError
 from layerlink.transfer.taps import (
@@ -36,11 +37,13 @@ class Recording:
         output: what the model returned; None where the pass was stopped early.
         values: the tensor at every tap that could be read.
         problems: for every other tap, why it could not.
+        edges: where every tap stands in the autograd graph, where that was asked for and it has a gradient.
     """
 
     output: Any = None
     values: dict[Tap, Tensor] = field(default_factory=dict)
     problems: dict[Tap, str] = field(default_factory=dict)
+    edges: dict[Tap, GradientEdge] = field(default_factory=dict)
 
 
 @dataclass
@@ -61,12 +64,14 @@ class Recorder:
         model: any module.
         taps: what to read; paths are looked up at every pass.
         role: "teacher" or "student", for messages.
+        edges: also keep where each tap stands in the autograd graph, for ``torch.autograd.grad``.
     """
 
-    def __init__(self, model: nn.Module, taps: Iterable[Tap], role: str) -> None:
+    def __init__(self, model: nn.Module, taps: Iterable[Tap], role: str, *, edges: bool = False) -> None:
         self.model = model
         self.taps = tuple(dict.fromkeys(taps))
         self.role = role
+        self.edges = edges
         self._untouched: set[tuple[Tap, bool]] = set()
 
     def missing(self) -> dict[Tap, str]:
@@ -142,6 +147,8 @@ class Recorder:
         except ElementError as error:
             recording.problems[tap] = f"{self.role}: {error}"
             return
+        if self.edges and original.requires_grad:  # taken now: an in-place operation would move the tensor's place
+            recording.edges[tap] = get_gradient_edge(original)
         copied = (tap, self.model.training) not in self._untouched
         recording.values[tap] = snapshot(original) if copied else original
         readings[tap] = _Reading(original, version_of(original), copied)

@@ -1,0 +1,64 @@
+"""What a sweep prints: a line an epoch for all students together, and a line for each that is done."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from layerlink.cli.console import Console
+from layerlink.lab.run_folder import RunFolder
+from layerlink.lab.setup import Setup
+from layerlink.transfer import Losses
+
+
+class SweepConsole(Console):
+    """Watches cohorts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiting: list[tuple[str, dict[str, Any]]] = []
+        self._begun: list[str] = []
+        self._epoch_clock = time.monotonic()
+
+    def begin(self, setup: Setup, run: RunFolder, epoch: int) -> None:
+        """A student begins, or goes on."""
+        if not self._begun:
+            self.say(f"{setup.loaded.source}   {setup.device}, {setup.precision}")
+        self._begun.append(run.path.name)
+        goes_on = f"   goes on with epoch {epoch + 1}" if epoch else ""
+        self.say(f"{run.path}{goes_on}")
+        epochs = max(self._epochs, setup.recipe.training.epochs) if len(self._begun) > 1 else 0
+        super().begin(setup, run, epoch if not epoch else 0)
+        self._epochs = epochs or self._epochs
+        self._epoch_clock = time.monotonic()
+
+    def step(self, epoch: int, step: int, images: int, losses: Losses) -> None:
+        """A step of all students is done."""
+        self._tell_epoch()
+        super().step(epoch, step, images, losses)
+
+    def epoch(self, run: RunFolder, row: dict[str, Any]) -> None:
+        """A student's epoch is done; it is told when the others' are."""
+        self._waiting.append((run.path.name, row))
+
+    def done(self, run: RunFolder, result: dict[str, Any]) -> None:
+        """A run is finished."""
+        self._tell_epoch()
+        self._begun = [name for name in self._begun if name != run.path.name]
+        self.say(
+            f"{run.path}   test {result['test_accuracy']:.2f} %   validation {result['validation_accuracy']:.2f} %"
+        )
+
+    def _tell_epoch(self) -> None:
+        if not self._waiting:
+            return
+        ordered = sorted(self._waiting, key=lambda item: item[1]["validation_accuracy"])
+        (worst, low), (best, high) = ordered[0], ordered[-1]
+        seconds = time.monotonic() - self._epoch_clock
+        accuracy = f"validation {high['validation_accuracy']:.1f} % ({best})"
+        if len(ordered) > 1:
+            accuracy += f" to {low['validation_accuracy']:.1f} % ({worst})"
+        epoch, count = high["epoch"], len(ordered)
+        self.say(f"epoch {epoch:>3}   {count} student{'s' * (count > 1)}   {accuracy}   {seconds:,.0f} s")
+        self._waiting, self._epoch_clock, self._images = [], time.monotonic(), 0
+        self._clock = self._last_line = time.monotonic()

@@ -1,0 +1,110 @@
+"""Link scales: factors that make a link's weight mean the same at every layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from layerlink.errors import LayerlinkError
+from layerlink.transfer.links import Link
+from layerlink.transfer.objective import Activations, Losses
+
+GRADIENTS_EVERY = 16  # steps; norms change slowly, and measuring them costs half a backward pass
+SMOOTHING = 0.5  # share of the old factor that stays at a new measurement
+
+
+class LinkScales(nn.Module):
+    """Measures and keeps the factors of links whose ``scale`` is not ``none``.
+
+    ``teacher``: 1 / variance of the teacher's activation over all elements of the first batch, so that a raw loss of 1
+    is that of predicting the mean everywhere. Measured once.
+
+    ``gradient``: ``|d label loss / d a| / |d link loss / d a|`` with L2 norms at the student's tapped activation ``a``,
+    where the link's gradient meets that of the labels on its way to the layers that both train; the link's weight is
+    then the ratio of the two. The label loss is the weighted hard one, or the weighted soft one where there is no
+    hard one. Measured at the first step and every 16 steps after, smoothed.
+
+    The factors belong to the state: a resumed training goes on with them.
+
+    Args:
+        links: all links of an objective.
+    """
+
+    def __init__(self, links: Sequence[Link]) -> None:
+        super().__init__()
+        self.links = [link for link in links if link.scale in ("teacher", "gradient")]
+        self.factors: dict[str, float] = {}
+        self._steps = 0
+
+    @property
+    def now(self) -> dict[str, float]:
+        """The factor of every scaled link by its text; 0 until it is measured."""
+        return {link.text: self.factors.get(link.text, 0.0) for link in self.links}
+
+    def by_teacher(self, taught: Activations) -> None:
+        """Measure what is to be measured of the teacher, once."""
+        for link in self.links:
+            if link.scale == "teacher" and link.text not in self.factors and link.teacher in taught.taps:
+                variance = float(taught.taps[link.teacher].float().var(correction=0))
+                if not (math.isfinite(variance) and variance > 0):
+                    raise LayerlinkError(
+                        f"link {link.text!r}: the teacher's layer has variance {variance:g} on the first batch, so it "
+                        "cannot be scaled by it. Link a layer that is not constant, or set scale=none"
+                    )
+                self.factors[link.text] = 1 / variance
+
+    def by_gradient(self, losses: Losses, student: Activations) -> bool:
+        """Measure the gradients where that is due.
+
+        Args:
+            losses: of this step, with its graph.
+            student: with the ``edges`` of the tapped activations.
+
+        Returns:
+            Whether factors changed.
+        """
+        due = [link for link in self.links if link.scale == "gradient" and link.text in losses.terms]
+        self._steps += 1
+        if not due or (self._steps - 1) % GRADIENTS_EVERY:
+            return False
+        name = "hard" if "hard" in losses.terms else "soft"
+        labels = losses.terms[name] * losses.weights[name]
+        edges = [student.edges[link.student] for link in due]
+        wanted = torch.autograd.grad(labels, edges, retain_graph=True, allow_unused=True)
+        for link, edge, reference in zip(due, edges, wanted, strict=True):
+            (own,) = torch.autograd.grad(losses.terms[link.text], [edge], retain_graph=True)
+            if reference is None:
+                raise LayerlinkError(
+                    f"link {link.text!r}: the {name} loss does not depend on the student's layer, so the link cannot "
+                    "be scaled by its gradient. Set scale=teacher or scale=none"
+                )
+            self._take(link, float(_norm(reference)), float(_norm(own)))
+        return True
+
+    def _take(self, link: Link, reference: float, own: float) -> None:
+        if not (math.isfinite(reference) and math.isfinite(own) and own > 0):
+            return  # nothing to go by in this batch; a NaN is told by the loss itself
+        factor, old = reference / own, self.factors.get(link.text)
+        self.factors[link.text] = factor if old is None else SMOOTHING * old + (1 - SMOOTHING) * factor
+
+    def get_extra_state(self) -> Tensor:
+        """Steps and factors, float64; NaN where a factor is not measured yet."""
+        return torch.tensor(
+            [self._steps, *(self.factors.get(link.text, math.nan) for link in self.links)], dtype=torch.float64
+        )
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Go on with the factors of ``get_extra_state``."""
+        steps, *factors = state.tolist()
+        self._steps = int(steps)
+        self.factors = {
+            link.text: factor for link, factor in zip(self.links, factors, strict=True) if not math.isnan(factor)
+        }
+
+
+def _norm(gradient: Tensor) -> Tensor:
+    norm: Tensor = torch.linalg.vector_norm(gradient.float())
+    return norm
