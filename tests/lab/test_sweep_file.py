@@ -87,8 +87,8 @@ baselines: {labels: {soft: null, teacher: null}}
 rows: {soft: {}}
 """
     found = plan(tmp_path, text, "data.root=/images", "training.epochs=9")
-    assert found.teacher is not None
-    teacher = found.teacher.recipe
+    assert found.family.teacher is not None
+    teacher = found.family.teacher.recipe
     assert (teacher.data.train_images, teacher.data.root, teacher.training.epochs) == (500, Path("/images"), 3)
     labels, soft = (run.loaded.recipe for run in found.runs)
     assert labels.teacher is None
@@ -101,7 +101,7 @@ rows: {soft: {}}
 def test_a_given_teacher_takes_the_place_of_the_trained_one(tmp_path: Path) -> None:
     text = "base: base.yaml\ntrain_teacher: {recipe: study/vgg16}\nrows: {soft: {}}\n"
     found = plan(tmp_path, text, "teacher.weights=mine")
-    assert found.teacher is None
+    assert found.family.teacher is None
     assert found.runs[0].loaded.recipe.teacher.weights == Path("mine")  # type: ignore[union-attr]
 
 
@@ -155,10 +155,10 @@ def test_a_base_or_a_sweep_that_is_not_there_is_answered_with_the_closest(tmp_pa
 @pytest.mark.parametrize("name", shipped("sweep"))
 def test_shipped_sweeps_load(name: str) -> None:
     found = load_sweep(name)
-    assert found.teacher is not None
+    assert found.family.teacher is not None
     size = 224 if name.endswith("-224") else 32
     assert {run.loaded.recipe.data.image_size for run in found.runs} == {size}
-    assert found.teacher.recipe.data.image_size == size
+    assert found.family.teacher.recipe.data.image_size == size
 
 
 def test_the_studys_tables_are_whole() -> None:

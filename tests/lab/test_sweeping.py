@@ -94,7 +94,7 @@ def test_every_run_ends_as_if_alone_and_is_not_repeated(make: Callable[..., Plan
 
 
 def test_seeds_make_a_cohort_each_and_a_later_start_adds_to_the_manifest(make: Callable[..., Plan]) -> None:
-    assert [[planned.folder.name for planned in group] for group in cohorts(make())] == [
+    assert [[planned.folder.name for planned in group] for group in cohorts(make().runs)] == [
         [f"{name}-{seed}" for name in ("labels", "soft", "links", "both")] for seed in (0, 1)
     ]
     run(make("seeds=[0]", "rows={soft: {links: []}}"))
@@ -183,7 +183,7 @@ def test_the_cohort_follows_memory(make: Callable[..., Plan], notes: Any, monkey
         return real(runs, **rest)
 
     monkeypatch.setattr(sweeping, "train_cohort", count)
-    setup = set_up(plan.runs[0].loaded, teacher=set_up(plan.teacher).distiller.student)  # type: ignore[arg-type]
+    setup = set_up(plan.runs[0].loaded, teacher=set_up(plan.family.teacher).distiller.student)  # type: ignore[arg-type]
     costs = cohort.measure_costs(setup)
     room = (costs.shared_bytes + 2.5 * costs.student_bytes) / cohort.SHARE_OF_MEMORY
     monkeypatch.setattr(cohort, "free_memory", lambda _device: int(room))

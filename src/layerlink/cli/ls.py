@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def ls() -> None:
-    """List recipes, sweeps, models, losses and data sets.
+    """List recipes, sweeps, searches, models, losses and data sets.
 
     Example: layerlink ls
     """
@@ -17,7 +17,7 @@ def ls() -> None:
     console = Console()
     rows = [
         (kind, name, file.read_text(encoding="utf-8").splitlines()[0].lstrip("# "))
-        for kind in ("recipe", "sweep")
+        for kind in ("recipe", "sweep", "search")
         for name, file in shipped(kind).items()
     ]
     rows += [("model", name, _first_line(make)) for name, make in MODELS.items()]

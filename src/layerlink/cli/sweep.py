@@ -61,9 +61,9 @@ def _show_plan(console: Console, plan: Plan) -> None:
     from layerlink.lab.sweep_folder import run_state
     from layerlink.lab.sweeping import expected_costs
 
-    if plan.teacher is not None:
-        state = run_state(RunFolder(plan.teacher_folder))
-        console.say(f"teacher    {plan.teacher.source}   {plan.teacher_folder}   {state}")
+    if plan.family.teacher is not None:
+        state = run_state(RunFolder(plan.family.teacher_folder))
+        console.say(f"teacher    {plan.family.teacher.source}   {plan.family.teacher_folder}   {state}")
     rows = [(run.row.name, str(run.seed), run_state(RunFolder(run.folder)), str(run.folder)) for run in plan.runs]
     console.table(("row", "seed", "state", "folder"), rows)
     total = 0.0
@@ -73,6 +73,6 @@ def _show_plan(console: Console, plan: Plan) -> None:
             f"cohort     {len(cost.runs)} runs, {cost.together} at a time: {cost.steps:,} steps; teacher "
             f"{cost.teacher_seconds:.3f} s, each student {cost.student_seconds:.3f} s; about {duration(cost.seconds)}"
         )
-    untrained = plan.teacher is not None and not RunFolder(plan.teacher_folder).result.exists()
+    untrained = plan.family.teacher is not None and not RunFolder(plan.family.teacher_folder).result.exists()
     more = "; the teacher's own training and validation not counted" if untrained else "; validation not counted"
     console.say(f"time       about {duration(total)} (one step of each cohort measured, nothing trained{more})")

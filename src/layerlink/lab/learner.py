@@ -17,7 +17,11 @@ from layerlink.lab.setup import Setup
 from layerlink.transfer import Activations, Losses
 
 
-class NotFiniteError(LayerlinkError):
+class DroppedError(LayerlinkError):
+    """A student is given up; others of its cohort go on."""
+
+
+class NotFiniteError(DroppedError):
     """A loss or a weight became NaN or infinite."""
 
 

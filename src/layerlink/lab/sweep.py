@@ -10,24 +10,15 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, JsonValue, field_validator, model_validator
 
+from layerlink.lab.family import Changes, Family
 from layerlink.lab.recipe import Section, Whole
-
-FIELDS = ("base", "like", "set", "axes", "rows", "baselines", "seeds", "train_teacher", "cohort")
 
 
 def _seed_list(value: Any) -> Any:
     return list(range(value)) if isinstance(value, int) and not isinstance(value, bool) and value > 0 else value
 
 
-Changes = dict[str, JsonValue]
 Seed = Annotated[Whole, Field(ge=0, lt=2**31)]
-
-
-class TeacherTraining(Section):
-    """The run whose student becomes the teacher of the sweep."""
-
-    recipe: str = Field(description="a recipe's file or shipped name")
-    set: Changes = Field(default_factory=dict, description="fields of that recipe to change")
 
 
 class Published(Section):
@@ -37,25 +28,15 @@ class Published(Section):
     test_accuracy: dict[str, float] = Field(description="in percent, by row")
 
 
-class Sweep(Section):
+class Sweep(Family):
     """Rows and seeds: every row is a recipe that differs from the base in a few fields."""
 
-    base: str = Field(description="a recipe's file or shipped name")
-    title: str = ""
-    question: str = Field("", description="what the sweep is to answer")
-    set: Changes = Field(default_factory=dict, description="fields to change in every run, by dotted name")
     axes: dict[str, list[JsonValue]] = Field(default_factory=dict, description="values of fields: all combinations")
     rows: dict[str, Changes] = Field(default_factory=dict, description="named changes; combined with the axes")
     baselines: dict[str, Changes] = Field(
         default_factory=dict, description="named changes that the axes leave alone, to compare with"
     )
     seeds: Annotated[tuple[Seed, ...], BeforeValidator(_seed_list)] = Field((0,), description="a list, or how many")
-    train_teacher: TeacherTraining | None = Field(
-        None, description="trained first; runs with a teacher use it. Left out where teacher.weights is set"
-    )
-    cohort: Annotated[Whole, Field(ge=1)] | None = Field(
-        None, description="students on one teacher pass; as many as fit into memory by default"
-    )
     published: Published | None = None
 
     @field_validator("axes")

@@ -56,7 +56,7 @@ class SweepFolder:
             row = rows.setdefault(old["name"], old)
             row["runs"] = {**old["runs"], **row["runs"]}
         manifest = {
-            "name": plan.name,
+            "name": plan.family.name,
             "title": sweep.title,
             "question": sweep.question,
             "source": sweep.published.source if sweep.published else "",
@@ -64,7 +64,7 @@ class SweepFolder:
             "axes": sweep.axes,
             "seeds": sorted({int(seed) for row in rows.values() for seed in row["runs"]}),
             "rows": list(rows.values()),
-            "teacher": plan.teacher_folder.name if plan.teacher else None,
+            "teacher": plan.family.teacher_folder.name if plan.family.teacher else None,
         }
         write_whole(
             self.manifest, lambda part: part.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")

@@ -13,8 +13,9 @@ from torch import nn
 from layerlink.errors import Problem, ProblemsError, UsageError
 from layerlink.lab.cohort import set_up_cohort, shared_fields, students_that_fit
 from layerlink.lab.costs import measure_costs
+from layerlink.lab.family import Loaded
 from layerlink.lab.interruption import Interrupted
-from layerlink.lab.learner import NotFiniteError, OutOfMemoryError
+from layerlink.lab.learner import DroppedError, OutOfMemoryError
 from layerlink.lab.resume import claim
 from layerlink.lab.run_folder import RunFolder
 from layerlink.lab.setup import Setup, set_up
@@ -59,19 +60,19 @@ def run_sweep(plan: Plan, *, command: str, watch: Watch) -> list[Outcome]:
         check_folders(plan)
         folder.describe(plan, command)
         try:
-            _train_teacher(plan, watch)
-            for cohort in cohorts(plan):
-                _run_cohort(cohort, plan.sweep.cohort, watch)
+            train_teacher(plan.family, plan.runs, watch)
+            for cohort in cohorts(plan.runs):
+                run_cohort(cohort, plan.sweep.cohort, watch)
         except Interrupted as stopped:
             raise Interrupted(f"stopped. Nothing is lost: the same command goes on ({plan.folder})") from stopped
-    return [_outcome(run) for run in plan.runs]
+    return [outcome_of(run) for run in plan.runs]
 
 
 def check_folders(plan: Plan) -> None:
     """Raise ``ProblemsError`` where folders hold runs of other recipes: told before anything is trained."""
     claims = [(run.folder, run.loaded) for run in plan.runs]
-    if plan.teacher is not None:
-        claims.insert(0, (plan.teacher_folder, plan.teacher))
+    if plan.family.teacher is not None:
+        claims.insert(0, (plan.family.teacher_folder, plan.family.teacher))
     refused: dict[str, list[Path]] = {}
     for folder, loaded in claims:
         try:
@@ -92,10 +93,10 @@ def unfinished(runs: Sequence[Planned]) -> list[Planned]:
     return [run for run in runs if run_state(RunFolder(run.folder)) not in ("finished", "failed")]
 
 
-def cohorts(plan: Plan) -> Iterator[list[Planned]]:
+def cohorts(runs: Sequence[Planned]) -> Iterator[list[Planned]]:
     """The unfinished runs, those together that can share a teacher pass."""
     groups: dict[str, list[Planned]] = {}
-    for run in unfinished(plan.runs):
+    for run in unfinished(runs):
         fields = shared_fields(run.loaded.recipe)
         key = json.dumps({name: _plain(value) for name, value in fields.items()}, sort_keys=True)
         groups.setdefault(key, []).append(run)
@@ -106,15 +107,15 @@ def _plain(value: Any) -> Any:
     return value.model_dump(mode="json") if hasattr(value, "model_dump") else value
 
 
-def _train_teacher(plan: Plan, watch: Watch) -> None:
-    run = RunFolder(plan.teacher_folder)
-    needed = any(run.loaded.recipe.teacher for run in unfinished(plan.runs))
-    if plan.teacher is None or not needed or run.result.exists():
-        return
-    train(set_up(plan.teacher), run, watch=watch, resume=True)
+def train_teacher(family: Loaded, runs: Sequence[Planned], watch: Watch) -> None:
+    """Train the teacher of the runs, where it is theirs to train and some still need it."""
+    run = RunFolder(family.teacher_folder)
+    needed = any(planned.loaded.recipe.teacher for planned in unfinished(runs))
+    if family.teacher is not None and needed and not run.result.exists():
+        train(set_up(family.teacher), run, watch=watch, resume=True)
 
 
-def _run_cohort(runs: Sequence[Planned], most: int | None, watch: Watch) -> None:
+def run_cohort(runs: Sequence[Planned], most: int | None, watch: Watch) -> None:
     """Train the runs side by side, as many at a time as ``most`` says or memory holds."""
     first: Setup | None = set_up(runs[0].loaded)
     if most is None and first is not None:
@@ -157,12 +158,13 @@ def _train_at_once(runs: Sequence[Planned], watch: Watch, first: Setup | None) -
             raise
         return str(error)
     for folder, outcome in zip(folders, outcomes, strict=True):
-        if isinstance(outcome, NotFiniteError):
+        if isinstance(outcome, DroppedError):
             folder.write_text(folder.failure, f"{outcome}\n")
     return ""
 
 
-def _outcome(run: Planned) -> Outcome:
+def outcome_of(run: Planned) -> Outcome:
+    """How a run that was trained ended."""
     folder = RunFolder(run.folder)
     if folder.failure.exists() and not folder.result.exists():
         return Outcome(run, None, folder.failure.read_text(encoding="utf-8").strip())
@@ -196,7 +198,7 @@ def expected_costs(plan: Plan) -> list[CohortCost]:
     Finished epochs of runs that are begun are not taken off.
     """
     costs = []
-    for runs in cohorts(plan):
+    for runs in cohorts(plan.runs):
         typical = max(runs, key=lambda run: (run.loaded.recipe.soft is not None) + len(run.loaded.recipe.links))
         setup = set_up(typical.loaded, teacher=_stand_in(plan, typical))
         step = measure_costs(setup)
@@ -215,6 +217,10 @@ def expected_costs(plan: Plan) -> list[CohortCost]:
 
 def _stand_in(plan: Plan, run: Planned) -> nn.Module | None:
     """An untrained teacher of the same make, where the sweep has not trained its own yet."""
-    if plan.teacher is None or run.loaded.recipe.teacher is None or RunFolder(plan.teacher_folder).result.exists():
+    if (
+        plan.family.teacher is None
+        or run.loaded.recipe.teacher is None
+        or RunFolder(plan.family.teacher_folder).result.exists()
+    ):
         return None
-    return set_up(plan.teacher).distiller.student
+    return set_up(plan.family.teacher).distiller.student

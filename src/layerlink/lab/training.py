@@ -14,7 +14,7 @@ from layerlink.errors import LayerlinkError
 from layerlink.lab.cohort import common_teacher
 from layerlink.lab.evaluation import dead_layers, read_test, validation_accuracy
 from layerlink.lab.interruption import stop_if_asked, stop_signals
-from layerlink.lab.learner import Learner, Meter, NotFiniteError
+from layerlink.lab.learner import DroppedError, Learner, Meter, NotFiniteError
 from layerlink.lab.resume import Position, claimed, open_run, save
 from layerlink.lab.run_folder import RunFolder
 from layerlink.lab.setup import Setup
@@ -72,8 +72,8 @@ def train_cohort(
 ) -> list[dict[str, Any] | LayerlinkError]:
     """Train several students side by side: each batch is loaded, and sent through the teacher, once for all.
 
-    Every student ends with the weights that it would have alone. One whose loss becomes NaN or infinite is dropped
-    and the others go on.
+    Every student ends with the weights that it would have alone. One whose loss becomes NaN or infinite, or for which
+    ``watch.epoch`` raises ``DroppedError``, is dropped and the others go on.
 
     Args:
         runs: setups that ``set_up_cohort`` made, each with its folder.
@@ -188,7 +188,7 @@ def end_epoch(members: list[Member], epoch: int, watch: Watch) -> list[Member]:
     for member in (member for member in members if member.position.epoch == epoch):
         try:
             finish_epoch(member, watch)
-        except NotFiniteError as error:
+        except DroppedError as error:
             member.failure = error
     return still_in(members, watch)
 

@@ -39,8 +39,8 @@ class Change:
 
 
 def shipped(kind: str) -> dict[str, Traversable]:
-    """The files of a kind ("recipe", "sweep") that come with layerlink, by name."""
-    folder = resources.files("layerlink.lab") / f"{kind}s"
+    """The files of a kind ("recipe", "sweep", "search") that come with layerlink, by name."""
+    folder = resources.files("layerlink.lab") / {"search": "searches"}.get(kind, f"{kind}s")
     return {
         f"{group.name}/{file.name.removesuffix('.yaml')}": file
         for group in sorted(folder.iterdir(), key=lambda entry: entry.name)

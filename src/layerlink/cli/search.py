@@ -1,0 +1,57 @@
+"""`layerlink search`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def search(
+    file: Annotated[str, typer.Argument(help="A search's file, or the name of a shipped one (layerlink ls).")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Fields of the search (trials=50) or of every run's recipe."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The search's folder. Default: runs/SEARCH.")] = None,
+) -> None:
+    """Look for the recipe with the best validation accuracy. Started again, it goes on.
+
+    Example: layerlink search study/weights data.root=~/cifar10 trials=50
+    """
+    from layerlink.cli.sweep_console import SweepConsole
+    from layerlink.lab.run_folder import RunFolder
+    from layerlink.lab.search import load_search
+    from layerlink.lab.searching import run_search
+
+    wanted, family = load_search(file, overrides or (), out=out)
+    console = SweepConsole()
+    with console:
+        trials = run_search(wanted, family, watch=console)
+    fields = list(wanted.space)
+    rows = [
+        (
+            str(trial.number),
+            trial.state,
+            "-" if trial.validation_accuracy is None else f"{trial.validation_accuracy:.2f} %",
+            *(_shown(trial.fields[field]) for field in fields),
+        )
+        for trial in trials
+    ]
+    console.table(("trial", "state", "validation", *fields), rows)
+    best = trials[0]
+    if best.state != "complete":
+        console.warn("no trial was trained to its end")
+        raise typer.Exit(1)
+    result = RunFolder(best.folder).read_result()
+    console.say(
+        f"best       trial {best.number}: validation {best.validation_accuracy:.2f} %, which chose it; test "
+        f"{result['test_accuracy']:.2f} % of {result['test_images']:,} images"
+    )
+    settings = " ".join(f"'{field}={_shown(best.fields[field])}'" for field in fields)
+    console.say(f"again      layerlink run {family.base} {settings}    weights: {best.folder}")
+
+
+def _shown(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
