@@ -12,6 +12,7 @@ import torch
 
 from layerlink.errors import UsageError
 from layerlink.lab.cohort import set_up_cohort
+from layerlink.lab.evaluation import read_test
 from layerlink.lab.interruption import Interrupted
 from layerlink.lab.learner import NotFiniteError
 from layerlink.lab.recipe_file import LoadedRecipe, load_recipe
@@ -80,7 +81,7 @@ def test_every_student_of_a_cohort_ends_as_if_alone_and_the_teacher_runs_once_a_
     train_cohort(list(zip(setups, runs, strict=True)))
     for first, second in zip(alone, runs, strict=True):
         check_same(first, second)
-    training, reading = 2 * 4, 4 * 2  # epochs x batches; students x batches of the test images
+    training, reading = 2 * 4, 2  # epochs x batches; batches of the test images, read once for all
     assert len(passes) == training + reading
 
 
@@ -94,6 +95,29 @@ def test_a_stopped_cohort_goes_on_to_the_same_weights(
     train_cohort(list(zip(set_up_cohort(list(rows.values())), runs, strict=True)), resume=True)
     for first, second in zip(alone, runs, strict=True):
         check_same(first, second)
+
+
+def test_students_may_learn_for_unequal_epochs(
+    rows: dict[str, LoadedRecipe], alone: list[RunFolder], tmp_path: Path
+) -> None:
+    longer = {
+        name: load_recipe(loaded.source, [*ROWS[name], NARROW, "training.epochs=3"]) for name, loaded in rows.items()
+    }
+    runs, one = folders(tmp_path / "together", rows), RunFolder(tmp_path / "one")
+    mixed = [rows["labels"], longer["warm"], rows["cold"], longer["links"]]
+    train_cohort(list(zip(set_up_cohort(mixed), runs, strict=True)))
+    check_same(alone[0], runs[0])
+    check_same(alone[2], runs[2])
+    train(set_up(longer["links"]), one)
+    check_same(one, runs[3])
+
+
+def test_a_teacher_whose_weights_changed_is_read_again(rows: dict[str, LoadedRecipe], tmp_path: Path) -> None:
+    setup = set_up(rows["warm"])
+    first = read_test(setup.distiller.student, setup)
+    with torch.no_grad():
+        setup.distiller.teacher.model.output.weight.neg_()
+    assert read_test(setup.distiller.student, setup)["teacher_test_accuracy"] != first["teacher_test_accuracy"]
 
 
 def test_members_that_are_further_than_others_are_not_held_back(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
-from layerlink.data import Batches, ImageSet
+from layerlink.data import Batches, ImageSet, Views
 from layerlink.errors import UsageError
 from layerlink.lab.dataset import Images
 from layerlink.lab.recipe_file import load_recipe
@@ -87,11 +89,39 @@ def read_test(model: nn.Module, setup: Setup) -> dict[str, Any]:
     }
     teacher = setup.distiller.teacher
     if isinstance(teacher, LiveTeacher):
-        element = setup.recipe.teacher.logits if setup.recipe.teacher else ""
-        taught = predict(teacher.model, images, setup.images, setup.arithmetic(), element)
+        taught = _teacher_answers(teacher.model, setup)
         reading["teacher_test_accuracy"] = percent_equal(taught, images.labels)
         reading["agreement"] = percent_equal(student, taught)
     return reading
+
+
+def _teacher_answers(teacher: nn.Module, setup: Setup) -> Tensor:
+    """The teacher's classes for the test images; the students of a cohort ask for the same ones."""
+    state = [*teacher.parameters(), *teacher.buffers()]
+    asked = _Asked(setup.images.test.images, setup.images.views, setup.precision, sum(t._version for t in state))
+    known = _ANSWERS.get(teacher)
+    if known is None or not known[0].same_as(asked):
+        element = setup.recipe.teacher.logits if setup.recipe.teacher else ""
+        answers = predict(teacher, setup.images.test, setup.images, setup.arithmetic(), element)
+        known = _ANSWERS[teacher] = asked, answers
+    return known[1]
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """What a teacher's answers depend on; ``version`` counts the changes to its weights."""
+
+    images: Tensor
+    views: Views
+    precision: str
+    version: int
+
+    def same_as(self, other: _Asked) -> bool:
+        rest = (self.views, self.precision, self.version) == (other.views, other.precision, other.version)
+        return self.images is other.images and rest
+
+
+_ANSWERS: WeakKeyDictionary[nn.Module, tuple[_Asked, Tensor]] = WeakKeyDictionary()
 
 
 def _set_up_again(run: RunFolder, overrides: Sequence[str] = ()) -> Setup:
