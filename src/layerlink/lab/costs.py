@@ -96,7 +96,7 @@ class Costs:
         teacher_parameters: count; None without a teacher.
         student_flops: of one image's forward pass; a training step takes about three times as many.
         teacher_flops: the same of the teacher.
-        student_bytes: its weights, gradients, optimiser state and averaged weights.
+        student_bytes: its weights, gradients, optimiser state, averaged weights and best weights so far.
         shared_bytes: the teacher's weights, and the activations that one student's step keeps.
         teacher_seconds: measured: the teacher's pass over one batch; 0 where no term reads it.
         student_seconds: measured: the student's forward and backward pass over one batch.
@@ -132,7 +132,7 @@ def measure_costs(setup: Setup) -> Costs:
     kept, teacher_seconds, student_seconds = _one_step(setup)
     trained = count_parameters(student)
     states = 2 if setup.recipe.training.optimizer == "adamw" else int(setup.recipe.training.momentum > 0)
-    floats = trained * (2 + states + (setup.recipe.training.ema is not None))
+    floats = trained * (3 + states + (setup.recipe.training.ema is not None))
     teacher_floats = 0 if teacher is None else count_parameters(teacher)
     return Costs(
         student_parameters=trained,

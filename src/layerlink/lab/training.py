@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from layerlink.data import Batch
 from layerlink.errors import LayerlinkError
 from layerlink.lab.cohort import common_teacher
@@ -22,7 +24,8 @@ from layerlink.lab.watch import Watch
 from layerlink.lab.weights import read_weights
 from layerlink.transfer import Losses, Teacher
 
-CHECKPOINT_SECONDS = 600  # within an epoch; one is written after every epoch in any case
+CHECKPOINT_SECONDS = 600  # at the latest so long after the last one
+SHARE_OF_TIME = 0.05  # that checkpoints at the ends of epochs may take
 
 
 @dataclass
@@ -34,6 +37,7 @@ class Member:
         run: its folder.
         learner: student, optimiser and schedule.
         position: how far it is.
+        best: the weights to keep so far, where they are not in the run's folder yet.
         failure: why it was dropped; None while it is in.
     """
 
@@ -41,6 +45,7 @@ class Member:
     run: RunFolder
     learner: Learner
     position: Position
+    best: dict[str, Tensor] | None = None
     failure: LayerlinkError | None = None
 
 
@@ -106,8 +111,8 @@ def _train(members: list[Member], watch: Watch) -> None:
     if not members:
         return
     batches, (epoch, step) = members[0].setup.batches, min(member.position.place for member in members)
+    saving = Saving()
     with stop_signals() as asked_to_stop:
-        saved = time.monotonic()
         while members:
             for member in members:
                 member.learner.start_epoch(epoch)
@@ -117,18 +122,41 @@ def _train(members: list[Member], watch: Watch) -> None:
                 if not members:
                     return
                 step = batch.step + 1
-                due = asked_to_stop.is_set() or time.monotonic() - saved > CHECKPOINT_SECONDS
-                if due and step < len(batches):
-                    save_all(members)
-                    saved = time.monotonic()
+                if step < len(batches) and (asked_to_stop.is_set() or saving.overdue()):
+                    saving.save(members)
                     stop_if_asked(asked_to_stop, [member.run.path for member in members], epoch=epoch, step=step)
             members = end_epoch(members, epoch, watch)
             epoch, step = epoch + 1, 0
-            save_all(members)
-            saved = time.monotonic()
             members = leave_if_done(members, watch)
-            if members:
+            if members and (asked_to_stop.is_set() or saving.worth_it()):
+                saving.save(members)
                 stop_if_asked(asked_to_stop, [member.run.path for member in members], epoch=epoch, step=step)
+
+
+class Saving:
+    """Writes checkpoints, as often as they are worth their time: big students on a fast device make short epochs."""
+
+    def __init__(self) -> None:
+        self._saved, self._took = time.monotonic(), 0.0
+
+    def overdue(self) -> bool:
+        """Whether a checkpoint is due within an epoch."""
+        return time.monotonic() - self._saved > CHECKPOINT_SECONDS
+
+    def worth_it(self) -> bool:
+        """Whether one at the end of an epoch would take a small share of the time since the last."""
+        return self._took <= SHARE_OF_TIME * (time.monotonic() - self._saved)
+
+    def save(self, members: list[Member]) -> None:
+        """Write every member's checkpoint, its best weights before it."""
+        start = time.monotonic()
+        for member in members:
+            if member.best is not None:
+                member.run.write_weights(member.run.best, member.best)
+                member.best = None
+            save(member.run, member.learner, member.position)
+        self._saved = time.monotonic()
+        self._took = self._saved - start
 
 
 def leave_if_done(members: list[Member], watch: Watch) -> list[Member]:
@@ -220,21 +248,15 @@ def finish_epoch(member: Member, watch: Watch) -> None:
     run.write_metrics(position.rows)
     if accuracy > position.best_accuracy or setup.recipe.training.keep == "last":
         position.best_accuracy, position.best_epoch = accuracy, position.epoch + 1
-        run.write_weights(run.best, learner.model.state_dict())
+        member.best = {name: value.detach().clone() for name, value in learner.model.state_dict().items()}
     position.epoch, position.step, position.meter = position.epoch + 1, 0, Meter()
     watch.epoch(run, row)
-
-
-def save_all(members: list[Member]) -> None:
-    """Write every member's checkpoint."""
-    for member in members:
-        save(member.run, member.learner, member.position)
 
 
 def finish(member: Member) -> dict[str, Any]:
     """Read the test images once, with the kept weights, and write student and result."""
     setup, run, learner, position = member.setup, member.run, member.learner, member.position
-    weights = read_weights(run.best)
+    weights = member.best if member.best is not None else read_weights(run.best)
     learner.model.load_state_dict(weights)
     result = {
         **read_test(learner.model, setup),
