@@ -7,6 +7,7 @@ from layerlink.transfer.inspection import LinkReport, inspect_links
 from layerlink.transfer.links import Link
 from layerlink.transfer.objective import Activations, Losses, Objective, Soft
 from layerlink.transfer.recorder import Recorder, Recording
+from layerlink.transfer.store import StoreWriter, TensorStore
 from layerlink.transfer.taps import Tap
 from layerlink.transfer.teacher import LiveTeacher, Teacher
 
@@ -21,7 +22,9 @@ __all__ = [
     "Recorder",
     "Recording",
     "Soft",
+    "StoreWriter",
     "Tap",
     "Teacher",
+    "TensorStore",
     "inspect_links",
 ]
