@@ -11,16 +11,16 @@ from typing import Any
 
 from layerlink.data import Batch
 from layerlink.errors import LayerlinkError
-from layerlink.lab.cohort import common_teacher
 from layerlink.lab.evaluation import dead_layers, read_test, validation_accuracy
 from layerlink.lab.interruption import stop_if_asked, stop_signals
 from layerlink.lab.learner import Learner, Meter, NotFiniteError
 from layerlink.lab.resume import Position, claimed, open_run, save
 from layerlink.lab.run_folder import RunFolder
 from layerlink.lab.setup import Setup
+from layerlink.lab.stored_teacher import BatchTeacher, CohortTeacher
 from layerlink.lab.watch import Watch
 from layerlink.lab.weights import read_weights
-from layerlink.transfer import Losses, Teacher
+from layerlink.transfer import Losses
 
 CHECKPOINT_SECONDS = 600  # within an epoch; one is written after every epoch in any case
 
@@ -106,14 +106,16 @@ def _train(members: list[Member], watch: Watch) -> None:
     """The loop."""
     setup, position = members[0].setup, members[0].position
     epoch, step = position.epoch, position.step
-    epochs, batches, teacher = setup.recipe.training.epochs, setup.batches, common_teacher([m.setup for m in members])
+    epochs, batches = setup.recipe.training.epochs, setup.batches
     for member in members:
         begin(member, watch)
+    teachers = CohortTeacher([member.setup for member in members], watch)
     with stop_signals() as asked_to_stop:
         saved = time.monotonic()
         while epoch < epochs and members:
             for member in members:
                 member.learner.distiller.train()
+            teacher = teachers.at(epoch, [member.setup for member in members])
             for batch in batches.epoch(epoch, step):
                 members = learn(members, batch, teacher, watch)
                 if not members:
@@ -134,13 +136,13 @@ def _train(members: list[Member], watch: Watch) -> None:
         finish(member)
 
 
-def learn(members: list[Member], batch: Batch, teacher: Teacher | None, watch: Watch) -> list[Member]:
+def learn(members: list[Member], batch: Batch, teacher: BatchTeacher | None, watch: Watch) -> list[Member]:
     """One batch through the teacher and every student; the members that are still in."""
     clock = time.monotonic()
     taught = None
     if teacher is not None:
         with members[0].setup.arithmetic():
-            taught = teacher(batch.images)
+            taught = teacher(batch)
     shared = (time.monotonic() - clock) / len(members)
     first: Losses | None = None
     for member in members:

@@ -21,5 +21,11 @@ class Watch:
     def epoch(self, run: RunFolder, row: dict[str, Any]) -> None:
         """An epoch of a run is done; ``row`` is its row of metrics."""
 
+    def tell(self, text: str) -> None:
+        """Something to know."""
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Something that comes before the training, or between epochs, is done for ``done`` of ``total`` images."""
+
     def warn(self, text: str) -> None:
         """Something to know, with its number and what to change."""
