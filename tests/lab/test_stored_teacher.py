@@ -363,6 +363,16 @@ def test_an_interruption_while_storing_leaves_nothing(make: Make, tmp_path: Path
     assert list(cache.iterdir()) == []
 
 
+def test_a_teacher_that_gives_nan_is_named_and_not_stored(make: Make, cache: Path) -> None:
+    setup = set_up(make("teacher.store=auto"))
+    setup.distiller.teacher.model.group3[0][1].weight.fill_(float("nan"))
+    with pytest.raises(
+        LayerlinkError, match=r"teacher.store: logits cannot be stored. .*; rows 0 .. 63 hold NaN or inf"
+    ):
+        CohortTeacher([setup], Watch())
+    assert list(cache.iterdir()) == []
+
+
 FILL = """\
 import sys
 from pathlib import Path

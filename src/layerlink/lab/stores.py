@@ -5,13 +5,12 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from layerlink.data import Batches
 from layerlink.data.cache import default_folder
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.lab.recipe import StoreSection
@@ -101,17 +100,16 @@ class Stores:
             return
         taps = [item for item in missing if item is not None]
         live = LiveTeacher(self.live.model, taps, logits=None in missing, element=self.live.element)
-        images, done = self.setup.images, 0
-        batches = Batches(images.train, replace(images.views, augment="none"), self.setup.batches.batch_size)
+        batches, total, done = self.setup.batches, len(self.setup.images.train), 0
         with ExitStack() as stack:
             writers = {item: stack.enter_context(self.writer(item)) for item in missing}
             with self.setup.arithmetic():
                 for batch in batches.in_order():
                     given = by_item(live(batch.images))
                     for item, writer in writers.items():
-                        writer.add(given[item])
+                        _add(writer, item, given[item])
                     done += len(batch.labels)
-                    watch.progress("storing what the teacher gives", done, len(images.train))
+                    watch.progress("storing what the teacher gives", done, total)
 
     def writer(self, item: Item, epoch: int | None = None) -> StoreWriter:
         """Writes a tensor's store."""
@@ -142,6 +140,13 @@ class Stores:
                     "Delete the folder: it is filled again"
                 )
         return stores
+
+
+def _add(writer: StoreWriter, item: Item, values: Tensor) -> None:
+    try:
+        writer.add(values)
+    except LayerlinkError as error:
+        raise LayerlinkError(f"teacher.store: {name_of(item)} cannot be stored. {error}") from error
 
 
 def by_item(given: Activations) -> dict[Item, Tensor]:

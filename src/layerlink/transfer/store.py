@@ -148,7 +148,8 @@ class StoreWriter:
                 f"got {len(values)} of {tuple(values.shape[1:])}"
             )
         if not bool(values.isfinite().all()):
-            raise LayerlinkError(f"{self.folder}: rows {first} .. {first + len(values) - 1} hold NaN or infinity")
+            last = first + len(values) - 1
+            raise LayerlinkError(f"{self.folder}: expected finite numbers; rows {first} .. {last} hold NaN or infinity")
         kept, steps = _encode(values, self._dtype)
         self._count_error(values, kept, steps)
         with _told_as_error(self.folder):
@@ -187,6 +188,7 @@ class StoreWriter:
         for file in (self._values, self._steps):
             file.flush()
             os.fsync(file.fileno())
+            file.close()  # Windows moves no folder with open files
         manifest = {
             "format": FORMAT,
             "key": self._key,
