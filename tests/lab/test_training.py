@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from layerlink.errors import LayerlinkError, UsageError
-from layerlink.lab import evaluation
+from layerlink.lab import evaluation, training
 from layerlink.lab.evaluation import dead_layers, evaluate_run
 from layerlink.lab.interruption import Interrupted
 from layerlink.lab.learner import NotFiniteError
@@ -399,3 +399,23 @@ def test_out_of_memory_names_what_to_change(recipe: Make, tmp_path: Path, monkey
     monkeypatch.setattr(setup.distiller.student, "forward", exhausted)
     with pytest.raises(LayerlinkError, match=r"out of memory with 64 images in a batch.*training.batch_size=32"):
         train(setup, RunFolder(tmp_path / "run"))
+
+
+def test_checkpoints_that_would_take_too_long_are_left_out_and_nothing_is_lost(
+    recipe: Make, tmp_path: Path, notes: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    straight, run = RunFolder(tmp_path / "straight"), RunFolder(tmp_path / "run")
+    train(set_up(recipe("training.epochs=4")), straight)
+    monkeypatch.setattr(training, "SHARE_OF_TIME", 0.0)
+
+    def die() -> None:
+        raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        train(set_up(recipe("training.epochs=4")), run, watch=notes((3, 1), die))
+    assert run.read_checkpoint()["position"]["epoch"] == 1, "the first is always written; the others took too long"
+    train(set_up(recipe("training.epochs=4")), run, resume=True)
+    assert same(straight, run)
+    assert [row["validation_accuracy"] for row in straight.read_metrics()] == [
+        row["validation_accuracy"] for row in run.read_metrics()
+    ]

@@ -119,6 +119,17 @@ class Console(Watch):
         """Something to know."""
         self.say(text)
 
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Something before the training is done for so many images."""
+        now = time.monotonic()
+        if self._bar and self._task is not None:
+            self._bar.update(self._task, description=f"{what}: {done:,} of {total:,} images")
+        elif now - self._last_line > SECONDS_BETWEEN_LINES:
+            self.say(f"{what}: {done:,} of {total:,} images")
+            self._last_line = now
+        if done == total:
+            self._clock = self._last_line = now  # the training's speed counts from here
+
     def warn(self, text: str) -> None:
         """Something to mend."""
         self.say(f"warning: {text}")

@@ -21,6 +21,7 @@ from pydantic import (
 from layerlink.errors import UsageError
 from layerlink.transfer import Link, Soft
 from layerlink.transfer.links import Decay, Scale
+from layerlink.transfer.store import StoreDtype
 
 
 class Section(BaseModel):
@@ -67,6 +68,30 @@ class ModelSection(Section):
     )
     weights: Path | None = Field(None, description="a .safetensors file or a run folder")
     logits: str = Field("", description="element of the output that holds the logits, where it is no tensor")
+
+
+class StoreSection(Section):
+    """What the teacher gives, kept on disk and read back; `store: auto` is short for the defaults."""
+
+    dtype: StoreDtype = Field("bfloat16", description="of stored layers; logits are float32. uint8: per channel")
+    budget_gb: float = Field(8.0, gt=0, description="10^9 bytes on disk; what is over it is computed on every batch")
+    root: Path | None = Field(None, description="folder of the stores; by default in layerlink's cache")
+
+
+def _defaults_by_name(value: Any) -> Any:
+    if value == "auto":
+        return {}
+    if value is None or isinstance(value, dict | StoreSection):
+        return value
+    raise ValueError(f"must be auto, or fields such as {{dtype: uint8, budget_gb: 2}}; got {value!r}")
+
+
+class TeacherSection(ModelSection):
+    """The frozen model; `teacher: vgg16` is short for `teacher: {model: vgg16}`."""
+
+    store: Annotated[StoreSection | None, BeforeValidator(_defaults_by_name)] = Field(
+        None, description="auto: keep what the teacher gives on disk, and read it in place of computing it again"
+    )
 
 
 class SoftSection(Section):
@@ -136,13 +161,14 @@ def _list_of_texts(value: Any) -> Any:
 
 LinkText = Annotated[str, BeforeValidator(_is_text), AfterValidator(_parses)]
 ModelField = Annotated[ModelSection, BeforeValidator(_model_by_name)]
+TeacherField = Annotated[TeacherSection | None, BeforeValidator(_model_by_name)]
 
 
 class Recipe(Section):
     """A full description of a run. With its seed, versions and commit it can be run again."""
 
     data: DataSection = Field(default_factory=lambda: DataSection.model_validate({}))
-    teacher: ModelField | None = Field(None, description="the frozen source; none where labels alone teach")
+    teacher: TeacherField = Field(None, description="the frozen source; none where labels alone teach")
     student: ModelField
     hard: float = Field(1.0, ge=0, description="weight of the labels' loss")
     soft: SoftSection | None = None

@@ -193,6 +193,9 @@ class _Pruning(Watch):
     def tell(self, text: str) -> None:
         self._watch.tell(text)
 
+    def progress(self, what: str, done: int, total: int) -> None:
+        self._watch.progress(what, done, total)
+
     def warn(self, text: str) -> None:
         self._watch.warn(text)
 

@@ -13,16 +13,16 @@ from torch import Tensor
 
 from layerlink.data import Batch
 from layerlink.errors import LayerlinkError
-from layerlink.lab.cohort import common_teacher
 from layerlink.lab.evaluation import dead_layers, read_test, validation_accuracy
 from layerlink.lab.interruption import stop_if_asked, stop_signals
 from layerlink.lab.learner import DroppedError, Learner, Meter, NotFiniteError
 from layerlink.lab.resume import Position, claimed, open_run, save
 from layerlink.lab.run_folder import RunFolder
 from layerlink.lab.setup import Setup
+from layerlink.lab.stored_teacher import BatchTeacher, CohortTeacher
 from layerlink.lab.watch import Watch
 from layerlink.lab.weights import read_weights
-from layerlink.transfer import Losses, Teacher
+from layerlink.transfer import Losses
 
 CHECKPOINT_SECONDS = 600  # at the latest so long after the last one
 SHARE_OF_TIME = 0.05  # that checkpoints at the ends of epochs may take
@@ -111,12 +111,12 @@ def _train(members: list[Member], watch: Watch) -> None:
     if not members:
         return
     batches, (epoch, step) = members[0].setup.batches, min(member.position.place for member in members)
-    saving = Saving()
+    saving, teachers = Saving(), CohortTeacher([member.setup for member in members], watch)
     with stop_signals() as asked_to_stop:
         while members:
             for member in members:
                 member.learner.start_epoch(epoch)
-            teacher = common_teacher([member.setup for member in members])
+            teacher = teachers.at(epoch, [member.setup for member in members])
             for batch in batches.epoch(epoch, step):
                 members = learn(members, batch, teacher, watch)
                 if not members:
@@ -167,14 +167,14 @@ def leave_if_done(members: list[Member], watch: Watch) -> list[Member]:
     return [member for member in members if member.position.epoch < member.setup.recipe.training.epochs]
 
 
-def learn(members: list[Member], batch: Batch, teacher: Teacher | None, watch: Watch) -> list[Member]:
+def learn(members: list[Member], batch: Batch, teacher: BatchTeacher | None, watch: Watch) -> list[Member]:
     """One batch through the teacher and every student that is there yet; the members that are still in."""
     learning = [member for member in members if member.position.place == (batch.epoch, batch.step)]
     clock = time.monotonic()
     taught = None
     if teacher is not None:
         with members[0].setup.arithmetic():
-            taught = teacher(batch.images)
+            taught = teacher(batch)
     shared = (time.monotonic() - clock) / max(len(learning), 1)
     first: Losses | None = None
     for member in learning:

@@ -27,5 +27,8 @@ class Watch:
     def tell(self, text: str) -> None:
         """Something to know."""
 
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Something that comes before the training, or between epochs, is done for ``done`` of ``total`` images."""
+
     def warn(self, text: str) -> None:
         """Something to know, with its number and what to change."""

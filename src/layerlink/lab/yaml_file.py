@@ -160,6 +160,8 @@ def set_value(root: Any, place: Place, value: Any) -> None:
                 tree[part] = {}
             elif isinstance(tree[part], str) and place[:depth] == () and part in ("teacher", "student"):
                 tree[part] = {"model": tree[part]}  # `student: vgg7` is short for `student: {model: vgg7}`
+            elif (*place[:depth], part) == ("teacher", "store") and tree[part] == "auto":
+                tree[part] = {}  # `store: auto` is short for the defaults
             tree[part] = copy.copy(tree[part])  # an alias (*name) is the same object in several places
             tree = tree[part]
         elif isinstance(tree, list) and isinstance(part, int) and part < len(tree):

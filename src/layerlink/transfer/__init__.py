@@ -8,6 +8,7 @@ from layerlink.transfer.links import Link
 from layerlink.transfer.objective import Activations, Losses, Objective, Soft
 from layerlink.transfer.recorder import Recorder, Recording
 from layerlink.transfer.scales import LinkScales
+from layerlink.transfer.store import StoreWriter, TensorStore
 from layerlink.transfer.taps import Tap
 from layerlink.transfer.teacher import LiveTeacher, Teacher
 
@@ -23,7 +24,9 @@ __all__ = [
     "Recorder",
     "Recording",
     "Soft",
+    "StoreWriter",
     "Tap",
     "Teacher",
+    "TensorStore",
     "inspect_links",
 ]
