@@ -18,18 +18,19 @@ class SweepConsole(Console):
         super().__init__()
         self._waiting: list[tuple[str, dict[str, Any]]] = []
         self._begun: list[str] = []
+        self._longest = 0  # of the cohort's trainings, in epochs
         self._epoch_clock = time.monotonic()
 
     def begin(self, setup: Setup, run: RunFolder, epoch: int) -> None:
         """A student begins, or goes on."""
         if not self._begun:
             self.say(f"{setup.loaded.source}   {setup.device}, {setup.precision}")
+            self._longest = 0
         self._begun.append(run.path.name)
-        goes_on = f"   goes on with epoch {epoch + 1}" if epoch else ""
-        self.say(f"{run.path}{goes_on}")
-        epochs = max(self._epochs, setup.recipe.training.epochs) if len(self._begun) > 1 else 0
-        super().begin(setup, run, epoch if not epoch else 0)
-        self._epochs = epochs or self._epochs
+        if not epoch:
+            self.say(str(run.path))
+        super().begin(setup, run, epoch)
+        self._epochs = self._longest = max(self._longest, self._epochs)
         self._epoch_clock = time.monotonic()
 
     def step(self, epoch: int, step: int, images: int, losses: Losses) -> None:
