@@ -7,6 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.lab.learner import Learner, Meter
 from layerlink.lab.machine import describe_machine
@@ -14,6 +17,7 @@ from layerlink.lab.recipe import Recipe
 from layerlink.lab.recipe_file import dump_recipe
 from layerlink.lab.run_folder import RunFolder
 from layerlink.lab.setup import Setup
+from layerlink.lab.watch import Watch
 
 
 @dataclass
@@ -27,6 +31,7 @@ class Position:
         rows: the finished epochs' metrics.
         best_accuracy: validation accuracy of the epoch whose weights are kept so far, in percent.
         best_epoch: that epoch, from 1; 0 where none is finished.
+        saved_best_epoch: what it was at the last checkpoint.
     """
 
     epoch: int = 0
@@ -35,6 +40,7 @@ class Position:
     rows: list[dict[str, Any]] = field(default_factory=list)
     best_accuracy: float = -1.0
     best_epoch: int = 0
+    saved_best_epoch: int = 0
 
     @property
     def place(self) -> tuple[int, int]:
@@ -52,13 +58,47 @@ class Position:
 
 
 def claim(run: RunFolder, recipe: Recipe, *, resume: bool) -> None:
-    """Raise ``UsageError`` where the folder is not this run's: told before minutes are spent on setting up."""
+    """Raise ``UsageError`` where the folder is not this run's: told before minutes are spent on setting up.
+
+    A run that is not finished may go on with another number of epochs.
+    """
     if not (resume and run.recipe.exists()):
         run.check_empty()
         return
-    there, here = run.recipe.read_text(encoding="utf-8"), dump_recipe(recipe)
-    if there != here:
-        raise UsageError(f"{run.path} holds a run of another recipe:\n{_differences(there, here)}")
+    there, here = _comparable(run.recipe.read_text(encoding="utf-8")), _comparable(dump_recipe(recipe))
+    if not run.result.exists():
+        there.pop("training.epochs", None)
+        here.pop("training.epochs", None)
+    changed = [
+        f"  {name}: {there.get(name, 'not there')}   now: {here.get(name, 'not there')}"
+        for name in dict.fromkeys([*here, *there])
+        if there.get(name) != here.get(name)
+    ]
+    if changed:
+        lines = "\n".join(changed[:10])
+        raise UsageError(
+            f"{run.path} holds a run of another recipe:\n{lines}\nGive the same recipe and overrides to go on with it, "
+            "or --out FOLDER for another run"
+        )
+
+
+def _comparable(text: str) -> dict[str, str]:
+    """The fields of a resolved recipe by dotted name, as text."""
+    try:
+        tree = YAML(typ="safe", pure=True).load(text)
+    except (YAMLError, ValueError, RecursionError) as error:
+        return {"recipe.yaml": f"damaged ({error})"}
+    fields: dict[str, str] = {}
+
+    def walk(value: Any, name: str) -> None:
+        if isinstance(value, dict) and value:
+            for key, item in value.items():
+                walk(item, f"{name}.{key}" if name else str(key))
+        else:
+            fields[name] = repr(value)
+
+    walk(tree, "")
+    return fields
 
 
 @contextmanager
@@ -70,22 +110,88 @@ def claimed(run: RunFolder, recipe: Recipe, *, resume: bool) -> Iterator[None]:
         yield
 
 
-def open_run(setup: Setup, run: RunFolder, learner: Learner) -> Position:
-    """Read where the claimed folder's run stands and put the learner there; begin it where nothing is there."""
+def open_run(setup: Setup, run: RunFolder, learner: Learner, watch: Watch) -> Position:
+    """Read where the claimed folder's run stands and put the learner there; begin it where nothing is there.
+
+    A damaged checkpoint is named, and the one before it is used.
+
+    Raises:
+        UsageError: where the data or the version of layerlink is another one.
+        LayerlinkError: where no checkpoint can be read, or it is another model's.
+    """
+    here = describe_machine(setup.device, setup.precision)
     if not run.data.exists():  # new, or stopped before its first file was whole
-        run.start(dump_recipe(setup.recipe), describe_machine(setup.device, setup.precision), setup.images.stamp)
+        run.start(dump_recipe(setup.recipe), here, setup.images.stamp)
         return Position()
     _check_data(setup, run)
-    if not run.checkpoint.exists():
+    _check_version(run, here, watch)
+    if not run.checkpoints:
         return Position()
-    state = run.read_checkpoint()
+    state = _read_checkpoint(run, watch)
     try:
         learner.load_state_dict(state["learner"])
-        return Position.from_state(state["position"])
+        position = Position.from_state(state["position"])
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
         raise LayerlinkError(
             f"{run.checkpoint} is of another model or version of layerlink: {error}. Start again with --out FOLDER"
         ) from error
+    _check_epochs(setup, run, position, watch)
+    return position
+
+
+def _read_checkpoint(run: RunFolder, watch: Watch) -> dict[str, Any]:
+    damaged = []
+    for path in run.checkpoints:
+        try:
+            state = run.read_checkpoint(path)
+        except LayerlinkError as error:
+            damaged.append(str(error))
+            continue
+        if damaged:
+            text = f"{damaged[0]}; going on from the one before, {path}"
+            run.warn(text)
+            watch.warn(text)
+        return state
+    raise LayerlinkError(f"{' and '.join(damaged)}: the run cannot go on. Start it again with --out FOLDER")
+
+
+def _check_version(run: RunFolder, here: dict[str, Any], watch: Watch) -> None:
+    """Another version may compute otherwise: refused; so may another commit, torch or machine: told."""
+    there = run.read_environment()
+    if run.checkpoints and there.get("layerlink") != here["layerlink"]:
+        raise UsageError(
+            f"{run.path} was begun with layerlink {there.get('layerlink')}; this is {here['layerlink']}. Go on with "
+            "that version, or start again with --out FOLDER"
+        )
+    before, now = _circumstances(there), _circumstances(here)
+    changed = [f"{name} was {before[name]}, is {now[name]}" for name in now if before[name] != now[name]]
+    if run.checkpoints and changed:
+        text = f"goes on under other circumstances, so the numbers may differ in the last bits: {'; '.join(changed)}"
+        run.warn(text)
+        watch.warn(f"{run.path} {text}")
+
+
+def _circumstances(environment: dict[str, Any]) -> dict[str, Any]:
+    names = ("commit", "hardware", "device", "precision")
+    return {"torch": environment.get("packages", {}).get("torch"), **{name: environment.get(name) for name in names}}
+
+
+def _check_epochs(setup: Setup, run: RunFolder, position: Position, watch: Watch) -> None:
+    """Say so where the number of epochs is another one than before."""
+    there = _comparable(run.recipe.read_text(encoding="utf-8")).get("training.epochs")
+    epochs = setup.recipe.training.epochs
+    if there == repr(epochs):
+        return
+    if epochs < position.epoch:
+        raise UsageError(
+            f"{run.path} has learnt for {position.epoch} epochs already; training.epochs={epochs} would be fewer"
+        )
+    text = (
+        f"training.epochs was {there}, is {epochs} from epoch {position.epoch + 1} on; the schedule goes by the new one"
+    )
+    run.warn(text)
+    watch.warn(f"{run.path}: {text}")
+    run.write_text(run.recipe, dump_recipe(setup.recipe))
 
 
 def _check_data(setup: Setup, run: RunFolder) -> None:
@@ -100,13 +206,6 @@ def _check_data(setup: Setup, run: RunFolder) -> None:
 
 def save(run: RunFolder, learner: Learner, position: Position) -> None:
     """Write a checkpoint."""
-    run.write_checkpoint({"learner": learner.state_dict(), "position": position.state_dict()})
-
-
-def _differences(there: str, here: str) -> str:
-    """The lines of two resolved recipes that differ; both have the same fields in the same order."""
-    pairs = zip(there.splitlines(), here.splitlines(), strict=False)
-    lines = [f"  {old.strip()}   now: {new.strip()}" for old, new in pairs if old != new]
-    return (
-        "\n".join(lines[:10]) + "\nGive the same recipe and overrides to go on with it, or --out FOLDER for another run"
-    )
+    before, position.saved_best_epoch = position.saved_best_epoch, position.best_epoch
+    state = {"learner": learner.state_dict(), "position": position.state_dict()}
+    run.write_checkpoint(state, keep_best=(before, position.best_epoch))

@@ -7,7 +7,7 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,15 +74,24 @@ class RunFolder:
         """The single test reading and what led to it, JSON."""
         return self.path / "result.json"
 
-    @property
-    def best(self) -> Path:
-        """Weights of the best epoch so far; gone when the run is done."""
-        return self.path / "best.safetensors"
+    def best(self, epoch: int) -> Path:
+        """Weights of an epoch that was the best so far; gone when the run is done."""
+        return self.path / f"best-{epoch}.safetensors"
 
     @property
     def checkpoint(self) -> Path:
         """Everything needed to go on; gone when the run is done."""
         return self.path / "checkpoint.pt"
+
+    @property
+    def checkpoint_before(self) -> Path:
+        """The checkpoint before the last, for when that one is damaged."""
+        return self.path / "checkpoint-before.pt"
+
+    @property
+    def checkpoints(self) -> list[Path]:
+        """Those that are there, the last one first."""
+        return [path for path in (self.checkpoint, self.checkpoint_before) if path.exists()]
 
     @property
     def failure(self) -> Path:
@@ -119,7 +128,7 @@ class RunFolder:
             return "a finished run"
         if self.failure.exists():
             return "a failed run"
-        if self.checkpoint.exists():
+        if self.checkpoints:
             return "an unfinished run"
         return "a run that stopped before its first checkpoint" if self.recipe.exists() else "other files"
 
@@ -143,24 +152,41 @@ class RunFolder:
         tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
         write_whole(path, lambda temporary: safetensors.torch.save_file(tensors, temporary))
 
-    def write_checkpoint(self, state: Mapping[str, Any]) -> None:
-        """Write the checkpoint."""
-        write_whole(self.checkpoint, lambda temporary: torch.save(dict(state), temporary))
+    def write_checkpoint(self, state: Mapping[str, Any], keep_best: Iterable[int]) -> None:
+        """Write the checkpoint; the one there was stays as the one before.
 
-    def read_checkpoint(self) -> dict[str, Any]:
-        """The checkpoint.
+        Args:
+            state: plain values and tensors.
+            keep_best: the epochs whose best weights one of the two goes by; other best weights are removed.
+        """
+
+        def write(temporary: Path) -> None:
+            torch.save(dict(state), temporary)
+            if self.checkpoint.exists():  # a kill between the two renames leaves the one before
+                self.checkpoint.replace(self.checkpoint_before)
+
+        write_whole(self.checkpoint, write)
+        needed = {self.best(epoch) for epoch in keep_best}
+        for file in self.path.glob("best-*.safetensors"):
+            if file not in needed:
+                file.unlink()
+
+    def read_checkpoint(self, path: Path) -> dict[str, Any]:
+        """A checkpoint.
 
         Raises:
             LayerlinkError: where it is damaged.
         """
         try:
-            state: dict[str, Any] = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:
-            raise LayerlinkError(
-                f"{self.checkpoint} is damaged ({type(error).__name__}); the run cannot go on from it. "
-                "Start it again with --out FOLDER"
-            ) from error
+            raise LayerlinkError(f"{path} is damaged ({type(error).__name__})") from error
         return state
+
+    def remove_checkpoints(self) -> None:
+        """When the run is done, nothing is needed to go on."""
+        for file in (*self.checkpoints, *self.path.glob("best-*.safetensors")):
+            file.unlink(missing_ok=True)
 
     def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write all rows; columns in order of first appearance."""

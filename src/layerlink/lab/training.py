@@ -96,10 +96,11 @@ def train_cohort(
         for setup, run in runs:
             claims.enter_context(claimed(run, setup.recipe, resume=resume))
         members = []
+        watch = watch or Watch()
         for setup, run in runs:
             learner = Learner(setup)
-            members.append(Member(setup, run, learner, open_run(setup, run, learner)))
-        _train([member for member in members if not member.run.result.exists()], watch or Watch())
+            members.append(Member(setup, run, learner, open_run(setup, run, learner, watch)))
+        _train([member for member in members if not member.run.result.exists()], watch)
         return [member.failure or member.run.read_result() for member in members]
 
 
@@ -151,10 +152,11 @@ class Saving:
         """Write every member's checkpoint, its best weights before it."""
         start = time.monotonic()
         for member in members:
+            position = member.position
             if member.best is not None:
-                member.run.write_weights(member.run.best, member.best)
+                member.run.write_weights(member.run.best(position.best_epoch), member.best)
                 member.best = None
-            save(member.run, member.learner, member.position)
+            save(member.run, member.learner, position)
         self._saved = time.monotonic()
         self._took = self._saved - start
 
@@ -256,7 +258,7 @@ def finish_epoch(member: Member, watch: Watch) -> None:
 def finish(member: Member) -> dict[str, Any]:
     """Read the test images once, with the kept weights, and write student and result."""
     setup, run, learner, position = member.setup, member.run, member.learner, member.position
-    weights = member.best if member.best is not None else read_weights(run.best)
+    weights = member.best if member.best is not None else read_weights(run.best(position.best_epoch))
     learner.model.load_state_dict(weights)
     result = {
         **read_test(learner.model, setup),
@@ -273,8 +275,7 @@ def finish(member: Member) -> dict[str, Any]:
         result["link_factors"] = learner.distiller.scales.factors
     run.write_weights(run.student, weights)
     run.write_result(result)
-    run.best.unlink(missing_ok=True)
-    run.checkpoint.unlink(missing_ok=True)
+    run.remove_checkpoints()
     return result
 
 
