@@ -12,6 +12,7 @@ from layerlink.cli.evaluate import evaluate
 from layerlink.cli.layers import layers
 from layerlink.cli.ls import ls
 from layerlink.cli.quickstart import quickstart
+from layerlink.cli.report import report
 from layerlink.cli.run import run
 from layerlink.errors import LayerlinkError
 
@@ -26,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     epilog="--debug with any verb shows the traceback of an error. Exit codes: 0 done, 1 failed, 2 wrong usage.",
 )
-for verb in (quickstart, run, evaluate, check, layers, ls):
+for verb in (quickstart, run, evaluate, report, check, layers, ls):
     app.command()(verb)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from layerlink.lab.records import Row, State
+from layerlink.lab.records import Row
 from layerlink.lab.rows import Gathered
 from layerlink.lab.spread import Difference, Spread, Verdict, beyond_spread, difference, judge, spread_of
 
@@ -111,15 +111,15 @@ def _plateau(gathered: Gathered, spreads: Mapping[str, Spread], verdict: Verdict
 def _missing(gathered: Gathered) -> list[str]:
     """What of the planned runs is not there."""
     states = Counter(run.state for run in gathered.runs)
-    parts = [f"{states[state]} {words}" for state, words in _STATES.items() if states[state]]
-    return [f"Of {len(gathered.runs)} runs, {' and '.join(parts)}."] if parts else []
-
-
-_STATES: dict[State, str] = {
-    "failed": "failed",
-    "damaged": "cannot be read",
-    "unfinished": "not finished",
-}
+    unfinished = states["unfinished"]
+    parts = [
+        *([f"{states['failed']} failed"] if states["failed"] else []),
+        *([f"{states['damaged']} cannot be read"] if states["damaged"] else []),
+        *([f"{unfinished} {'is' if unfinished == 1 else 'are'} not finished"] if unfinished else []),
+    ]
+    if not parts:
+        return []
+    return [f"Of {len(gathered.runs)} runs, {', '.join(parts[:-1])}{' and ' if parts[:-1] else ''}{parts[-1]}."]
 
 
 def _against(gathered: Gathered, name: str) -> Difference | None:

@@ -14,7 +14,6 @@ from layerlink.errors import UsageError
 from layerlink.lab.costs import count_flops, count_parameters
 from layerlink.lab.dataset import Images
 from layerlink.lab.evaluation import as_the_run_saw, percent_equal, predict
-from layerlink.lab.heat_maps import Similarity
 from layerlink.lab.latency import Latency, measure_latency
 from layerlink.lab.machine import processor_name
 from layerlink.lab.recipe import ModelSection, Recipe
@@ -23,7 +22,7 @@ from layerlink.lab.records import Row, RunRecord
 from layerlink.lab.rows import Gathered
 from layerlink.lab.run_folder import RunFolder
 from layerlink.lab.setup import Setup, set_up
-from layerlink.lab.similarity import Alikeness, linked_pairs
+from layerlink.lab.similarity import Alikeness, Similarity, linked_pairs
 from layerlink.transfer import LiveTeacher
 
 BATCHES = (1, 128)  # for latency

@@ -1,13 +1,13 @@
 """Accuracy of rows as Altair charts: along a numeric axis, row by row, against training time.
 
-Every seed is a small point, the mean a large one, the bar one standard deviation each way. What is compared with,
+Every seed is a small ring, the mean a dot, the bar one standard deviation each way. What is compared with,
 such as the teacher, is a labelled line. Colours and dashes go by the rules of ``charts``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import altair as alt
@@ -80,7 +80,7 @@ def axis_chart(points: Sequence[Point], *, axis: str, references: Sequence[Refer
     y = alt.Y("value:Q", title=_ACCURACY, scale=alt.Scale(zero=False, padding=10), axis=alt.Axis(tickCount=6))
     names = list(dict.fromkeys(point.series for point in points))
     colour, shown = _series(names, points, references)
-    layers = _reference_lines(references, colour, shown, "y")
+    layers = _reference_lines(references, colour, shown, "y") + _reference_names(references, colour, shown)
     published = _published(points, colour, shown)
     if published is not None:
         layers += [
@@ -114,9 +114,13 @@ def row_chart(points: Sequence[Point], *, references: Sequence[Reference] = ()) 
         sort=list(dict.fromkeys(point.row for point in points)),
         axis=alt.Axis(labelLimit=limit, grid=True, labelFontSize=12),
     )
-    x = alt.X("value:Q", title=_ACCURACY, scale=alt.Scale(zero=False, padding=14), axis=alt.Axis(tickCount=6))
+    few: Any = {"expr": f"max(2, floor({ROOM} / 110))"}
+    axis = alt.Axis(tickCount=few, labelOverlap=True)
+    x = alt.X("value:Q", title=_ACCURACY, scale=alt.Scale(zero=False, padding=14), axis=axis)
+    # The names of lines so close would meet, or leave a narrow page: the legend tells them, with their values.
+    references = [replace(reference, name=f"{reference.name} {reference.value:.1f} %") for reference in references]
     colour, shown = _series([OURS], points, references)
-    layers = _reference_lines(references, colour, shown, "x")
+    layers: list[alt.Chart] = _reference_lines(references, colour, shown, "x")
     published = _published(points, colour, shown)
     if published is not None:
         layers.append(
@@ -124,7 +128,7 @@ def row_chart(points: Sequence[Point], *, references: Sequence[Reference] = ()) 
         )
     means = _means(points, colour, shown)
     layers += _spread_layers(points, means, colour, shown, {"x": x, "y": y, "x2": alt.X2("high:Q")}, "x")
-    return _finished(layers, shown, f"{_ACCURACY}, row by row", {"step": _STEP})
+    return _finished(layers, shown, f"{_ACCURACY}, row by row", _STEP * len(points))
 
 
 def time_chart(
@@ -160,7 +164,11 @@ def time_chart(
     colour, dash = run_looks(list(lines), runs)
     shown = legend_switch(list(lines))
     base = alt.Chart(alt.InlineData(values=data)).encode(
-        x=alt.X("x:Q", title="training time in seconds", axis=alt.Axis(grid=False, tickCount=6, format="~s")),
+        x=alt.X(
+            "x:Q",
+            title="training time in seconds",
+            axis=alt.Axis(grid=False, tickCount=6, format=",~f", labelOverlap=True),
+        ),
         y=alt.Y("value:Q", title=y_title, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5)),
     )
     told = [
@@ -233,8 +241,8 @@ def _spread_layers(
     ]
     at = {channel: place for channel, place in places.items() if not channel.endswith("2")}
     return [
-        means.mark_rule(strokeWidth=2, opacity=0.75).encode(**bar),
-        _chart(data, colour, shown).mark_circle(size=30, opacity=0.55).encode(**at, tooltip=_told("row", "seed")),
+        means.mark_rule(strokeWidth=2, opacity=0.6).encode(**bar),
+        _chart(data, colour, shown).mark_point(size=45, strokeWidth=1.5).encode(**at, tooltip=_told("row", "seed")),
         means.mark_circle(size=95, opacity=1).encode(**at, tooltip=_told("row", "n")),
     ]
 
@@ -242,26 +250,31 @@ def _spread_layers(
 def _reference_lines(
     references: Sequence[Reference], colour: alt.Color, shown: alt.Parameter, side: str
 ) -> list[alt.Chart]:
-    """A dotted line each and its name, set so that the names of two lines never meet."""
-    layers = []
-    order = sorted(references, key=lambda reference: reference.value)
-    for place, reference in enumerate(order):
+    """A dotted line each."""
+    lines = []
+    for reference in references:
         data = [{"series": reference.name, "row": reference.name, "value": reference.value}]
-        data[0]["text"] = f"{reference.name} {reference.value:.1f} %"
-        base = _chart(data, colour, shown)
+        data[0]["text"] = f"{reference.value:.2f} %"
         at = {side: alt.Y("value:Q") if side == "y" else alt.X("value:Q")}
-        layers.append(base.mark_rule(strokeDash=[2, 3], strokeWidth=1.5).encode(**at, tooltip=_told()))
-        upper = place == len(order) - 1
-        if side == "y":  # the upper one is named above its line at the right, the others below theirs at the left
-            text = base.mark_text(
-                align="right" if upper else "left", baseline="bottom" if upper else "top", dy=-4 if upper else 4
-            ).encode(**at, x=alt.value("width") if upper else alt.value(0))
-        else:  # the right one is named to the right of its line, the others to the left of theirs
-            text = base.mark_text(align="left" if upper else "right", baseline="bottom", dx=4 if upper else -4).encode(
-                **at, y=alt.value(-4)
-            )
-        layers.append(text.encode(text="text:N"))
-    return layers
+        base = _chart(data, colour, shown)
+        lines.append(base.mark_rule(strokeDash=[2, 3], strokeWidth=1.5).encode(**at, tooltip=_told()))
+    return lines
+
+
+def _reference_names(references: Sequence[Reference], colour: alt.Color, shown: alt.Parameter) -> list[alt.Chart]:
+    """The upper line's name above it at the right, the others' below theirs at the left: no two names ever meet."""
+    names = []
+    order = sorted(references, key=lambda reference: reference.value)
+    for reference in order:
+        upper = reference is order[-1]
+        data = [{"series": reference.name, "value": reference.value}]
+        data[0]["text"] = f"{reference.name} {reference.value:.1f} %"
+        names.append(
+            _chart(data, colour, shown)
+            .mark_text(align="right" if upper else "left", baseline="bottom" if upper else "top", dy=-4 if upper else 4)
+            .encode(y=alt.Y("value:Q"), x=alt.value("width") if upper else alt.value(0), text="text:N")
+        )
+    return names
 
 
 def _chart(data: list[dict[str, Any]], colour: alt.Color, shown: alt.Parameter) -> alt.Chart:
@@ -275,7 +288,7 @@ def _told(*fields: str) -> list[alt.Tooltip]:
     return [alt.Tooltip("row:N", title="row"), alt.Tooltip("text:N", title="accuracy"), *extra]
 
 
-def _finished(layers: list[alt.Chart], shown: alt.Parameter, description: str, height: Any) -> alt.LayerChart:
+def _finished(layers: list[alt.Chart], shown: alt.Parameter, description: str, height: int) -> alt.LayerChart:
     layers[-1] = layers[-1].add_params(shown, room())
     chart: alt.LayerChart = alt.LayerChart(layer=layers).properties(
         title=description, description=description, width="container", height=height

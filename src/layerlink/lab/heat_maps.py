@@ -44,7 +44,7 @@ def confusion_chart(
             share = 100 * count / total if total else 0.0
             data.append(
                 {"down": name, "across": other, "share": share, "images": f"{count:,} of {total:,}"}
-                | {"text": f"{share:.0f}" if share >= 0.5 else "", "told": f"{share:.1f} %"}
+                | {"text": f"{share:.0f}".removeprefix("0"), "told": f"{share:.1f} %"}
                 | {"ink": _BLACK if (share / 100) ** 0.5 >= _LIGHT_FROM else _WHITE}
             )
     told = [
@@ -108,13 +108,19 @@ def _heat_map(
     title: str,
 ) -> alt.LayerChart:
     limit: Any = {"expr": f"min(180, {ROOM} * 0.3)"}
-    flat = len(across) <= 4
+    # Letters are about 6 pixels wide: labels that do not fit beside each other are slanted.
+    fits = f"{ROOM} - 90 > {len(across) * (6 * max(map(len, across)) + 16)}"
+    slant: dict[str, Any] = {
+        "labelAngle": {"expr": f"{fits} ? 0 : -45"},
+        "labelAlign": {"expr": f"{fits} ? 'center' : 'right'"},
+        "labelBaseline": "top",
+    }
     x = alt.X(
         "across:N",
         title=titles[1],
         sort=list(across),
         scale=alt.Scale(paddingInner=0.03),
-        axis=alt.Axis(grid=False, labelAngle=0 if flat else -45, labelLimit=140),
+        axis=alt.Axis(grid=False, labelLimit=150, **slant),
     )
     y = alt.Y(
         "down:N",

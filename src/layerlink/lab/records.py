@@ -95,8 +95,10 @@ def read_record(folder: Path, seed: int | None = None) -> RunRecord:
         )
     except LayerlinkError as error:
         recipe, wrong = None, _one_line(str(error))
-    state, reason, result = _outcome(run, wrong)
     metrics, trouble = _metrics(run)
+    state, reason, result = _outcome(run, wrong)
+    if state == "unfinished" and recipe is not None:
+        reason = f"{len(metrics)} of {recipe.training.epochs} epochs are done"
     try:
         environment = run.read_environment() if run.environment.exists() else {}
     except LayerlinkError as error:
@@ -130,7 +132,7 @@ def _outcome(run: RunFolder, wrong: str) -> tuple[State, str, dict[str, Any]]:
     failed = run.path / FAILED
     if failed.exists():
         return "failed", " ".join(_lines(failed)) or "no reason was written down", {}
-    return "unfinished", run.state() if run.path.exists() else "not begun", {}
+    return "unfinished", "not begun", {}
 
 
 def _metrics(run: RunFolder) -> tuple[tuple[dict[str, float], ...], tuple[str, ...]]:
