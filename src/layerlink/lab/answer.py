@@ -42,7 +42,7 @@ def _lead(gathered: Gathered, spreads: Mapping[str, Spread], verdict: Verdict) -
     if baseline is not None and against is not None:
         compared = f"{_points(against)} than “{baseline.name}”" + ("" if against.mean < 0 else _spread_words(against))
         if others[0] != baseline.name:
-            compared += f" and {gap:.1f} points more than the next, “{others[0]}”"
+            compared += f", {gap:.1f} points more than the next, “{others[0]}”"
     else:
         compared = f"{gap:.1f} points more than the next, “{others[0]}”"
     said = f"it reads {_percent(leader)} of the test images right, {compared}."
@@ -67,10 +67,16 @@ def _doubt(gathered: Gathered, spreads: Mapping[str, Spread], verdict: Verdict) 
         if len(unknown) == len(others):
             return "Too few seeds to know the spread: a difference of a point or two may be luck."
         return f"No row differs from “{baseline.name}” by more than the spread."
-    said = [
-        f"{_listed(names)} {word} “{baseline.name}”" for names, word in ((above, "above"), (below, "below")) if names
-    ]
-    return f"By more than the spread, {' and '.join(said)}; the best is not told from the next."
+    said = []
+    if verdict.leader in above:
+        second = max((name for name in spreads if name != verdict.leader), key=lambda name: spreads[name].mean)
+        of_two = "Of these two differences only the first is more than the spread."
+        said.append(of_two if second != baseline.name else "That is more than the spread, but not for every row.")
+    elif above:
+        said.append(f"{_listed(above)} above “{baseline.name}” by more than the spread.")
+    if below:
+        said.append(f"{_listed(below)} below “{baseline.name}” by more than the spread.")
+    return " ".join(said)
 
 
 def _listed(names: list[str]) -> str:

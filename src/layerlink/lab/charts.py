@@ -204,10 +204,10 @@ def _y_axis(title: str, log_ticks: list[float] | None) -> alt.Y:
 
 def legend(names: Sequence[str], symbol: str = "stroke") -> alt.Legend:
     """The legend of these names above a chart: as many beside each other as the room allows."""
-    # About 7 pixels a letter, 55 for the stroke and the gap.
+    # About 7 pixels a letter, 55 for the stroke and the gap; it begins where the y-axis stands.
     column = min(260, 7 * max(map(len, names))) + 55
     limit: Any = {"expr": f"min(260, {ROOM} - 120)"}
-    columns: Any = {"expr": f"max(1, floor({ROOM} / {column}))"}
+    columns: Any = {"expr": f"max(1, floor(({ROOM} - 45) / {column}))"}
     size: dict[str, Any] = {} if symbol == "stroke" else {"symbolSize": 110}
     return alt.Legend(
         values=list(names), orient="top", columns=columns, labelLimit=limit, symbolType=symbol, offset=12, **size

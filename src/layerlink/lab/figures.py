@@ -74,7 +74,7 @@ def axis_chart(points: Sequence[Point], *, axis: str, references: Sequence[Refer
     x = alt.X(
         "x:Q",
         title=f"{axis} (log scale)" if wide else axis,
-        scale=alt.Scale(type="log" if wide else "linear", nice=False, zero=False, padding=14),
+        scale=alt.Scale(type="log", nice=False, padding=14) if wide else alt.Scale(nice=False, zero=False, padding=14),
         axis=alt.Axis(format="~g", grid=False, labelOverlap=True, **ticks),
     )
     y = alt.Y("value:Q", title=_ACCURACY, scale=alt.Scale(zero=False, padding=10), axis=alt.Axis(tickCount=6))

@@ -21,6 +21,7 @@ from layerlink.lab.report_files import write_csv, write_figures, write_markdown
 from layerlink.lab.report_tables import (
     ReportTable,
     differences_table,
+    missing_table,
     models_table,
     results_table,
     runs_table,
@@ -69,10 +70,12 @@ def write_report(
     verdict = verdict_of(gathered)
     measurements, left_out = _measured(gathered, verdict, measure, data)
     results = results_table(gathered, verdict)
+    missing, models = missing_table(gathered), models_table(measurements) if measurements else None
     others = [table for table in (differences_table(gathered), runs_table(gathered), warnings_table(gathered)) if table]
-    tables = [results, *others, *([models_table(measurements)] if measurements else [])]
+    tables = [results, *others, *(table for table in (missing, models) if table)]
     sections = [
         Section(results.heading, results.shown, tuple(_accuracy_pictures(gathered))),
+        *([Section(missing.heading, missing.shown)] if missing else []),
         *_curve_sections(gathered),
         *_model_sections(measurements, left_out, verdict),
         *(Section(table.heading, table.shown) for table in others),

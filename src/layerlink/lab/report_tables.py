@@ -44,7 +44,7 @@ def results_table(gathered: Gathered, verdict: Verdict | None) -> ReportTable:
     columns: list[tuple[str, Callable[[_RowNumbers], str | Cell]]] = [
         ("row", lambda it: it.row.name),
         ("test accuracy, %", lambda it: _spread_cell(it.test)),
-        ("n", lambda it: Cell(str(len(it.row.finished)), len(it.row.finished))),
+        ("n", lambda it: _count_cell(it.row)),
     ]
     if any(row.published is not None for row in gathered.rows):
         columns.append(("published, %", lambda it: _number_cell(it.row.published, "{:.1f}")))
@@ -57,8 +57,6 @@ def results_table(gathered: Gathered, verdict: Verdict | None) -> ReportTable:
         ("training, s", lambda it: _spread_cell(it.seconds, 0)),
         ("warnings", lambda it: Cell(str(it.warnings), it.warnings)),
     ]
-    if any(run.state != "finished" for run in gathered.runs):
-        columns.append(("not counted", lambda it: it.missing))
     names = [row.name for row in gathered.rows]
     table = Table(
         tuple(name for name, _ in columns),
@@ -67,9 +65,6 @@ def results_table(gathered: Gathered, verdict: Verdict | None) -> ReportTable:
         best=names.index(verdict.best) if verdict and verdict.best is not None else None,
     )
     return ReportTable("results", "Results", table, tuple(it.data() for it in stats))
-
-
-_STATES = {"failed": "failed", "damaged": "cannot be read", "unfinished": "is not finished"}
 
 
 class _RowNumbers:
@@ -83,8 +78,6 @@ class _RowNumbers:
         self.seconds = _spread(row, "train_seconds")
         self.against = difference(row.values(), baseline) if compared else None
         self.warnings = sum(len(run.warnings) for run in row.runs)
-        missing = [run for run in row.runs if run.state != "finished"]
-        self.missing = "; ".join(f"seed {run.seed} {_STATES[run.state]}: {run.reason}" for run in missing)
 
     def data(self) -> dict[str, Any]:
         """For CSV."""
@@ -107,7 +100,7 @@ class _RowNumbers:
             "difference_paired": found.paired if found else None,
             "difference_beyond_spread": found.beyond if found else None,
             "warnings": self.warnings,
-            "not_counted": self.missing,
+            "runs": len(self.row.runs),
             "changes": json.dumps(dict(self.row.changes), ensure_ascii=False, default=str),
         }
 
@@ -122,6 +115,11 @@ def _spread_cell(spread: Spread | None, digits: int = 2) -> Cell:
         return Cell("-")
     sd = "" if spread.sd is None else f" ± {spread.sd:,.{digits}f}"
     return Cell(f"{spread.mean:,.{digits}f}{sd}", spread.mean)
+
+
+def _count_cell(row: Row) -> Cell:
+    counted, planned = len(row.finished), len(row.runs)
+    return Cell(str(counted) if counted == planned else f"{counted} of {planned}", counted)
 
 
 def _difference_cell(found: Difference | None) -> Cell:
@@ -155,6 +153,17 @@ def _results_note(gathered: Gathered, verdict: Verdict | None, baseline: dict[in
         parts.append(verdict.why_not or f"“{verdict.best}” is marked: it differs from every other row by more.")
         parts.append(RULE)
     return " ".join(parts)
+
+
+def missing_table(gathered: Gathered) -> ReportTable | None:
+    """The runs that do not count, each with its reason; None where all do."""
+    found = [(row.name, run) for row in gathered.rows for run in row.runs if run.state != "finished"]
+    if not found:
+        return None
+    rows = tuple((name, run.seed, run.state, run.reason, str(run.folder)) for name, run in found)
+    columns = ("row", "seed", "state", "reason", "folder")
+    data = tuple(dict(zip(columns, row, strict=True)) for row in rows)
+    return ReportTable("missing", "Runs that do not count", Table(columns, rows), data)
 
 
 def runs_table(gathered: Gathered) -> ReportTable:
@@ -213,12 +222,17 @@ def differences_table(gathered: Gathered) -> ReportTable | None:
     fields = list(dict.fromkeys(name for found in differences.values() for name in found))
     if not fields:
         return None
-    rows = tuple((name, *(_words(found.get(field)) for field in fields)) for name, found in differences.items())
+    rows = tuple((name, *(_value(found.get(field)) for field in fields)) for name, found in differences.items())
     data = tuple(
         {"row": name} | {field: _words(found.get(field)) for field in fields} for name, found in differences.items()
     )
     note = "Everything else is the same in all recipes, but for the seed and where the images lie."
     return ReportTable("recipes", "What differs", Table(("row", *fields), rows, note), data)
+
+
+def _value(value: Any) -> str | Cell:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return Cell(_words(value), value) if number else _words(value)
 
 
 def _words(value: Any) -> str:
@@ -244,7 +258,7 @@ def models_table(measurements: Measurements) -> ReportTable:
             it.parameters,
             Cell(f"{it.flops / 1e6:,.1f}", it.flops),
             Cell(f"{it.size / 1e6:,.2f}", it.size),
-            *(Cell(f"{each.median:,.2f} ({each.low:,.2f} to {each.high:,.2f})", each.median) for each in it.latency),
+            *(Cell(f"{each.median:.3g} ({each.low:.3g} to {each.high:.3g})", each.median) for each in it.latency),
             Cell(f"{it.accuracy:.2f}", it.accuracy),
             _number_cell(it.agreement, "{:.2f}"),
         )
