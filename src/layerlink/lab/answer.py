@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from layerlink.lab.records import Row
+from layerlink.lab.records import Row, is_number
 from layerlink.lab.rows import Gathered
 from layerlink.lab.spread import Difference, Spread, Verdict, beyond_spread, difference, judge, spread_of
 
@@ -69,14 +69,20 @@ def _doubt(gathered: Gathered, spreads: Mapping[str, Spread], verdict: Verdict) 
         return f"No row differs from “{baseline.name}” by more than the spread."
     said = []
     if verdict.leader in above:
-        second = max((name for name in spreads if name != verdict.leader), key=lambda name: spreads[name].mean)
-        of_two = "Of these two differences only the first is more than the spread."
-        said.append(of_two if second != baseline.name else "That is more than the spread, but not for every row.")
+        said.append(_of_both(spreads, verdict, baseline.name))
     elif above:
         said.append(f"{_listed(above)} above “{baseline.name}” by more than the spread.")
     if below:
         said.append(f"{_listed(below)} below “{baseline.name}” by more than the spread.")
     return " ".join(said)
+
+
+def _of_both(spreads: Mapping[str, Spread], verdict: Verdict, baseline: str) -> str:
+    """The leader is above the baseline by more than the spread: what of its lead over the next."""
+    second = max((name for name in spreads if name != verdict.leader), key=lambda name: spreads[name].mean)
+    if second != baseline and beyond_spread(spreads[verdict.leader], spreads[second]) is False:
+        return "Of these two differences only the first is more than the spread."
+    return f"That is more than the spread. {verdict.why_not}"
 
 
 def _listed(names: list[str]) -> str:
@@ -89,13 +95,10 @@ def _plateau(gathered: Gathered, spreads: Mapping[str, Spread], verdict: Verdict
     """Where the values of a numeric axis next to the best one do as well, within the spread."""
     sentences = []
     for axis in gathered.axes:
-        along = {
-            float(value): row.name
-            for row in gathered.rows
-            if row.name in spreads
-            and isinstance(value := row.changes.get(axis), int | float)
-            and not isinstance(value, bool)
-        }
+        rows = [row for row in gathered.rows if row.name in spreads and is_number(row.changes.get(axis))]
+        along = {float(row.changes[axis]): row.name for row in rows}
+        if len(along) < len(rows):  # something else differs as well
+            continue
         if len(along) < 3:
             continue
         order = sorted(along)
@@ -125,7 +128,9 @@ def _missing(gathered: Gathered) -> list[str]:
     ]
     if not parts:
         return []
-    return [f"Of {len(gathered.runs)} runs, {', '.join(parts[:-1])}{' and ' if parts[:-1] else ''}{parts[-1]}."]
+    count = len(gathered.runs)
+    said = f"{', '.join(parts[:-1])}{' and ' if parts[:-1] else ''}{parts[-1]}"
+    return [f"Of {count} run{'' if count == 1 else 's'}, {said}."]
 
 
 def _against(gathered: Gathered, name: str) -> Difference | None:

@@ -46,7 +46,7 @@ class RunRecord:
     def number(self, name: str) -> float | None:
         """A number of the result; None where the run is not finished or its result has none of that name."""
         value = self.result.get(name)
-        return float(value) if value is not None and _is_number(value) else None
+        return float(value) if value is not None and is_number(value) else None
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def _outcome(run: RunFolder, wrong: str) -> tuple[State, str, dict[str, Any]]:
             return "damaged", _one_line(str(error)), {}
         for name in ("test_accuracy", "validation_accuracy"):
             value = result[name]
-            if not _is_number(value) or not 0 <= value <= 100:
+            if not is_number(value) or not 0 <= value <= 100:
                 return "damaged", f"{run.result} is damaged: {name} must be 0 to 100 percent; got {value!r}", {}
         return "finished", "", result
     failed = run.path / FAILED
@@ -155,7 +155,8 @@ def _number(text: Any) -> float | None:
         return None
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether a value read from JSON or a recipe is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 

@@ -17,6 +17,7 @@ from layerlink.lab.curves import curve_pictures
 from layerlink.lab.figures import OURS, Point, Reference, axis_chart, row_chart
 from layerlink.lab.heat_maps import MOST_CLASSES, confusion_chart, similarity_chart
 from layerlink.lab.page import Picture, Section, Table, write_sections
+from layerlink.lab.records import is_number
 from layerlink.lab.report_files import write_csv, write_figures, write_markdown
 from layerlink.lab.report_tables import (
     ReportTable,
@@ -137,7 +138,7 @@ def _axis_points(gathered: Gathered, axis: str) -> list[Point]:
     points = []
     for row in gathered.rows:
         x = row.changes.get(axis)
-        if row.values() and isinstance(x, int | float) and not isinstance(x, bool):
+        if row.values() and x is not None and is_number(x):
             rest = {name: value for name, value in row.changes.items() if name != axis}
             series = ", ".join(f"{name.rpartition('.')[2]}={_short(value)}" for name, value in rest.items())
             points.append(Point(row.name, row.values(), row.published, float(x), series))

@@ -11,7 +11,7 @@ from typing import Any
 
 from layerlink.errors import UsageError
 from layerlink.lab.recipe import Recipe
-from layerlink.lab.records import FAILED, Row, RunRecord, read_record
+from layerlink.lab.records import FAILED, Row, RunRecord, is_number, read_record
 from layerlink.lab.run_folder import RunFolder
 from layerlink.lab.sweep_manifest import MANIFEST, Manifest, read_manifest
 
@@ -229,6 +229,6 @@ def _numeric_axes(rows: Iterable[Row]) -> list[str]:
     taken: dict[str, set[float]] = defaultdict(set)
     for row in rows:
         for name, value in row.changes.items():
-            if isinstance(value, int | float) and not isinstance(value, bool):
+            if is_number(value):
                 taken[name].add(float(value))
     return [name for name, values in taken.items() if len(values) > 1]

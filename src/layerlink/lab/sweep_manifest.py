@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from layerlink.errors import LayerlinkError
-from layerlink.lab.records import Row, RunRecord, read_record
+from layerlink.lab.records import Row, RunRecord, is_number, read_record
 
 MANIFEST = "sweep.json"
 
@@ -80,9 +79,7 @@ def read_manifest(folder: Path) -> Manifest:
 def _row(entries: _Entries, row: Any, place: str, folder: Path, source: str) -> Row:
     name = entries.text(row, "name", None, place)
     published = row.get("published")
-    if published is not None and (
-        isinstance(published, bool) or not isinstance(published, int | float) or not math.isfinite(published)
-    ):
+    if published is not None and not is_number(published):
         raise entries.wrong(f"{place}.published", "a number of percent or null", published)
     if not isinstance(row.get("baseline", False), bool):
         raise entries.wrong(f"{place}.baseline", "true or false", row["baseline"])
