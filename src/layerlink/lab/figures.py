@@ -289,7 +289,8 @@ def _told(*fields: str) -> list[alt.Tooltip]:
 
 
 def _finished(layers: list[alt.Chart], shown: alt.Parameter, description: str, height: int) -> alt.LayerChart:
-    layers[-1] = layers[-1].add_params(shown, room())
+    # Vega-Lite makes a legend clickable only where the first layer has the selection.
+    layers[0] = layers[0].add_params(shown, room())
     chart: alt.LayerChart = alt.LayerChart(layer=layers).properties(
         title=description, description=description, width="container", height=height
     )
