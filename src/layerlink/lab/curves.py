@@ -6,9 +6,11 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 
+import altair as alt
+
 from layerlink.errors import UsageError
-from layerlink.lab.charts import MOST_RUNS, Curve, curve_chart
-from layerlink.lab.figures import time_chart
+from layerlink.lab.charts import HEIGHT, MOST_RUNS, Curve, curve_chart, legend_switch, run_looks
+from layerlink.lab.figures import count_words, finished
 from layerlink.lab.page import Picture
 from layerlink.lab.records import Row, RunRecord
 from layerlink.lab.run_folder import NOT_TERMS
@@ -25,6 +27,7 @@ def curve_pictures(rows: Sequence[Row]) -> list[Picture]:
     if not names:
         return []
     pictures = []
+    seeds = count_words([len(curve_runs(row)) for row in rows if row.name in averaged])
     timed = {
         name: list(zip(itertools.accumulate(epochs["seconds"]), epochs["validation_accuracy"], strict=True))
         for name, epochs in averaged.items()
@@ -32,14 +35,16 @@ def curve_pictures(rows: Sequence[Row]) -> list[Picture]:
     }
     timed = {name: [point for point in line if all(map(math.isfinite, point))] for name, line in timed.items()}
     if any(timed.values()):
-        pictures.append(Picture("Validation accuracy against training time", time_chart(timed, runs=names), wide=True))
+        pictures.append(
+            Picture("Validation accuracy against training time", time_chart(timed, runs=names, seeds=seeds), wide=True)
+        )
     quantities = ["validation_accuracy", "train_accuracy", *_terms(averaged)]
     for quantity in quantities:
         unit = "%" if quantity.endswith("_accuracy") else ""
         curves = [Curve(name, quantity, tuple(it[quantity]), unit) for name, it in averaged.items() if quantity in it]
         if any(curve.values for curve in curves):
             title = quantity.replace("_", " ").capitalize() if unit else f"Term: {quantity}"
-            y_title = "accuracy in %" if unit else "raw loss, training images"
+            y_title = f"{'accuracy in %' if unit else 'raw loss'}, {seeds}"
             pictures.append(Picture(title, curve_chart(curves, title=title, y_title=y_title, runs=names)))
     return pictures
 
@@ -85,3 +90,56 @@ def raw_name(term: str) -> str:
     except UsageError:
         return term
     return str(Link(link.teacher, link.student, link.loss))
+
+
+def time_chart(
+    lines: Mapping[str, Sequence[tuple[float, float]]], *, runs: Sequence[str], seeds: str
+) -> alt.LayerChart:
+    """Validation accuracy against the training time in seconds: one line a row, a point an epoch.
+
+    Args:
+        lines: by row's name, (seconds, value) of every epoch.
+        runs: all rows of the page, as for ``curve_chart``.
+        seeds: how many runs a line is the mean of, such as ``"n = 2"``.
+
+    Raises:
+        ValueError: where there is nothing to draw.
+    """
+    data = [
+        {
+            "run": name,
+            "epoch": epoch,
+            "x": seconds,
+            "value": value,
+            "text": f"{value:.4g} %",
+            "time": f"{seconds:,.1f} s",
+        }
+        for name, line in lines.items()
+        for epoch, (seconds, value) in enumerate(line, start=1)
+    ]
+    if not data:
+        raise ValueError("a time chart needs at least one line with at least one point")
+    colour, dash = run_looks(list(lines), runs)
+    shown = legend_switch(list(lines))
+    base = alt.Chart(alt.InlineData(values=data)).encode(
+        x=alt.X(
+            "x:Q",
+            title="training time in seconds",
+            axis=alt.Axis(grid=False, tickCount=6, format=",~f", labelOverlap=True),
+        ),
+        y=alt.Y(
+            "value:Q",
+            title=f"validation accuracy in %, {seeds}",
+            scale=alt.Scale(zero=False),
+            axis=alt.Axis(tickCount=5),
+        ),
+    )
+    told = [
+        alt.Tooltip("run:N", title="run"),
+        alt.Tooltip("epoch:Q", title="epoch"),
+        alt.Tooltip("time:N", title="time"),
+        alt.Tooltip("text:N", title="value"),
+    ]
+    drawn = base.mark_line(strokeWidth=2).encode(colour, dash, order="epoch:Q").transform_filter(shown)
+    points = base.mark_circle(opacity=1, size=26).encode(colour, tooltip=told).transform_filter(shown)
+    return finished([drawn, points], shown, "Validation accuracy against training time", HEIGHT)

@@ -1,4 +1,4 @@
-"""Accuracy of rows as Altair charts: along a numeric axis, row by row, against training time.
+"""Accuracy of rows as Altair charts: along a numeric axis, row by row.
 
 Every seed is a small ring, the mean a dot, the bar one standard deviation each way. What is compared with,
 such as the teacher, is a labelled line. Colours and dashes go by the rules of ``charts``.
@@ -6,14 +6,14 @@ such as the teacher, is a labelled line. Colours and dashes go by the rules of `
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import altair as alt
 
 from layerlink.lab import charts
-from layerlink.lab.charts import HEIGHT, ROOM, legend_switch, room, run_looks
+from layerlink.lab.charts import HEIGHT, ROOM, legend_switch, room
 from layerlink.lab.spread import spread_of
 
 OURS, PUBLISHED = "ours", "published"
@@ -77,7 +77,7 @@ def axis_chart(points: Sequence[Point], *, axis: str, references: Sequence[Refer
         scale=alt.Scale(type="log", nice=False, padding=14) if wide else alt.Scale(nice=False, zero=False, padding=14),
         axis=alt.Axis(format="~g", grid=False, labelOverlap=True, **ticks),
     )
-    y = alt.Y("value:Q", title=_ACCURACY, scale=alt.Scale(zero=False, padding=10), axis=alt.Axis(tickCount=6))
+    y = alt.Y("value:Q", title=_title(points), scale=alt.Scale(zero=False, padding=10), axis=alt.Axis(tickCount=6))
     names = list(dict.fromkeys(point.series for point in points))
     colour, shown = _series(names, points, references)
     layers = _reference_lines(references, colour, shown, "y") + _reference_names(references, colour, shown)
@@ -92,7 +92,7 @@ def axis_chart(points: Sequence[Point], *, axis: str, references: Sequence[Refer
         means.mark_line(strokeWidth=2).encode(x, y),
         *_spread_layers(points, means, colour, shown, {"x": x, "y": y, "y2": alt.Y2("high:Q")}, "y"),
     ]
-    return _finished(layers, shown, f"{_ACCURACY} against {axis}", HEIGHT + 40)
+    return finished(layers, shown, f"{_ACCURACY} against {axis}", HEIGHT + 40)
 
 
 def row_chart(points: Sequence[Point], *, references: Sequence[Reference] = ()) -> alt.LayerChart:
@@ -116,7 +116,7 @@ def row_chart(points: Sequence[Point], *, references: Sequence[Reference] = ()) 
     )
     few: Any = {"expr": f"max(2, floor({ROOM} / 110))"}
     axis = alt.Axis(tickCount=few, labelOverlap=True)
-    x = alt.X("value:Q", title=_ACCURACY, scale=alt.Scale(zero=False, padding=14), axis=axis)
+    x = alt.X("value:Q", title=_title(points), scale=alt.Scale(zero=False, padding=14), axis=axis)
     # The names of lines so close would meet, or leave a narrow page: the legend tells them, with their values.
     references = [replace(reference, name=f"{reference.name} {reference.value:.1f} %") for reference in references]
     colour, shown = _series([OURS], points, references)
@@ -128,58 +128,7 @@ def row_chart(points: Sequence[Point], *, references: Sequence[Reference] = ()) 
         )
     means = _means(points, colour, shown)
     layers += _spread_layers(points, means, colour, shown, {"x": x, "y": y, "x2": alt.X2("high:Q")}, "x")
-    return _finished(layers, shown, f"{_ACCURACY}, row by row", _STEP * len(points))
-
-
-def time_chart(
-    lines: Mapping[str, Sequence[tuple[float, float]]],
-    *,
-    runs: Sequence[str],
-    y_title: str = "validation accuracy in %",
-) -> alt.LayerChart:
-    """A quantity against the training time in seconds: one line a row, a point an epoch.
-
-    Args:
-        lines: by row's name, (seconds, value) of every epoch.
-        runs: all rows of the page, as for ``curve_chart``.
-        y_title: of the y-axis, with the unit.
-
-    Raises:
-        ValueError: where there is nothing to draw.
-    """
-    data = [
-        {
-            "run": name,
-            "epoch": epoch,
-            "x": seconds,
-            "value": value,
-            "text": f"{value:.4g} %",
-            "time": f"{seconds:,.1f} s",
-        }
-        for name, line in lines.items()
-        for epoch, (seconds, value) in enumerate(line, start=1)
-    ]
-    if not data:
-        raise ValueError("a time chart needs at least one line with at least one point")
-    colour, dash = run_looks(list(lines), runs)
-    shown = legend_switch(list(lines))
-    base = alt.Chart(alt.InlineData(values=data)).encode(
-        x=alt.X(
-            "x:Q",
-            title="training time in seconds",
-            axis=alt.Axis(grid=False, tickCount=6, format=",~f", labelOverlap=True),
-        ),
-        y=alt.Y("value:Q", title=y_title, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5)),
-    )
-    told = [
-        alt.Tooltip("run:N", title="run"),
-        alt.Tooltip("epoch:Q", title="epoch"),
-        alt.Tooltip("time:N", title="time"),
-        alt.Tooltip("text:N", title="value"),
-    ]
-    drawn = base.mark_line(strokeWidth=2).encode(colour, dash, order="epoch:Q").transform_filter(shown)
-    points = base.mark_circle(opacity=1, size=26).encode(colour, tooltip=told).transform_filter(shown)
-    return _finished([drawn, points], shown, f"{y_title} against training time", HEIGHT)
+    return finished(layers, shown, f"{_ACCURACY}, row by row", _STEP * len(points))
 
 
 def _series(
@@ -194,6 +143,16 @@ def _series(
         "series:N", title=None, scale=alt.Scale(domain=domain), legend=charts.legend(present, symbol="circle")
     )
     return colour, legend_switch(present, "series")
+
+
+def count_words(counts: Collection[int]) -> str:
+    """How many seeds, in words: ``n = 3``, or ``n = 1 to 3``."""
+    low, high = min(counts), max(counts)
+    return f"n = {low}" if low == high else f"n = {low} to {high}"
+
+
+def _title(points: Sequence[Point]) -> str:
+    return f"{_ACCURACY}, mean and sd, {count_words([len(point.seeds) for point in points])}"
 
 
 def _means(points: Sequence[Point], colour: alt.Color, shown: alt.Parameter) -> alt.Chart:
@@ -288,7 +247,8 @@ def _told(*fields: str) -> list[alt.Tooltip]:
     return [alt.Tooltip("row:N", title="row"), alt.Tooltip("text:N", title="accuracy"), *extra]
 
 
-def _finished(layers: list[alt.Chart], shown: alt.Parameter, description: str, height: int) -> alt.LayerChart:
+def finished(layers: list[alt.Chart], shown: alt.Parameter, description: str, height: int) -> alt.LayerChart:
+    """The layers as a chart as wide as its place, with its switch."""
     # Vega-Lite makes a legend clickable only where the first layer has the selection.
     layers[0] = layers[0].add_params(shown, room())
     chart: alt.LayerChart = alt.LayerChart(layer=layers).properties(

@@ -14,7 +14,7 @@ from layerlink.lab import charts  # first of those that draw: it says what to in
 from layerlink.lab.answer import answer, verdict_of
 from layerlink.lab.comparison import Measurements, measure_rows
 from layerlink.lab.curves import curve_pictures
-from layerlink.lab.figures import OURS, Point, Reference, axis_chart, row_chart
+from layerlink.lab.figures import OURS, PUBLISHED, Point, Reference, axis_chart, row_chart
 from layerlink.lab.heat_maps import MOST_CLASSES, confusion_chart, similarity_chart
 from layerlink.lab.page import Picture, Section, Table, write_sections
 from layerlink.lab.records import is_number
@@ -164,7 +164,7 @@ def _references(gathered: Gathered) -> list[Reference]:
         found.append(Reference("teacher", accuracy))
     baseline = gathered.baseline
     if baseline is not None and (values := list(baseline.values().values())):
-        name = baseline.name if baseline.name not in ("teacher", OURS) else f"{baseline.name} (baseline)"
+        name = baseline.name if baseline.name not in ("teacher", OURS, PUBLISHED) else f"{baseline.name} (baseline)"
         found.append(Reference(name, sum(values) / len(values)))
     return found
 
@@ -173,10 +173,11 @@ def _curve_sections(gathered: Gathered) -> list[Section]:
     pictures = curve_pictures(gathered.rows)
     if not pictures:
         return []
-    counts = sorted({len(row.finished) for row in gathered.rows if row.finished})
-    seeds = f"n = {' or '.join(map(str, counts))}" if counts else "no run is finished"
     more = len(gathered.rows) > charts.MOST_RUNS
-    text = f"A line is the mean of a row's finished seeds ({seeds}). Terms are raw: not multiplied by their weights."
+    text = (
+        "A line is the mean of a row's finished seeds. Terms are of the training images and raw: not multiplied by "
+        "their weights."
+    )
     text += f" Only the first {charts.MOST_RUNS} rows are drawn." if more else ""
     return [Section("Epoch by epoch", pictures=tuple(pictures), text=text)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +25,16 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     _write(path, text.getvalue())
 
 
-def write_figures(folder: Path, sections: Sequence[Section]) -> dict[str, str]:
-    """Write every picture as SVG; the file's name by the picture's heading."""
-    names: dict[str, str] = {}
-    for section in sections:
-        for picture in section.pictures:
-            name = file_name(picture.heading, names.values())
-            names[picture.heading] = name
-            chart = picture.chart.properties(title=picture.heading)
-            _write(folder / name, to_svg(chart))
+def write_figures(folder: Path, sections: Sequence[Section]) -> list[str]:
+    """Write every picture as SVG; the files' names, in the pictures' order."""
+    names: list[str] = []
+    for picture in [picture for section in sections for picture in section.pictures]:
+        names.append(file_name(picture.heading, names))
+        _write(folder / names[-1], to_svg(picture.chart.properties(title=picture.heading)))
     return names
 
 
-def file_name(heading: str, taken: Any = ()) -> str:
+def file_name(heading: str, taken: Collection[str] = ()) -> str:
     """A name for a figure's file: letters, digits and dashes of its heading, and no name twice.
 
     >>> file_name("Term: group3 : mse")
@@ -56,7 +53,7 @@ def write_markdown(
     title: str,
     answer: str,
     sections: Sequence[Section],
-    figures: Mapping[str, str],
+    figures: Sequence[str],
     provenance: Sequence[tuple[str, str]],
 ) -> None:
     """Write the page's content as Markdown, with links to the figures beside it.
@@ -66,10 +63,11 @@ def write_markdown(
         title: of the page.
         answer: its first sentences.
         sections: of the page.
-        figures: file in the folder ``figures`` beside ``path``, by the picture's heading.
+        figures: files in the folder ``figures`` beside ``path``, in the pictures' order.
         provenance: as on the page.
     """
     lines = [f"# {escaped(title)}", "", escaped(answer)]
+    files = iter(figures)
     for section in sections:
         lines += ["", f"## {escaped(section.heading)}"]
         if section.text:
@@ -79,7 +77,7 @@ def write_markdown(
             if section.table.note:
                 lines += ["", escaped(section.table.note)]
         for picture in section.pictures:
-            lines += ["", f"![{escaped(picture.heading)}](figures/{figures[picture.heading]})"]
+            lines += ["", f"![{escaped(picture.heading)}](figures/{next(files)})"]
     lines += ["", "## What was run", ""]
     lines += [f"- {escaped(name)}: {_code(text)}" for name, text in provenance]
     _write(path, "\n".join(lines) + "\n")

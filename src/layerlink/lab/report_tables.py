@@ -232,7 +232,12 @@ def differences_table(gathered: Gathered) -> ReportTable | None:
 
 def _value(value: Any) -> str | Cell:
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    return Cell(_words(value), value) if number else _words(value)
+    if number:
+        return Cell(_words(value), value)
+    if isinstance(value, list) and value:
+        # A line may end between links, not inside of one.
+        return ", ".join(str(item).replace(" ", "\N{NO-BREAK SPACE}") for item in value)
+    return _words(value)
 
 
 def _words(value: Any) -> str:
