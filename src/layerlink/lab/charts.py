@@ -12,17 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from layerlink.errors import LayerlinkError
-
-# The one place that notices a missing extra: page.py imports Vega only through this module.
-try:
-    import altair as alt
-    import vl_convert
-except ImportError as error:
-    raise LayerlinkError(
-        f"pages and charts need the package {error.name!r}, which cannot be imported ({error}). "
-        "Install it: pip install 'layerlink[page]'"
-    ) from error
+from layerlink.lab.vega import alt, vl_convert
 
 # Six colours that stay apart under simulated protanopia, deuteranopia and tritanopia and have a contrast
 # of at least 3 to their background (tests/lab/test_charts.py measures both). Neutral first: it is the reference.

@@ -5,24 +5,24 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-
-import altair as alt
+from typing import Any
 
 from layerlink.errors import UsageError
-from layerlink.lab.charts import HEIGHT, MOST_RUNS, Curve, curve_chart, legend_switch, run_looks
+from layerlink.lab.charts import HEIGHT, Curve, curve_chart, legend_switch, run_looks
 from layerlink.lab.figures import count_words, finished
 from layerlink.lab.page import Picture
 from layerlink.lab.records import Row, RunRecord
 from layerlink.lab.run_folder import NOT_TERMS
+from layerlink.lab.vega import alt
 from layerlink.transfer import Link
 
+MOST_CURVES = 12  # rows in a chart; more cannot be told apart
 Epochs = Mapping[str, Sequence[float]]  # by quantity, one value an epoch
 
 
 def curve_pictures(rows: Sequence[Row]) -> list[Picture]:
-    """Validation accuracy against training time and against epochs, then every raw term; of 42 rows at the most."""
+    """Validation accuracy against training time and against epochs, then every raw term."""
     averaged = {row.name: epochs for row in rows if (epochs := average_epochs(curve_runs(row)))}
-    averaged = dict(itertools.islice(averaged.items(), MOST_RUNS))
     names = list(averaged)
     if not names:
         return []
@@ -105,7 +105,29 @@ def time_chart(
     Raises:
         ValueError: where there is nothing to draw.
     """
-    data = [
+    data = _timed(lines)
+    if not data:
+        raise ValueError("a time chart needs at least one line with at least one point")
+    colour, dash = run_looks(list(lines), runs)
+    shown = legend_switch(list(lines))
+    x = alt.Axis(grid=False, tickCount=6, format=",~f", labelOverlap=True)
+    y = alt.Y(
+        "value:Q", title=f"validation accuracy in %, {seeds}", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5)
+    )
+    base = alt.Chart(alt.InlineData(values=data)).encode(alt.X("x:Q", title="training time in seconds", axis=x), y)
+    told = [
+        alt.Tooltip("run:N", title="run"),
+        alt.Tooltip("epoch:Q", title="epoch"),
+        alt.Tooltip("time:N", title="time"),
+        alt.Tooltip("text:N", title="value"),
+    ]
+    drawn = base.mark_line(strokeWidth=2).encode(colour, dash, order="epoch:Q").transform_filter(shown)
+    points = base.mark_circle(opacity=1, size=26).encode(colour, tooltip=told).transform_filter(shown)
+    return finished([drawn, points], shown, "Validation accuracy against training time", HEIGHT)
+
+
+def _timed(lines: Mapping[str, Sequence[tuple[float, float]]]) -> list[dict[str, Any]]:
+    return [
         {
             "run": name,
             "epoch": epoch,
@@ -117,29 +139,3 @@ def time_chart(
         for name, line in lines.items()
         for epoch, (seconds, value) in enumerate(line, start=1)
     ]
-    if not data:
-        raise ValueError("a time chart needs at least one line with at least one point")
-    colour, dash = run_looks(list(lines), runs)
-    shown = legend_switch(list(lines))
-    base = alt.Chart(alt.InlineData(values=data)).encode(
-        x=alt.X(
-            "x:Q",
-            title="training time in seconds",
-            axis=alt.Axis(grid=False, tickCount=6, format=",~f", labelOverlap=True),
-        ),
-        y=alt.Y(
-            "value:Q",
-            title=f"validation accuracy in %, {seeds}",
-            scale=alt.Scale(zero=False),
-            axis=alt.Axis(tickCount=5),
-        ),
-    )
-    told = [
-        alt.Tooltip("run:N", title="run"),
-        alt.Tooltip("epoch:Q", title="epoch"),
-        alt.Tooltip("time:N", title="time"),
-        alt.Tooltip("text:N", title="value"),
-    ]
-    drawn = base.mark_line(strokeWidth=2).encode(colour, dash, order="epoch:Q").transform_filter(shown)
-    points = base.mark_circle(opacity=1, size=26).encode(colour, tooltip=told).transform_filter(shown)
-    return finished([drawn, points], shown, "Validation accuracy against training time", HEIGHT)

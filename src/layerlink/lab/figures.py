@@ -10,11 +10,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import altair as alt
-
 from layerlink.lab import charts
 from layerlink.lab.charts import HEIGHT, ROOM, legend_switch, room
 from layerlink.lab.spread import spread_of
+from layerlink.lab.vega import alt
 
 OURS, PUBLISHED = "ours", "published"
 _WIDE = 10  # a positive axis whose ends are this far apart, as a ratio, is logarithmic

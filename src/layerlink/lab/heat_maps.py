@@ -6,10 +6,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import altair as alt
-
 from layerlink.lab.charts import ROOM, room
 from layerlink.lab.similarity import Similarity
+from layerlink.lab.vega import alt
 
 MOST_CLASSES = 40  # more make cells that nobody can read
 _NUMBERED = 20  # classes up to which there is room for numbers
@@ -108,19 +107,12 @@ def _heat_map(
     title: str,
 ) -> alt.LayerChart:
     limit: Any = {"expr": f"min(180, {ROOM} * 0.3)"}
-    # Letters are about 6 pixels wide: labels that do not fit beside each other are slanted.
-    fits = f"{ROOM} - 90 > {len(across) * (6 * max(map(len, across)) + 16)}"
-    slant: dict[str, Any] = {
-        "labelAngle": {"expr": f"{fits} ? 0 : -45"},
-        "labelAlign": {"expr": f"{fits} ? 'center' : 'right'"},
-        "labelBaseline": "top",
-    }
     x = alt.X(
         "across:N",
         title=titles[1],
         sort=list(across),
         scale=alt.Scale(paddingInner=0.03),
-        axis=alt.Axis(grid=False, labelLimit=150, **slant),
+        axis=alt.Axis(grid=False, labelLimit=150, **_slant(across)),
     )
     y = alt.Y(
         "down:N",
@@ -143,3 +135,13 @@ def _heat_map(
         title=title, description=title, width="container", height=len(down) * cell
     )
     return finished
+
+
+def _slant(names: Sequence[str]) -> dict[str, Any]:
+    """Labels that do not fit beside each other are slanted; letters are about 6 pixels wide."""
+    fits = f"{ROOM} - 90 > {len(names) * (6 * max(map(len, names)) + 16)}"
+    return {
+        "labelAngle": {"expr": f"{fits} ? 0 : -45"},
+        "labelAlign": {"expr": f"{fits} ? 'center' : 'right'"},
+        "labelBaseline": "top",
+    }

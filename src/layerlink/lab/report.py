@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from layerlink.errors import LayerlinkError
-from layerlink.lab import charts  # first of those that draw: it says what to install where a package is missing
 from layerlink.lab.answer import answer, verdict_of
 from layerlink.lab.comparison import Measurements, measure_rows
-from layerlink.lab.curves import curve_pictures
+from layerlink.lab.curves import MOST_CURVES, curve_pictures, curve_runs
 from layerlink.lab.figures import OURS, PUBLISHED, Point, Reference, axis_chart, row_chart
 from layerlink.lab.heat_maps import MOST_CLASSES, confusion_chart, similarity_chart
 from layerlink.lab.page import Picture, Section, Table, write_sections
-from layerlink.lab.records import is_number
+from layerlink.lab.records import Row, is_number
 from layerlink.lab.report_files import write_csv, write_figures, write_markdown
 from layerlink.lab.report_tables import (
     ReportTable,
@@ -77,7 +76,7 @@ def write_report(
     sections = [
         Section(results.heading, results.shown, tuple(_accuracy_pictures(gathered))),
         *([Section(missing.heading, missing.shown)] if missing else []),
-        *_curve_sections(gathered),
+        *_curve_sections(gathered, verdict),
         *_model_sections(measurements, left_out, verdict),
         *(Section(table.heading, table.shown) for table in others),
     ]
@@ -110,12 +109,18 @@ def _measured(
     if count <= 0 or verdict is None:
         return None, ""
     ready = [row for row in gathered.rows if row.finished and row.finished[0].recipe is not None]
-    first = [row for row in ready if row.name == verdict.leader or row.baseline]
-    chosen = [*first, *(row for row in ready if row not in first)][: max(count, 1)]
+    chosen = _chosen(ready, verdict, count)
     try:
-        return measure_rows(gathered, [row for row in gathered.rows if row in chosen], data), ""
+        return measure_rows(gathered, chosen, data), ""
     except (LayerlinkError, OSError, RuntimeError) as error:
         return None, f"Teacher and students were not measured: {' '.join(str(error).split())}"
+
+
+def _chosen(rows: Sequence[Row], verdict: Verdict | None, count: int) -> list[Row]:
+    """So many of the rows, in their order: the leader, the baseline, then the first others."""
+    first = [row for row in rows if row.baseline or (verdict is not None and row.name == verdict.leader)]
+    chosen = [*first, *(row for row in rows if row not in first)][:count]
+    return [row for row in rows if row in chosen]
 
 
 def _accuracy_pictures(gathered: Gathered) -> list[Picture]:
@@ -169,16 +174,17 @@ def _references(gathered: Gathered) -> list[Reference]:
     return found
 
 
-def _curve_sections(gathered: Gathered) -> list[Section]:
-    pictures = curve_pictures(gathered.rows)
+def _curve_sections(gathered: Gathered, verdict: Verdict | None) -> list[Section]:
+    rows = _chosen([row for row in gathered.rows if curve_runs(row)], verdict, MOST_CURVES)
+    pictures = curve_pictures(rows)
     if not pictures:
         return []
-    more = len(gathered.rows) > charts.MOST_RUNS
     text = (
         "A line is the mean of a row's finished seeds. Terms are of the training images and raw: not multiplied by "
         "their weights."
     )
-    text += f" Only the first {charts.MOST_RUNS} rows are drawn." if more else ""
+    if len(rows) < len(gathered.rows):
+        text += f" Drawn are {len(rows)} of {len(gathered.rows)} rows: the leader, the baseline, then the first others."
     return [Section("Epoch by epoch", pictures=tuple(pictures), text=text)]
 
 
