@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from layerlink.lab.recipe_file import LoadedRecipe, load_recipe
+from layerlink.lab.recipe_file import LoadedRecipe, dump_recipe, load_recipe
 from layerlink.lab.run_folder import RunFolder
 from layerlink.lab.setup import set_up
 from layerlink.lab.training import train
@@ -93,3 +93,44 @@ def quick_digits(monkeypatch: pytest.MonkeyPatch) -> None:
         return load_recipe(source, [*overrides, *more, *teacher])
 
     monkeypatch.setattr(quickstart, "load_recipe", narrow)
+
+
+@pytest.fixture
+def fake_run() -> Callable[..., Path]:
+    """Writes a run folder with numbers of one's choice, without training."""
+
+    def write(folder: Path, seed: int, accuracy: float | None, *overrides: str, **more: Any) -> Path:
+        folder.mkdir(parents=True)
+        (folder / "raw.yaml").write_text(STUDENT)
+        loaded = load_recipe(str(folder / "raw.yaml"), [f"seed={seed}", *overrides])
+        (folder / "raw.yaml").unlink()
+        run = RunFolder(folder)
+        run.start(dump_recipe(loaded.recipe), {"layerlink": "0", "command": f"layerlink run x seed={seed}"}, {})
+        if accuracy is None:
+            return folder
+        rows = [
+            {"epoch": epoch, "hard": 2 / epoch, "validation_accuracy": accuracy - 9 / epoch, "seconds": 1.5}
+            for epoch in (1, 2, 3)
+        ]
+        run.write_metrics(rows)
+        result = {"test_accuracy": accuracy, "test_images": 400, "validation_accuracy": accuracy, "seed": seed}
+        run.write_result({**result, "epoch": 3, "epochs": 3, "train_seconds": 4.5, **more})
+        return folder
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory: pytest.TempPathFactory, teacher_run: Path) -> Path:
+    """A folder of four real runs: labels alone and links, two seeds each."""
+    folder = tmp_path_factory.mktemp("study")
+    taught = (
+        f"teacher: {{model: vgg16, arguments: {{width: 0.05, batch_norm: true}}, weights: {teacher_run}}}\n"
+        'soft: {temperature: 2}\nlinks: ["group2 : mse * 2", "group5 : mse"]\n'
+    )
+    for name, text in (("labels only", STUDENT), ("links", STUDENT + taught)):
+        (folder / f"{name}.yaml").write_text(text)
+        for seed in (0, 1):
+            loaded = load_recipe(str(folder / f"{name}.yaml"), [f"seed={seed}", "training.epochs=2"])
+            train(set_up(loaded), RunFolder(folder / "runs" / f"{name}-{seed}"))
+    return folder / "runs"

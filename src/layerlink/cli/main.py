@@ -12,6 +12,7 @@ from layerlink.cli.evaluate import evaluate
 from layerlink.cli.layers import layers
 from layerlink.cli.ls import ls
 from layerlink.cli.quickstart import quickstart
+from layerlink.cli.report import report
 from layerlink.cli.run import run
 from layerlink.cli.search import search
 from layerlink.cli.sweep import sweep
@@ -28,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     epilog="--debug with any verb shows the traceback of an error. Exit codes: 0 done, 1 failed, 2 wrong usage.",
 )
-for verb in (quickstart, run, sweep, search, evaluate, check, layers, ls):
+for verb in (quickstart, run, sweep, search, report, evaluate, check, layers, ls):
     app.command()(verb)
 
 

@@ -12,17 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from layerlink.errors import LayerlinkError
-
-# The one place that notices a missing extra: page.py imports Vega only through this module.
-try:
-    import altair as alt
-    import vl_convert
-except ImportError as error:
-    raise LayerlinkError(
-        f"pages and charts need the package {error.name!r}, which cannot be imported ({error}). "
-        "Install it: pip install 'layerlink[page]'"
-    ) from error
+from layerlink.lab.vega import alt, vl_convert
 
 # Six colours that stay apart under simulated protanopia, deuteranopia and tritanopia and have a contrast
 # of at least 3 to their background (tests/lab/test_charts.py measures both). Neutral first: it is the reference.
@@ -44,7 +34,7 @@ _POINT = "(datum.datum || datum)"
 _TOLD = f"{{'run': {_POINT}.run, 'epoch': {_POINT}.epoch, 'value': {_POINT}.text}}"
 
 _MANY_EPOCHS = 12  # above this, points hide the line and not every epoch has a tick
-_FIGURE_WIDTH, _HEIGHT = 640, 250  # pixels
+FIGURE_WIDTH, HEIGHT = 640, 250  # pixels
 _PLAIN: dict[str, Any] = {
     "view": {"stroke": None},
     "axis": {"domain": False, "ticks": False, "labelPadding": 6, "titlePadding": 10, "titleFontWeight": 500},
@@ -94,26 +84,35 @@ def curve_chart(
     base = alt.Chart(alt.InlineData(values=_rows(curves))).encode(
         x=_x_axis(longest), y=_y_axis(y_title, _log_ticks(curves))
     )
-    names: Any = {"title": None, "legend": _legend(present)}
-    colour = alt.Color("run:N", scale=alt.Scale(domain=everyone), **names)
-    dashes = [list(DASHES[place % len(DASHES)]) for place in range(len(everyone))]
-    dash = alt.StrokeDash("run:N", scale=alt.Scale(domain=everyone, range=dashes), **names)
-    shown = _legend_switch(present)
+    colour, dash = run_looks(present, everyone)
+    shown = legend_switch(present)
     lines = base.mark_line(strokeWidth=2).encode(colour, dash).transform_filter(shown)
     points = _points(base.encode(colour).transform_filter(shown), 16 if longest <= _MANY_EPOCHS else 0)
-    room = alt.param(name=ROOM, value=_FIGURE_WIDTH)
-    chart: alt.LayerChart = alt.LayerChart(layer=[lines.add_params(shown, room), points]).properties(
-        title=title, description=title, width="container", height=_HEIGHT
+    chart: alt.LayerChart = alt.LayerChart(layer=[lines.add_params(shown, room()), points]).properties(
+        title=title, description=title, width="container", height=HEIGHT
     )
     return chart
 
 
-def _legend_switch(runs: Sequence[str]) -> alt.Parameter:
-    """A selection that holds the runs that are shown; each click on a name takes it out or puts it back."""
-    # The null entry is no run. It keeps the selection from ever being empty, when every name would look switched on.
-    entries: Any = [{"run": run} for run in [*runs, None]]
+def run_looks(present: Sequence[str], everyone: Sequence[str]) -> tuple[alt.Color, alt.StrokeDash]:
+    """Colour and dash of the runs that a chart shows, by their place among all runs of the page."""
+    names: Any = {"title": None, "legend": legend(present)}
+    dashes = [list(DASHES[place % len(DASHES)]) for place in range(len(everyone))]
+    colour = alt.Color("run:N", scale=alt.Scale(domain=list(everyone)), **names)
+    return colour, alt.StrokeDash("run:N", scale=alt.Scale(domain=list(everyone), range=dashes), **names)
+
+
+def room() -> alt.Parameter:
+    """The parameter ``ROOM``; a chart with a legend needs it."""
+    return alt.param(name=ROOM, value=FIGURE_WIDTH)
+
+
+def legend_switch(names: Sequence[str], field: str = "run") -> alt.Parameter:
+    """A selection that holds the names that are shown; each click on one takes it out or puts it back."""
+    # The null entry is no name. It keeps the selection from ever being empty, when every name would look switched on.
+    entries: Any = [{field: name} for name in [*names, None]]
     return alt.selection_point(
-        name="shown", fields=["run"], bind="legend", toggle="true", clear=False, value=entries, empty=False
+        name="shown", fields=[field], bind="legend", toggle="true", clear=False, value=entries, empty=False
     )
 
 
@@ -184,22 +183,24 @@ def _x_axis(epochs: int) -> alt.X:
 
 def _y_axis(title: str, log_ticks: list[float] | None) -> alt.Y:
     if log_ticks is None:
-        axis = alt.Axis(tickCount=5, titleLimit=_HEIGHT)
+        axis = alt.Axis(tickCount=5, titleLimit=HEIGHT)
         return alt.Y("value:Q", title=title, scale=alt.Scale(zero=False), axis=axis)
     # Vega draws a grid line at each of 1 to 9 in a decade but leaves labels out; an expression labels what is drawn.
-    axis = alt.Axis(labelExpr="format(datum.value, '~g')", titleLimit=_HEIGHT, tickCount=5)
+    axis = alt.Axis(labelExpr="format(datum.value, '~g')", titleLimit=HEIGHT, tickCount=5)
     if len(log_ticks) >= 3:
         axis.values = log_ticks
     return alt.Y("value:Q", title=f"{title} (log scale)", scale=alt.Scale(type="log", nice=False), axis=axis)
 
 
-def _legend(runs: Sequence[str]) -> alt.Legend:
-    # As many names beside each other as fit: about 7 pixels a letter, 55 for the stroke and the gap.
-    column = min(260, 7 * max(map(len, runs))) + 55
+def legend(names: Sequence[str], symbol: str = "stroke") -> alt.Legend:
+    """The legend of these names above a chart: as many beside each other as the room allows."""
+    # About 7 pixels a letter, 55 for the stroke and the gap; it begins where the y-axis stands.
+    column = min(260, 7 * max(map(len, names))) + 55
     limit: Any = {"expr": f"min(260, {ROOM} - 120)"}
-    columns: Any = {"expr": f"max(1, floor({ROOM} / {column}))"}
+    columns: Any = {"expr": f"max(1, floor(({ROOM} - 45) / {column}))"}
+    size: dict[str, Any] = {} if symbol == "stroke" else {"symbolSize": 110}
     return alt.Legend(
-        values=list(runs), orient="top", columns=columns, labelLimit=limit, symbolType="stroke", offset=12
+        values=list(names), orient="top", columns=columns, labelLimit=limit, symbolType=symbol, offset=12, **size
     )
 
 
@@ -266,7 +267,7 @@ def to_png(chart: alt.TopLevelMixin, scale: float = 2) -> bytes:
 def _static(chart: alt.TopLevelMixin) -> dict[str, Any]:
     spec: dict[str, Any] = chart.to_dict()
     if spec.get("width") == "container":
-        spec["width"] = _FIGURE_WIDTH
+        spec["width"] = FIGURE_WIDTH
     return spec
 
 

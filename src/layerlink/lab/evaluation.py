@@ -138,6 +138,11 @@ def _set_up_again(run: RunFolder, overrides: Sequence[str] = ()) -> Setup:
         changes |= {"teacher": None, "soft": None, "links": (), "hard": 1.0}
     setup = set_up(dataclasses.replace(loaded, recipe=recipe.model_copy(update=changes)))
     load_weights(setup.distiller.student, run.path)
+    return as_the_run_saw(setup, run)
+
+
+def as_the_run_saw(setup: Setup, run: RunFolder) -> Setup:
+    """The setup with the normalisation that the run was trained with."""
     if not run.data.exists():
         return setup
     seen = run.read_data()

@@ -1,0 +1,45 @@
+"""`layerlink report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def report(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="DIR...", help="Folders of runs or sweeps, or that hold such.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Where to write.", show_default="report in the first DIR")
+    ] = None,
+    measure: Annotated[
+        int, typer.Option(metavar="N", min=1, help="How many rows to run again: best, baseline, then in order.")
+    ] = 2,
+    no_measure: Annotated[
+        bool, typer.Option("--no-measure", help="Run no model again: no latency, confusion or similarity of layers.")
+    ] = False,
+    data: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Where the images are, if they have moved since.")
+    ] = None,
+) -> None:
+    """Sum up runs on one page, with the answer first; and as Markdown, CSV and SVG.
+
+    Example: layerlink report runs/study
+    """
+    from layerlink.cli.console import Console
+    from layerlink.lab.page import shown_text
+    from layerlink.lab.report import write_report
+
+    written = write_report(folders, out, measure=0 if no_measure else measure, data=data)
+    console = Console()
+    console.say(written.answer)
+    console.say("")
+    console.table(written.table.columns, [[shown_text(entry) for entry in row] for row in written.table.rows])
+    if written.left_out:
+        console.say("")
+        console.say(written.left_out)
+    console.say("")
+    console.say(f"page   {written.page}")
