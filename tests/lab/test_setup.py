@@ -119,7 +119,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(recipe: Make, tmp_path: Path, mon
     monkeypatch.setattr(training, "SHARE_OF_TIME", 1e9)  # a checkpoint after every epoch
     with pytest.raises(LayerlinkError, match="No space left"):
         train(set_up(recipe()), run)
-    assert run.read_checkpoint()["position"]["epoch"] == 1
+    assert run.read_checkpoint(run.checkpoint)["position"]["epoch"] == 1
 
 
 def test_data_and_device_problems_name_their_fields(recipe: Make) -> None:

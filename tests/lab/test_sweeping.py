@@ -213,7 +213,7 @@ def test_folders_of_other_runs_are_refused_before_anything_is_trained(make: Call
     run(make("seeds=[0]", "rows={soft: {links: []}}"))
     with pytest.raises(ProblemsError) as caught:
         run(make("training.lr=0.5"))
-    assert "lr: 0.02   now: lr: 0.5" in str(caught.value)
+    assert "training.lr: 0.02   now: 0.5" in str(caught.value)
     assert "labels-0 and 1 more" in str(caught.value)
 
 

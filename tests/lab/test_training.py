@@ -143,7 +143,7 @@ def test_a_folder_that_holds_something_is_never_overwritten(recipe: Make, tmp_pa
     before = {path.name: path.read_bytes() for path in run.path.iterdir()}
     with pytest.raises(UsageError, match=r"holds a finished run already; nothing was written.*--out FOLDER"):
         train(set_up(recipe("training.epochs=1")), run)
-    with pytest.raises(UsageError, match=r"holds a run of another recipe:\n  batch_size: 64   now: batch_size: 32"):
+    with pytest.raises(UsageError, match=r"holds a run of another recipe:\n  training.batch_size: 64   now: 32"):
         train(set_up(recipe("training.epochs=1", "training.batch_size=32")), run, resume=True)
     assert {path.name: path.read_bytes() for path in run.path.iterdir()} == before
     other = RunFolder(tmp_path / "other")
@@ -224,7 +224,7 @@ def test_a_loss_that_is_not_finite_names_term_epoch_and_step_and_keeps_the_check
 
     with pytest.raises(NotFiniteError, match=r"epoch 2, step 3: hard = nan, soft = nan, group2 : mse \* 2 = nan"):
         train(setup, run, watch=notes((1, 1), poison))
-    state = run.read_checkpoint()
+    state = run.read_checkpoint(run.checkpoint)
     assert state["position"]["epoch"] == 1
     assert all(bool(value.isfinite().all()) for value in state["learner"]["student"].values())
 
@@ -238,7 +238,7 @@ def test_broken_weights_are_never_saved_over_a_good_checkpoint(recipe: Make, not
 
     with pytest.raises(NotFiniteError, match=r"weights of student.output.bias became NaN or infinite"):
         train(setup, run, watch=notes((1, 3), poison))  # the last step of the last epoch
-    assert run.read_checkpoint()["position"]["epoch"] == 1
+    assert run.read_checkpoint(run.checkpoint)["position"]["epoch"] == 1
 
 
 def test_a_dead_layer_is_reported(recipe: Make, notes: Any, tmp_path: Path) -> None:
@@ -270,15 +270,6 @@ def test_evaluate_reads_what_was_recorded(recipe: Make, tmp_path: Path) -> None:
     assert reading["test_accuracy"] == reading["recorded_test_accuracy"] == result["test_accuracy"]
     assert reading["validation_accuracy"] == result["validation_accuracy"]
     assert reading["agreement"] == result["agreement"]
-
-
-def test_a_damaged_checkpoint_is_named(recipe: Make, notes: Any, tmp_path: Path) -> None:
-    run = RunFolder(tmp_path / "run")
-    with pytest.raises(Interrupted):
-        train(set_up(recipe()), run, watch=notes((1, 1), lambda: os.kill(os.getpid(), signal.SIGINT)))
-    run.checkpoint.write_bytes(run.checkpoint.read_bytes()[:1000])
-    with pytest.raises(Exception, match=r"checkpoint.pt is damaged"):
-        train(set_up(recipe()), run, resume=True)
 
 
 def test_the_same_recipe_trains_at_224(recipe: Make, tmp_path: Path) -> None:
@@ -413,7 +404,9 @@ def test_checkpoints_that_would_take_too_long_are_left_out_and_nothing_is_lost(
 
     with pytest.raises(RuntimeError, match="power cut"):
         train(set_up(recipe("training.epochs=4")), run, watch=notes((3, 1), die))
-    assert run.read_checkpoint()["position"]["epoch"] == 1, "the first is always written; the others took too long"
+    assert run.read_checkpoint(run.checkpoint)["position"]["epoch"] == 1, (
+        "the first is always written; the others took too long"
+    )
     train(set_up(recipe("training.epochs=4")), run, resume=True)
     assert same(straight, run)
     assert [row["validation_accuracy"] for row in straight.read_metrics()] == [

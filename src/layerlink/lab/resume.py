@@ -65,7 +65,7 @@ def claim(run: RunFolder, recipe: Recipe, *, resume: bool) -> None:
     if not (resume and run.recipe.exists()):
         run.check_empty()
         return
-    there, here = _comparable(run.recipe.read_text(encoding="utf-8")), _comparable(dump_recipe(recipe))
+    there, here = _recipe_of(run), _comparable(dump_recipe(recipe))
     if not run.result.exists():
         there.pop("training.epochs", None)
         here.pop("training.epochs", None)
@@ -82,12 +82,17 @@ def claim(run: RunFolder, recipe: Recipe, *, resume: bool) -> None:
         )
 
 
+def _recipe_of(run: RunFolder) -> dict[str, str]:
+    try:
+        return _comparable(run.recipe.read_text(encoding="utf-8"))
+    except (OSError, YAMLError, ValueError, RecursionError) as error:
+        raise LayerlinkError(
+            f"{run.recipe} is damaged, which says what run this is. Start again with --out FOLDER ({error})"
+        ) from error
+
+
 def _comparable(text: str) -> dict[str, str]:
     """The fields of a resolved recipe by dotted name, as text."""
-    try:
-        tree = YAML(typ="safe", pure=True).load(text)
-    except (YAMLError, ValueError, RecursionError) as error:
-        return {"recipe.yaml": f"damaged ({error})"}
     fields: dict[str, str] = {}
 
     def walk(value: Any, name: str) -> None:
@@ -97,7 +102,7 @@ def _comparable(text: str) -> dict[str, str]:
         else:
             fields[name] = repr(value)
 
-    walk(tree, "")
+    walk(YAML(typ="safe", pure=True).load(text), "")
     return fields
 
 
@@ -178,7 +183,7 @@ def _circumstances(environment: dict[str, Any]) -> dict[str, Any]:
 
 def _check_epochs(setup: Setup, run: RunFolder, position: Position, watch: Watch) -> None:
     """Say so where the number of epochs is another one than before."""
-    there = _comparable(run.recipe.read_text(encoding="utf-8")).get("training.epochs")
+    there = _recipe_of(run).get("training.epochs")
     epochs = setup.recipe.training.epochs
     if there == repr(epochs):
         return
