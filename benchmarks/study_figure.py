@@ -9,7 +9,7 @@ import statistics
 import sys
 from pathlib import Path
 
-from layerlink.lab.charts import Curve, curve_chart, to_svg
+from layerlink.lab.page.charts import Curve, curve_chart, to_svg
 from layerlink.lab.run_folder import RunFolder
 
 NAMES = {

@@ -176,7 +176,7 @@ def test_a_finished_run_is_not_taken_for_another_recipes(capsys: pytest.CaptureF
     assert call(capsys, "run", "tiny.yaml", "training.epochs=1")[0] == 0
     code, out, err = call(capsys, "run", "tiny.yaml", "training.epochs=1", "training.lr=0.5", "--resume")
     assert (code, out) == (2, "")
-    assert "holds a run of another recipe:\n  lr: 0.02   now: lr: 0.5" in err
+    assert "holds a run of another recipe:\n  training.lr: 0.02   now: 0.5" in err
 
 
 def test_ctrl_c_before_the_training_is_a_sentence_too(

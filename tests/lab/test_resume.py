@@ -126,7 +126,7 @@ def test_more_epochs_are_allowed_and_told(recipe: Make, notes: Any, stopped: Run
 def test_fewer_epochs_than_are_done_and_other_epochs_of_a_finished_run_are_refused(
     recipe: Make, stopped: RunFolder, straight: RunFolder
 ) -> None:
-    with pytest.raises(UsageError, match="has learnt for 2 epochs already; training.epochs=1 would be fewer"):
+    with pytest.raises(UsageError, match=r"has learnt for 2 epochs already; training\.epochs=1 would be fewer"):
         train(set_up(recipe("training.epochs=1")), stopped, resume=True)
     with pytest.raises(UsageError, match=r"training.epochs: 4   now: 5"):
         train(set_up(recipe("training.epochs=5")), straight, resume=True)

@@ -22,8 +22,8 @@ def search(
     """
     from layerlink.cli.sweep_console import SweepConsole
     from layerlink.lab.run_folder import RunFolder
-    from layerlink.lab.search import load_search
-    from layerlink.lab.searching import run_search
+    from layerlink.lab.sweep.search import load_search
+    from layerlink.lab.sweep.searching import run_search
 
     wanted, family = load_search(file, overrides or (), out=out)
     console = SweepConsole()

@@ -10,7 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from layerlink.cli.console import Console
-    from layerlink.lab.sweep_file import Plan
+    from layerlink.lab.sweep.file import Plan
 
 
 def sweep(
@@ -27,8 +27,8 @@ def sweep(
     Example: layerlink sweep study/table2 data.root=~/cifar10 seeds=3 training.epochs=10
     """
     from layerlink.cli.sweep_console import SweepConsole
-    from layerlink.lab.sweep_file import load_sweep
-    from layerlink.lab.sweeping import check_folders, run_sweep
+    from layerlink.lab.sweep.file import load_sweep
+    from layerlink.lab.sweep.running import check_folders, run_sweep
 
     plan = load_sweep(file, overrides or (), out=out)
     console = SweepConsole()
@@ -58,8 +58,8 @@ def sweep(
 def _show_plan(console: Console, plan: Plan) -> None:
     from layerlink.cli.console import duration
     from layerlink.lab.run_folder import RunFolder
-    from layerlink.lab.sweep_folder import run_state
-    from layerlink.lab.sweeping import expected_costs
+    from layerlink.lab.sweep.folder import run_state
+    from layerlink.lab.sweep.running import expected_costs
 
     if plan.family.teacher is not None:
         state = run_state(RunFolder(plan.family.teacher_folder))

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from layerlink.lab.charts import Curve, curve_chart
 from layerlink.lab.evaluation import percent_equal, predict_test
-from layerlink.lab.page import Cell, Table, write_page
+from layerlink.lab.page.charts import Curve, curve_chart
+from layerlink.lab.page.page import Cell, Table, write_page
 from layerlink.lab.recipe_file import load_recipe
 from layerlink.lab.run_folder import NOT_TERMS, RunFolder
 from layerlink.lab.setup import set_up

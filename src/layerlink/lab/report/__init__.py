@@ -1,0 +1,1 @@
+"""Reports: many runs on one page, the answer first."""

@@ -1,0 +1,279 @@
+"""A report on runs: a page that answers first, and the same as Markdown, CSV and SVG."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from layerlink.errors import LayerlinkError
+from layerlink.lab.page.page import Picture, Section, Table, write_sections
+from layerlink.lab.report.answer import answer, verdict_of
+from layerlink.lab.report.comparison import Measurements, measure_rows
+from layerlink.lab.report.curves import MOST_CURVES, curve_pictures, curve_runs
+from layerlink.lab.report.figures import OURS, PUBLISHED, Point, Reference, axis_chart, row_chart
+from layerlink.lab.report.files import write_csv, write_figures, write_markdown
+from layerlink.lab.report.heat_maps import MOST_CLASSES, confusion_chart, similarity_chart
+from layerlink.lab.report.records import Row, is_number
+from layerlink.lab.report.rows import Gathered, gather
+from layerlink.lab.report.spread import Verdict
+from layerlink.lab.report.tables import (
+    ReportTable,
+    differences_table,
+    missing_table,
+    models_table,
+    results_table,
+    runs_table,
+    warnings_table,
+)
+
+PAGE, MARKDOWN = "index.html", "report.md"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was written.
+
+    Args:
+        answer: the sentences that answer the question.
+        table: the results, as on the page.
+        page: the HTML file.
+        left_out: why models were not measured; empty where they were, or were not to be.
+    """
+
+    answer: str
+    table: Table
+    page: Path
+    left_out: str = ""
+
+
+def write_report(
+    folders: Sequence[Path], out: Path | None = None, *, measure: int = 2, data: Path | None = None
+) -> Report:
+    """Read the runs in ``folders`` and write the report.
+
+    Args:
+        folders: of runs or sweeps, or that hold such.
+        out: where to; ``report`` in the first folder by default. Files of an earlier report are replaced.
+        measure: rows whose first seed is measured beside the teacher: best, baseline, then in order. 0: none.
+        data: folder of the images, where they have moved since.
+
+    Raises:
+        UsageError: where there is nothing to report on.
+        LayerlinkError: where a sweep's manifest is damaged, or a file cannot be written.
+    """
+    gathered = gather(folders)
+    out = folders[0] / "report" if out is None else out
+    verdict = verdict_of(gathered)
+    measurements, left_out = _measured(gathered, verdict, measure, data)
+    results = results_table(gathered, verdict)
+    missing, models = missing_table(gathered), models_table(measurements) if measurements else None
+    others = [table for table in (differences_table(gathered), runs_table(gathered), warnings_table(gathered)) if table]
+    tables = [results, *others, *(table for table in (missing, models) if table)]
+    sections = [
+        Section(results.heading, results.shown, tuple(_accuracy_pictures(gathered))),
+        *([Section(missing.heading, missing.shown)] if missing else []),
+        *_curve_sections(gathered, verdict),
+        *_model_sections(measurements, left_out, verdict),
+        *(Section(table.heading, table.shown) for table in others),
+    ]
+    title = f"{gathered.title}: {gathered.question}" if gathered.question else gathered.title
+    said = answer(gathered)
+    provenance = _provenance(gathered, folders, out)
+    _write(out, title, said, sections, provenance, [*tables, *_more_data(measurements)])
+    return Report(said, results.shown, out / PAGE, left_out)
+
+
+def _write(
+    out: Path,
+    title: str,
+    said: str,
+    sections: Sequence[Section],
+    provenance: Sequence[tuple[str, str]],
+    tables: Sequence[ReportTable],
+) -> None:
+    for table in tables:
+        write_csv(out / "tables" / f"{table.name}.csv", table.data)
+    figures = write_figures(out / "figures", sections)
+    write_markdown(out / MARKDOWN, title=title, answer=said, sections=sections, figures=figures, provenance=provenance)
+    write_sections(out / PAGE, title=title, answer=said, sections=sections, provenance=provenance)
+
+
+def _measured(
+    gathered: Gathered, verdict: Verdict | None, count: int, data: Path | None
+) -> tuple[Measurements | None, str]:
+    """The measurements, or why there are none; "" where none were asked for."""
+    if count <= 0 or verdict is None:
+        return None, ""
+    ready = [row for row in gathered.rows if row.finished and row.finished[0].recipe is not None]
+    chosen = _chosen(ready, verdict, count)
+    try:
+        return measure_rows(gathered, chosen, data), ""
+    except (LayerlinkError, OSError, RuntimeError) as error:
+        return None, f"Teacher and students were not measured: {' '.join(str(error).split())}"
+
+
+def _chosen(rows: Sequence[Row], verdict: Verdict | None, count: int) -> list[Row]:
+    """So many of the rows, in their order: the leader, the baseline, then the first others."""
+    first = [row for row in rows if row.baseline or (verdict is not None and row.name == verdict.leader)]
+    chosen = [*first, *(row for row in rows if row not in first)][:count]
+    return [row for row in rows if row in chosen]
+
+
+def _accuracy_pictures(gathered: Gathered) -> list[Picture]:
+    """Along every numeric axis, then row by row."""
+    references = _references(gathered)
+    pictures = []
+    for axis in gathered.axes:
+        points = _axis_points(gathered, axis)
+        if len({point.x for point in points}) > 1:
+            chart = axis_chart(points, axis=axis, references=references)
+            pictures.append(Picture(f"Test accuracy against {axis}", chart, wide=True))
+    points = [Point(row.name, row.values(), row.published) for row in gathered.rows if row.values()]
+    if points:
+        pictures.append(Picture("Test accuracy, row by row", row_chart(points, references=references), wide=True))
+    return pictures
+
+
+def _axis_points(gathered: Gathered, axis: str) -> list[Point]:
+    """Rows with a number on the axis; those that differ in something else too are series of their own."""
+    points = []
+    for row in gathered.rows:
+        x = row.changes.get(axis)
+        if row.values() and x is not None and is_number(x):
+            rest = {name: value for name, value in row.changes.items() if name != axis}
+            series = ", ".join(f"{name.rpartition('.')[2]}={_short(value)}" for name, value in rest.items())
+            points.append(Point(row.name, row.values(), row.published, float(x), series))
+    several = len({point.series for point in points}) > 1
+    return [
+        Point(point.row, point.seeds, point.published, point.x, (point.series or OURS) if several else OURS)
+        for point in points
+    ]
+
+
+def _short(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _references(gathered: Gathered) -> list[Reference]:
+    """The teacher's accuracy, from its own run or where all students read the same, and the baseline's mean."""
+    found = []
+    accuracy = gathered.teacher.number("test_accuracy") if gathered.teacher else None
+    read = {run.number("teacher_test_accuracy") for run in gathered.runs} - {None}
+    if accuracy is None and len(read) == 1:
+        accuracy = read.pop()
+    if accuracy is not None:
+        found.append(Reference("teacher", accuracy))
+    baseline = gathered.baseline
+    if baseline is not None and (values := list(baseline.values().values())):
+        name = baseline.name if baseline.name not in ("teacher", OURS, PUBLISHED) else f"{baseline.name} (baseline)"
+        found.append(Reference(name, sum(values) / len(values)))
+    return found
+
+
+def _curve_sections(gathered: Gathered, verdict: Verdict | None) -> list[Section]:
+    rows = _chosen([row for row in gathered.rows if curve_runs(row)], verdict, MOST_CURVES)
+    pictures = curve_pictures(rows)
+    if not pictures:
+        return []
+    text = (
+        "A line is the mean of a row's finished seeds. Terms are of the training images and raw: not multiplied by "
+        "their weights."
+    )
+    if len(rows) < len(gathered.rows):
+        text += f" Drawn are {len(rows)} of {len(gathered.rows)} rows: the leader, the baseline, then the first others."
+    return [Section("Epoch by epoch", pictures=tuple(pictures), text=text)]
+
+
+def _model_sections(measurements: Measurements | None, left_out: str, verdict: Verdict | None) -> list[Section]:
+    if measurements is None:
+        return [Section("Teacher against student", text=left_out)] if left_out else []
+    table = models_table(measurements)
+    sections = [
+        Section(
+            table.heading,
+            table.shown,
+            tuple(_confusions(measurements)),
+            text=_ratios(measurements, verdict.leader if verdict else ""),
+        )
+    ]
+    if measurements.similarity:
+        chart = similarity_chart(measurements.similarity, title="Linear CKA")
+        text = (
+            f"Linear CKA (Kornblith et al. 2019) of teacher and student over {measurements.images} validation images: "
+            "1 for layers that see the images alike up to rotation and scale. Bold: the recipe links this pair. One "
+            "seed a row; before: as training began."
+        )
+        picture = Picture("Similarity of layers to the teacher's, before and after training", chart, wide=True)
+        sections.append(Section("Similarity of layers", pictures=(picture,), text=text))
+    return sections
+
+
+def _ratios(measurements: Measurements, leader: str) -> str:
+    """How much smaller and faster the leading student is."""
+    teacher = measurements.teacher
+    student = next((it for it in measurements.students if it.name == leader), measurements.students[0])
+    speeds = " and ".join(
+        f"{old.median / new.median:.1f} times at a batch of {new.batch}"
+        for old, new in zip(teacher.latency, student.latency, strict=True)
+    )
+    return (
+        f"“{student.name}” has {teacher.parameters / student.parameters:.1f} times fewer parameters than the teacher "
+        f"and takes {teacher.flops / student.flops:.1f} times fewer FLOPs; it is faster {speeds}. In the confusions a "
+        "cell is percent of its row."
+    )
+
+
+def _confusions(measurements: Measurements) -> list[Picture]:
+    """Two a student, then the teacher's: so they stand in pairs."""
+    if len(measurements.classes) > MOST_CLASSES:
+        return []
+
+    def picture(heading: str, counts: Any, down: str, across: str) -> Picture:
+        chart = confusion_chart(counts.tolist(), measurements.classes, down=down, across=across, title=heading)
+        return Picture(heading, chart)
+
+    pictures = []
+    for it in measurements.students:
+        pictures.append(picture(f"Confusion of {it.name}", it.confusion, "true class", "student's answer"))
+        pictures.append(picture(f"{it.name} and its teacher", it.with_teacher, "teacher's answer", "student's answer"))
+    return [*pictures, picture("Confusion of the teacher", measurements.teacher.confusion, "true class", "answer")]
+
+
+def _more_data(measurements: Measurements | None) -> list[ReportTable]:
+    """Tables for which the page has pictures."""
+    if measurements is None:
+        return []
+    alike = tuple(
+        {"pair": cell.pair, "student": cell.when, "cka": cell.value, "linked": cell.linked}
+        for cell in measurements.similarity
+    )
+    pairs = [
+        {"model": it.name, "rows": rows, "row": measurements.classes[i], "column": measurements.classes[j], "images": n}
+        for it in (measurements.teacher, *measurements.students)
+        for rows, counts in (("true class", it.confusion), ("teacher's answer", it.with_teacher))
+        if counts is not None
+        for i, line in enumerate(counts.tolist())
+        for j, n in enumerate(line)
+    ]
+    empty = Table((), ())
+    return [ReportTable("confusions", "", empty, tuple(pairs)), ReportTable("similarity", "", empty, alike)]
+
+
+def _provenance(gathered: Gathered, folders: Sequence[Path], out: Path) -> list[tuple[str, str]]:
+    """Commands that repeat it, then versions and hardware; where runs differ, each with its number of runs."""
+    found = [("repeat", command) for command in gathered.commands]
+    found.append(("this report", f"layerlink report {' '.join(map(str, folders))} --out {out}"))
+    found.append(("one run", "layerlink run FOLDER/recipe.yaml --out ANOTHER"))
+    runs = [*([gathered.teacher] if gathered.teacher else []), *gathered.runs]
+    for name in ("layerlink", "commit", "python", "packages", "platform", "hardware", "device", "precision"):
+        values = Counter(_words(run.environment[name]) for run in runs if run.environment.get(name) is not None)
+        found += [(name, text if len(values) == 1 else f"{text}   ({count} runs)") for text, count in values.items()]
+    return found + [("left out", note) for note in gathered.notes]
+
+
+def _words(value: Any) -> str:
+    return ", ".join(f"{key} {item}" for key, item in value.items()) if isinstance(value, dict) else str(value)

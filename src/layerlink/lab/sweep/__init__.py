@@ -1,0 +1,1 @@
+"""Sweeps and searches: families of recipes over one base, run as cohorts."""

@@ -1,0 +1,97 @@
+"""A sweep's folder: the runs, and a manifest that says what they stand for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from layerlink.errors import LayerlinkError
+from layerlink.lab.run_folder import RunFolder, alone_in, write_whole
+from layerlink.lab.sweep.file import Plan
+
+
+@dataclass(frozen=True)
+class SweepFolder:
+    """Reads and writes the manifest.
+
+    Args:
+        path: the folder.
+    """
+
+    path: Path
+
+    @property
+    def manifest(self) -> Path:
+        """Rows, their changes and their runs, JSON."""
+        return self.path / "sweep.json"
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other processes out meanwhile."""
+        with alone_in(self.path):
+            yield
+
+    def describe(self, plan: Plan, command: str) -> None:
+        """Write the manifest. Rows and seeds of an earlier start that are not in the plan stay in it."""
+        sweep = plan.sweep
+        published = sweep.published.test_accuracy if sweep.published else {}
+        rows: dict[str, dict[str, Any]] = {}
+        for run in plan.runs:
+            row = rows.setdefault(
+                run.row.name,
+                {
+                    "name": run.row.name,
+                    "changes": dict(run.row.changes),
+                    "baseline": run.row.baseline,
+                    "published": published.get(run.row.name),
+                    "runs": {},
+                },
+            )
+            row["runs"][str(run.seed)] = run.folder.name
+        for old in self.read().get("rows", []) if self.manifest.exists() else []:
+            row = rows.setdefault(old["name"], old)
+            row["runs"] = {**old["runs"], **row["runs"]}
+        manifest = {
+            "name": plan.family.name,
+            "title": sweep.title,
+            "question": sweep.question,
+            "source": sweep.published.source if sweep.published else "",
+            "command": command,
+            "axes": sweep.axes,
+            "seeds": sorted({int(seed) for row in rows.values() for seed in row["runs"]}),
+            "rows": list(rows.values()),
+            "teacher": plan.family.teacher_folder.name if plan.family.teacher else None,
+        }
+        write_whole(
+            self.manifest, lambda part: part.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        )
+
+    def read(self) -> dict[str, Any]:
+        """The manifest.
+
+        Raises:
+            LayerlinkError: where it is missing or damaged.
+        """
+        try:
+            manifest: dict[str, Any] = json.loads(self.manifest.read_text(encoding="utf-8"))
+            for row in manifest["rows"]:
+                row["name"], row["runs"].items()
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise LayerlinkError(
+                f"{self.manifest} is missing or damaged ({error}). Delete it: the sweep writes it again, and its "
+                "runs stay"
+            ) from error
+        return manifest
+
+
+def run_state(run: RunFolder) -> str:
+    """How far a run of a sweep is, in a word or two."""
+    if run.result.exists():
+        return "finished"
+    if run.failure.exists():
+        return "failed"
+    return "begun" if run.recipe.exists() else "new"

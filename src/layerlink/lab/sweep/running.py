@@ -1,0 +1,226 @@
+"""Running a sweep: the teacher first, then cohort after cohort; what is done is not done again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from layerlink.errors import Problem, ProblemsError, UsageError
+from layerlink.lab.cohort import set_up_cohort, shared_fields, students_that_fit
+from layerlink.lab.costs import measure_costs
+from layerlink.lab.interruption import Interrupted
+from layerlink.lab.learner import DroppedError, OutOfMemoryError
+from layerlink.lab.resume import claim
+from layerlink.lab.run_folder import RunFolder
+from layerlink.lab.setup import Setup, set_up
+from layerlink.lab.sweep.family import Loaded
+from layerlink.lab.sweep.file import Plan, Planned
+from layerlink.lab.sweep.folder import SweepFolder, run_state
+from layerlink.lab.training import train, train_cohort
+from layerlink.lab.watch import Watch
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run of a sweep ended.
+
+    Args:
+        planned: the run.
+        result: as in ``result.json``; None where it failed.
+        failure: why it was given up.
+    """
+
+    planned: Planned
+    result: dict[str, Any] | None
+    failure: str = ""
+
+
+def run_sweep(plan: Plan, *, command: str, watch: Watch) -> list[Outcome]:
+    """Run everything that is not finished. A run that broke (NaN) is given up with its reason; the others go on.
+
+    Args:
+        plan: what ``load_sweep`` made of a file.
+        command: kept in the manifest, to repeat it.
+        watch: is told what happens.
+
+    Returns:
+        One outcome a run, in the plan's order.
+
+    Raises:
+        UsageError: where a folder holds a run of another recipe, or another process runs this sweep.
+        Interrupted: where the user asked to stop. The same call goes on.
+    """
+    folder = SweepFolder(plan.folder)
+    with folder.alone():
+        check_folders(plan)
+        folder.describe(plan, command)
+        try:
+            train_teacher(plan.family, plan.runs, watch)
+            for cohort in cohorts(plan.runs):
+                run_cohort(cohort, plan.sweep.cohort, watch)
+        except Interrupted as stopped:
+            raise Interrupted(f"stopped. Nothing is lost: the same command goes on ({plan.folder})") from stopped
+    return [outcome_of(run) for run in plan.runs]
+
+
+def check_folders(plan: Plan) -> None:
+    """Raise ``ProblemsError`` where folders hold runs of other recipes: told before anything is trained."""
+    claims = [(run.folder, run.loaded) for run in plan.runs]
+    if plan.family.teacher is not None:
+        claims.insert(0, (plan.family.teacher_folder, plan.family.teacher))
+    refused: dict[str, list[Path]] = {}
+    for folder, loaded in claims:
+        try:
+            claim(RunFolder(folder), loaded.recipe, resume=True)
+        except UsageError as error:
+            refused.setdefault(str(error).replace(str(folder), "this folder"), []).append(folder)
+    if refused:
+        problems = [Problem(_and_more(folders), reason) for reason, folders in refused.items()]
+        raise ProblemsError(str(plan.folder), problems)
+
+
+def _and_more(folders: Sequence[Path]) -> str:
+    return f"{folders[0]} and {len(folders) - 1} more" if len(folders) > 1 else str(folders[0])
+
+
+def unfinished(runs: Sequence[Planned]) -> list[Planned]:
+    """The runs that are neither finished nor given up."""
+    return [run for run in runs if run_state(RunFolder(run.folder)) not in ("finished", "failed")]
+
+
+def cohorts(runs: Sequence[Planned]) -> Iterator[list[Planned]]:
+    """The unfinished runs, those together that can share a teacher pass."""
+    groups: dict[str, list[Planned]] = {}
+    for run in unfinished(runs):
+        fields = shared_fields(run.loaded.recipe)
+        key = json.dumps({name: _plain(value) for name, value in fields.items()}, sort_keys=True)
+        groups.setdefault(key, []).append(run)
+    yield from groups.values()
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump(mode="json") if hasattr(value, "model_dump") else value
+
+
+def train_teacher(family: Loaded, runs: Sequence[Planned], watch: Watch) -> None:
+    """Train the teacher of the runs, where it is theirs to train and some still need it."""
+    run = RunFolder(family.teacher_folder)
+    needed = any(planned.loaded.recipe.teacher for planned in unfinished(runs))
+    if family.teacher is not None and needed and not run.result.exists():
+        train(set_up(family.teacher), run, watch=watch, resume=True)
+
+
+def run_cohort(runs: Sequence[Planned], most: int | None, watch: Watch) -> None:
+    """Train the runs side by side, as many at a time as ``most`` says or memory holds."""
+    first: Setup | None = set_up(runs[0].loaded)
+    if most is None and first is not None:
+        most = students_that_fit(first) if len(runs) > 1 else 1
+        if most < len(runs):
+            watch.tell(f"{len(runs)} students share a teacher; memory holds {most} at a time")
+    for part in _parts(runs, most or 1):
+        _train_together(part, watch, first)
+        first = None
+
+
+def _parts(runs: Sequence[Planned], most: int) -> Iterator[Sequence[Planned]]:
+    """The runs in as few parts as can be, as equal as can be."""
+    count = -(-len(runs) // most)
+    for place in range(count):
+        yield runs[place * len(runs) // count : (place + 1) * len(runs) // count]
+
+
+def _train_together(runs: Sequence[Planned], watch: Watch, first: Setup | None = None) -> None:
+    refused = _train_at_once(runs, watch, first)
+    if not refused:
+        return
+    half = len(runs) // 2
+    watch.warn(f"{len(runs)} students do not fit into memory ({refused}); going on with {half} at a time")
+    for part in (runs[:half], runs[half:]):
+        _train_together(unfinished(part), watch)
+
+
+def _train_at_once(runs: Sequence[Planned], watch: Watch, first: Setup | None) -> str:
+    """Train all the runs side by side; why not, where a part of them may fit into memory.
+
+    The reason is returned, not raised: an exception would hold on to all that fills the memory.
+    """
+    folders = [RunFolder(run.folder) for run in runs]
+    try:
+        setups = set_up_cohort([run.loaded for run in runs], first)
+        outcomes = train_cohort(list(zip(setups, folders, strict=True)), watch=watch, resume=True)
+    except OutOfMemoryError as error:
+        if len(runs) == 1:
+            raise
+        return str(error)
+    for folder, outcome in zip(folders, outcomes, strict=True):
+        if isinstance(outcome, DroppedError):
+            folder.write_text(folder.failure, f"{outcome}\n")
+    return ""
+
+
+def outcome_of(run: Planned) -> Outcome:
+    """How a run that was trained ended."""
+    folder = RunFolder(run.folder)
+    if folder.failure.exists() and not folder.result.exists():
+        return Outcome(run, None, folder.failure.read_text(encoding="utf-8").strip())
+    return Outcome(run, folder.read_result())
+
+
+@dataclass(frozen=True)
+class CohortCost:
+    """What one cohort is expected to take.
+
+    Args:
+        runs: its unfinished runs.
+        together: how many at a time.
+        teacher_seconds: one pass of the teacher over a batch.
+        student_seconds: one step of one student.
+        steps: of the longest run.
+        seconds: in all, validation not counted.
+    """
+
+    runs: tuple[Planned, ...]
+    together: int
+    teacher_seconds: float
+    student_seconds: float
+    steps: int
+    seconds: float
+
+
+def expected_costs(plan: Plan) -> list[CohortCost]:
+    """Measure a step of one student of every cohort, train nothing; a teacher that is not trained yet is stood in for.
+
+    Finished epochs of runs that are begun are not taken off.
+    """
+    costs = []
+    for runs in cohorts(plan.runs):
+        typical = max(runs, key=lambda run: (run.loaded.recipe.soft is not None) + len(run.loaded.recipe.links))
+        setup = set_up(typical.loaded, teacher=_stand_in(plan, typical))
+        step = measure_costs(setup)
+        together = min(plan.sweep.cohort or students_that_fit(setup, step), len(runs))
+        epochs = [run.loaded.recipe.training.epochs for run in runs]
+        per_epoch = len(setup.batches)
+        passes = -(-len(runs) // together) * max(epochs)
+        seconds = per_epoch * (passes * step.teacher_seconds + sum(epochs) * step.student_seconds)
+        costs.append(
+            CohortCost(
+                tuple(runs), together, step.teacher_seconds, step.student_seconds, per_epoch * max(epochs), seconds
+            )
+        )
+    return costs
+
+
+def _stand_in(plan: Plan, run: Planned) -> nn.Module | None:
+    """An untrained teacher of the same make, where the sweep has not trained its own yet."""
+    if (
+        plan.family.teacher is None
+        or run.loaded.recipe.teacher is None
+        or RunFolder(plan.family.teacher_folder).result.exists()
+    ):
+        return None
+    return set_up(plan.family.teacher).distiller.student

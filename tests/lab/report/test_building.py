@@ -1,0 +1,268 @@
+"""A whole report of real runs, its files, and its page in a real browser."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import shutil
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from layerlink.lab.report import latency
+from layerlink.lab.report.building import Report, write_report
+from layerlink.lab.report.files import escaped, file_name
+from layerlink.lab.report.rows import gather
+
+HOSTILE = "</script><img src=x onerror=window.broken=1>| `x` \"'&"
+
+
+@pytest.fixture(scope="module")
+def sweep(study: Path, teacher_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The four runs and a failed one as a sweep whose third row has a hostile name."""
+    folder = tmp_path_factory.mktemp("sweeps") / "table"
+    shutil.copytree(study, folder)
+    for place, weight in enumerate((1, 10, 30)):
+        for seed in (0, 1):
+            run = shutil.copytree(study / f"links-{seed}", folder / f"t{weight}-{seed}")
+            result = json.loads((run / "result.json").read_text())
+            (run / "result.json").write_text(json.dumps(result | {"test_accuracy": 40.0 + place + 0.3 * seed}))
+    failed = folder / "hostile-0"
+    failed.mkdir()
+    (failed / "failed.txt").write_text(f"the loss became nan {HOSTILE}\n")
+    (folder / "links-0" / "warnings.txt").write_text(f"epoch 1: {HOSTILE}\n")
+    rows = [
+        {"name": "labels only", "changes": {"links": []}, "baseline": True, "runs": runs("labels only")},
+        {"name": "links", "changes": {}, "published": 87.9, "runs": runs("links")},
+        *(
+            {"name": f"T={t}", "changes": {"soft.temperature": t}, "published": 76.5, "runs": runs(f"t{t}")}
+            for t in (1, 10, 30)
+        ),
+        {"name": HOSTILE, "changes": {}, "runs": {"0": "hostile-0", "1": "hostile-1"}},
+    ]
+    manifest = {"name": "table", "title": f"A table {HOSTILE}", "question": "Which?", "source": HOSTILE, "rows": rows}
+    manifest |= {
+        "command": "layerlink sweep table",
+        "axes": {"soft.temperature": [1, 10, 30]},
+        "teacher": str(teacher_run),
+    }
+    (folder / "sweep.json").write_text(json.dumps(manifest))
+    return folder
+
+
+def runs(name: str) -> dict[str, str]:
+    return {str(seed): f"{name}-{seed}" for seed in (0, 1)}
+
+
+@pytest.fixture(scope="module")
+def report(sweep: Path) -> Report:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(latency, "_SECONDS", 0)
+        return write_report([sweep])
+
+
+@pytest.fixture(scope="module")
+def out(report: Report) -> Path:
+    return report.page.parent
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_everything_is_written(report: Report, out: Path, sweep: Path) -> None:
+    assert report.left_out == ""
+    assert out == sweep / "report"
+    assert {path.stem for path in (out / "tables").iterdir()} == {
+        *("results", "recipes", "runs", "warnings", "missing", "models", "confusions", "similarity")
+    }
+    names = {path.name for path in (out / "figures").iterdir()}
+    assert {
+        *("test-accuracy-against-soft-temperature.svg", "test-accuracy-row-by-row.svg", "term-hard.svg"),
+        *("term-soft.svg", "term-group2-mse.svg", "validation-accuracy-against-training-time.svg"),
+        *("confusion-of-the-teacher.svg", "similarity-of-layers-to-the-teacher-s-before-and-after-train.svg"),
+    } <= names
+    for path in (out / "figures").iterdir():
+        root = ET.fromstring(path.read_text("utf-8"))
+        assert len(list(root.iter("{http://www.w3.org/2000/svg}path"))) > 3, path.name
+    links = re.findall(r"\]\((figures/[^)]+)\)", (out / "report.md").read_text("utf-8"))
+    assert {link.removeprefix("figures/") for link in links} == names
+
+
+def test_markdown_and_csv_hold_the_numbers_of_the_runs(out: Path, sweep: Path) -> None:
+    markdown = (out / "report.md").read_text("utf-8")
+    results = {row["row"]: row for row in table(out / "tables" / "results.csv")}
+    for row in gather([sweep]).rows:
+        found = results[row.name]
+        values = list(row.values().values())
+        assert int(found["n"]) == len(values)
+        (line,) = [
+            line for line in markdown.splitlines() if line.startswith(f"| {escaped(row.name)} |") and "±" in line
+        ] or [""]
+        if not values:
+            assert (found["test_accuracy_mean"], line) == ("", "")
+            continue
+        mean = sum(values) / 2
+        sd = abs(values[0] - values[1]) / 2**0.5
+        assert float(found["test_accuracy_mean"]) == pytest.approx(mean, abs=1e-12)
+        assert float(found["test_accuracy_sd"]) == pytest.approx(sd, abs=1e-12)
+        assert f"| {mean:.2f} ± {sd:.2f} | 2 |" in line
+    assert float(results["links"]["published"]) == 87.9
+    baseline, links = (results[name] for name in ("labels only", "links"))
+    expected = float(links["test_accuracy_mean"]) - float(baseline["test_accuracy_mean"])
+    assert float(links["difference_mean"]) == pytest.approx(expected)
+    assert (links["difference_n"], links["difference_paired"]) == ("2", "True")
+    assert results["T=10"]["changes"] == '{"soft.temperature": 10}'
+    models = table(out / "tables" / "models.csv")
+    leader = max((row for row in results.values() if row["n"] != "0"), key=lambda row: float(row["test_accuracy_mean"]))
+    assert {row["name"] for row in models} == {"teacher", "labels only", leader["row"]}
+    assert all(float(row["batch_1_median_ms"]) > 0 for row in models)
+    missing = table(out / "tables" / "missing.csv")
+    assert [(row["state"], row["reason"]) for row in missing] == [
+        ("failed", f"the loss became nan {HOSTILE}"),
+        ("unfinished", "not begun"),
+    ]
+
+
+def test_hostile_names_stay_text_in_markdown(out: Path) -> None:
+    lines = (out / "report.md").read_text("utf-8").splitlines()
+    assert not [line for line in lines if "<" in line and not line.startswith("- ")]
+    header = next(number for number, line in enumerate(lines) if line.startswith("| row | test"))
+    cells = [len(re.findall(r"(?<!\\)\|", line)) for line in lines[header : header + 8]]
+    assert len(set(cells)) == 1, "a name has made a column"
+
+
+def test_the_same_runs_make_the_same_tables(sweep: Path, out: Path, tmp_path: Path) -> None:
+    write_report([sweep], tmp_path / "again", measure=0)
+    for name in ("results.csv", "runs.csv", "recipes.csv"):
+        assert (tmp_path / "again" / "tables" / name).read_bytes() == (out / "tables" / name).read_bytes()
+    assert "Teacher against student" not in (tmp_path / "again" / "index.html").read_text("utf-8")
+
+
+def test_figures_with_names_alike_do_not_overwrite_each_other() -> None:
+    taken: list[str] = []
+    for heading in ("Term: a", "Term, a", "../../term a", "語"):
+        taken.append(file_name(heading, taken))
+    assert taken == ["term-a.svg", "term-a-2.svg", "term-a-3.svg", "figure.svg"]
+
+
+@pytest.mark.parametrize(
+    ("values", "best"), [({"a": (60.0, 60.2), "b": (80.0, 80.3)}, "b"), ({"a": (60.0, 63.0), "b": (61.0, 64.0)}, None)]
+)
+def test_the_best_row_is_marked_only_beyond_the_spread(
+    tmp_path: Path, fake_run: Callable[..., Path], values: dict[str, tuple[float, float]], best: str | None
+) -> None:
+    for name, accuracies in values.items():
+        for seed, accuracy in enumerate(accuracies):
+            fake_run(tmp_path / f"{name}-{seed}", seed, accuracy, f"training.lr={accuracies[0]}")
+    written = write_report([tmp_path], measure=0)
+    page = written.page.read_text("utf-8")
+    markdown = (written.page.parent / "report.md").read_text("utf-8")
+    assert page.count('<span class="mark">best</span>') == (best is not None)
+    assert ("| **b** (best) |" in markdown) == (best is not None)
+    assert ("No row is marked as best" in page) == (best is None)
+
+
+def chromium() -> str:
+    found = "/usr/bin/chromium" if os.path.exists("/usr/bin/chromium") else shutil.which("chromium")
+    if found is None:
+        if os.environ.get("CI"):
+            pytest.fail("the report's test needs chromium, and CI is to have it")
+        pytest.skip("no chromium on this machine: the report was not opened")
+    return found
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    path = chromium()
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+def visit(browser: Any, page: Path, scheme: str, width: int = 1100) -> tuple[Any, list[str], list[str]]:
+    said: list[str] = []
+    asked: list[str] = []
+    tab = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    tab.on("console", lambda message: said.append(message.text))
+    tab.on("pageerror", lambda error: said.append(str(error)))
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.goto(page.as_uri())
+    for number in range(tab.locator("figure").count()):
+        tab.locator(f"#chart-{number} figcaption button").wait_for(state="attached")
+        tab.wait_for_function(f"!document.querySelector('#chart-{number} figcaption button').hidden")
+    return tab, said, asked
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1100), ("dark", 1100), ("light", 390)])
+def test_the_page_opens_quietly_with_marks_in_every_chart(
+    browser: Any, report: Report, tmp_path: Path, scheme: str, width: int
+) -> None:
+    tab, said, asked = visit(browser, report.page, scheme, width)
+    assert said == []
+    assert asked == [report.page.as_uri()]
+    assert tab.evaluate("window.broken") is None
+    assert tab.locator("img").count() == 0
+    marks = tab.evaluate(
+        "[...document.querySelectorAll('figure')].map(f => f.querySelectorAll('svg .role-mark > path').length)"
+    )
+    assert len(marks) == len(list((report.page.parent / "figures").iterdir()))
+    assert min(marks) > 1
+    assert tab.evaluate("document.documentElement.scrollWidth") == width, "the page must not scroll sideways"
+    names = tab.locator("section").first.locator("tbody th").all_inner_texts()
+    assert [name.removesuffix(" best") for name in names] == ["labels only", "links", "T=1", "T=10", "T=30", HOSTILE]
+    picture = tmp_path / "page.png"
+    tab.screenshot(path=picture, full_page=True)
+    assert picture.stat().st_size > 50_000
+    tab.close()
+
+
+def test_tables_sort_series_switch_and_hovering_tells(browser: Any, report: Report) -> None:
+    tab, said, _ = visit(browser, report.page, "light")
+    table = tab.locator("section").first.locator("table")
+    table.locator("thead button").nth(1).click()
+    shown = [text.split(" ± ")[0] for text in table.locator("tbody td:nth-child(2)").all_inner_texts()]
+    numbers = [float(text) for text in shown if text != "-"]
+    assert numbers == sorted(numbers)
+    assert shown[-1] == "-", "what is missing stays at the bottom"
+
+    figure = tab.locator("figure").first
+    assert figure.locator("h3").inner_text() == "Test accuracy against soft.temperature"
+    labels = figure.locator(".role-legend-label text")
+    assert labels.all_text_contents() == ["ours", "published", "teacher", "labels only"]
+    lines = figure.locator("svg .mark-line.role-mark path")
+    assert lines.count() == 2
+    labels.nth(1).click()
+    tab.wait_for_function("document.querySelectorAll('#chart-0 svg .mark-line.role-mark path').length === 1")
+
+    for heading in ("Test accuracy, row by row", "Validation accuracy against training time", "Term: hard"):
+        other = tab.locator("figure").filter(has=tab.get_by_role("heading", name=heading, exact=True))
+        chart, marks = other.get_attribute("id"), other.locator("svg .role-mark > path").count()
+        other.locator(".role-legend-label text").first.click()
+        tab.wait_for_function(f"document.querySelectorAll('#{chart} svg .role-mark > path').length < {marks}")
+
+    dot = figure.locator("svg .mark-symbol.role-mark").last.locator("path").nth(1)
+    dot.hover(force=True)
+    tab.wait_for_selector("#vg-tooltip-element.visible")
+    told = re.split(r"\s*[\t\n]\s*", tab.locator("#vg-tooltip-element").inner_text().strip())
+    assert told == ["row", "T=10", "accuracy", "41.15 %, sd 0.21", "n", "2"]
+    assert said == []
+    tab.close()
+
+
+def test_paper_is_light_with_every_figure_whole(browser: Any, report: Report) -> None:
+    tab, said, _ = visit(browser, report.page, "dark")
+    tab.emulate_media(media="print", color_scheme="dark")
+    ground = tab.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert ground == "rgb(255, 255, 255)"
+    assert len(tab.pdf()) > 20_000
+    assert said == []
+    tab.close()
