@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from layerlink.errors import LayerlinkError, ProblemsError
-from layerlink.lab import training
+from layerlink.lab import member
 from layerlink.lab.recipe_file import LoadedRecipe, load_recipe
 from layerlink.lab.run_folder import RunFolder, write_whole
 from layerlink.lab.setup import set_up
@@ -116,7 +116,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(recipe: Make, tmp_path: Path, mon
         real(state, path)
 
     monkeypatch.setattr(torch, "save", full)
-    monkeypatch.setattr(training, "SHARE_OF_TIME", 1e9)  # a checkpoint after every epoch
+    monkeypatch.setattr(member, "SHARE_OF_TIME", 1e9)  # a checkpoint after every epoch
     with pytest.raises(LayerlinkError, match="No space left"):
         train(set_up(recipe()), run)
     assert run.read_checkpoint(run.checkpoint)["position"]["epoch"] == 1

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from layerlink.errors import LayerlinkError, UsageError
-from layerlink.lab import evaluation, training
+from layerlink.lab import evaluation, member
 from layerlink.lab.evaluation import dead_layers, evaluate_run
 from layerlink.lab.interruption import Interrupted
 from layerlink.lab.learner import NotFiniteError
@@ -43,7 +43,8 @@ def test_a_run_folder_holds_everything_and_nothing_else(recipe: Make, tmp_path: 
     run = RunFolder(tmp_path / "run")
     setup = set_up(recipe("training.step_epochs=1", links=True))
     result = train(setup, run)
-    assert sorted(path.name for path in run.path.iterdir()) == [
+    # Whether so narrow a student is still at chance after an epoch, which is warned of, is left open.
+    assert sorted({path.name for path in run.path.iterdir()} - {"warnings.txt"}) == [
         "data.json",
         "environment.json",
         "metrics.csv",
@@ -179,7 +180,7 @@ def test_the_best_epoch_is_chosen_on_validation_and_test_is_read_once_at_the_end
         read.append(len(images))
         return whole_predict(model, images, *rest)
 
-    monkeypatch.setattr("layerlink.lab.training.validation_accuracy", fake_validation)
+    monkeypatch.setattr("layerlink.lab.member.validation_accuracy", fake_validation)
     monkeypatch.setattr(evaluation, "predict", spied)
     run = RunFolder(tmp_path / "run")
     result = train(setup, run)
@@ -251,11 +252,11 @@ def test_a_dead_layer_is_reported(recipe: Make, notes: Any, tmp_path: Path) -> N
     assert "group3.0" not in dead_layers(setup.distiller.student, setup)
     watch, run = notes(), RunFolder(tmp_path / "run")
     train(setup, run, watch=watch)
-    (warning,) = watch.warnings
+    (warning,) = (text for text in watch.warnings if "dead layers" in text)
     assert warning.startswith("epoch 1: dead layers")
     assert "100.0 % of group3" in warning
     assert "training.clip_norm=5" in warning
-    assert run.warnings.read_text() == warning + "\n"
+    assert run.warnings.read_text().splitlines() == watch.warnings
 
 
 def test_a_living_student_has_no_dead_layer(recipe: Make) -> None:
@@ -397,7 +398,7 @@ def test_checkpoints_that_would_take_too_long_are_left_out_and_nothing_is_lost(
 ) -> None:
     straight, run = RunFolder(tmp_path / "straight"), RunFolder(tmp_path / "run")
     train(set_up(recipe("training.epochs=4")), straight)
-    monkeypatch.setattr(training, "SHARE_OF_TIME", 0.0)
+    monkeypatch.setattr(member, "SHARE_OF_TIME", 0.0)
 
     def die() -> None:
         raise RuntimeError("power cut")

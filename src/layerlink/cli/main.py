@@ -16,6 +16,7 @@ from layerlink.cli.report import report
 from layerlink.cli.run import run
 from layerlink.cli.search import search
 from layerlink.cli.sweep import sweep
+from layerlink.cli.verify import verify
 from layerlink.errors import LayerlinkError
 
 CTRL_C = 130  # what typer makes of a KeyboardInterrupt
@@ -29,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     epilog="--debug with any verb shows the traceback of an error. Exit codes: 0 done, 1 failed, 2 wrong usage.",
 )
-for verb in (quickstart, run, sweep, search, report, evaluate, check, layers, ls):
+for verb in (quickstart, run, sweep, search, report, evaluate, verify, check, layers, ls):
     app.command()(verb)
 
 

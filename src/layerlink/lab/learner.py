@@ -166,9 +166,11 @@ def check_finite(losses: Losses, batch: Batch) -> None:
         return
     terms = {name: float(term.detach()) for name, term in losses.terms.items()}
     bad = [f"{name} = {value}" for name, value in terms.items() if not math.isfinite(value)]
+    logits = losses.logits
+    own = logits is not None and not bool(logits.detach().isfinite().all())
     raise NotFiniteError(
         f"epoch {(batch.epoch or 0) + 1}, step {batch.step + 1}: {', '.join(bad) or 'the weighted sum'} is not a "
-        f"finite number{_remedy()}"
+        f"finite number{' (the logits of the student are not, either)' if own else ''}{_remedy()}"
     )
 
 
@@ -184,18 +186,28 @@ class Meter:
 
     def __init__(self, state: Mapping[str, Any] | None = None) -> None:
         self.sums: dict[str, Tensor] = dict(state["sums"]) if state else {}
+        self.lowest: dict[str, Tensor] = dict(state["lowest"]) if state else {}
+        self.highest: dict[str, Tensor] = dict(state["highest"]) if state else {}
+        self.weights: dict[str, float] = dict(state["weights"]) if state else {}  # of the last step
         self.images = int(state["images"]) if state else 0
+        self.steps = int(state["steps"]) if state else 0
         self.seconds = float(state["seconds"]) if state else 0.0
 
     def add(self, losses: Losses, batch: Batch, seconds: float) -> None:
         """Count one step."""
         count = len(batch.labels)
-        values = {name: term.detach().float() * count for name, term in losses.terms.items()}
+        terms = {name: term.detach().float() for name, term in losses.terms.items()}
+        for name, term in terms.items():
+            known = name in self.sums
+            self.sums[name] = self.sums[name] + term * count if known else term * count
+            self.lowest[name] = torch.minimum(self.lowest[name], term) if known else term
+            self.highest[name] = torch.maximum(self.highest[name], term) if known else term
         if losses.logits is not None:
-            values["correct"] = (losses.logits.detach().argmax(dim=1) == batch.labels).sum().float()
-        for name, value in values.items():
-            self.sums[name] = self.sums[name] + value if name in self.sums else value
+            correct = (losses.logits.detach().argmax(dim=1) == batch.labels).sum().float()
+            self.sums["correct"] = self.sums["correct"] + correct if "correct" in self.sums else correct
+        self.weights = dict(losses.weights)
         self.images += count
+        self.steps += 1
         self.seconds += seconds
 
     def means(self) -> dict[str, float]:
@@ -205,10 +217,13 @@ class Meter:
             means["train_accuracy"] = 100 * float(self.sums["correct"]) / self.images
         return means
 
+    def spread(self, name: str) -> float:
+        """A term's highest value of a step minus its lowest."""
+        return float(self.highest[name]) - float(self.lowest[name])
+
     def state_dict(self) -> dict[str, Any]:
         """The sums so far."""
-        return {
-            "sums": {name: value.cpu() for name, value in self.sums.items()},
-            "images": self.images,
-            "seconds": self.seconds,
-        }
+        tensors = {"sums": self.sums, "lowest": self.lowest, "highest": self.highest}
+        on_cpu = {part: {name: value.cpu() for name, value in values.items()} for part, values in tensors.items()}
+        numbers = {"images": self.images, "steps": self.steps, "seconds": self.seconds}
+        return {**on_cpu, **numbers, "weights": self.weights}

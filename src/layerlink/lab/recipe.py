@@ -181,6 +181,7 @@ class Recipe(Section):
     training: TrainingSection = Field(default_factory=lambda: TrainingSection.model_validate({}))
     seed: Whole = Field(0, ge=0, lt=2**31, description="of initial weights, order and augmentation")
     device: str = "auto"
+    strict: YesNo = Field(False, description="what a run would warn of ends it")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="of the arithmetic; weights are float32. auto: what this machine multiplies fast"
     )

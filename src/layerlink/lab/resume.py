@@ -10,6 +10,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from layerlink.data import Batch
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.lab.learner import Learner, Meter
 from layerlink.lab.machine import describe_machine
@@ -18,6 +19,9 @@ from layerlink.lab.recipe_file import dump_recipe
 from layerlink.lab.run_folder import RunFolder
 from layerlink.lab.setup import Setup
 from layerlink.lab.watch import Watch
+from layerlink.transfer import Losses
+
+FIRST_STEPS = 5  # whose losses are kept, to verify a run by
 
 
 @dataclass
@@ -32,6 +36,7 @@ class Position:
         best_accuracy: validation accuracy of the epoch whose weights are kept so far, in percent.
         best_epoch: that epoch, from 1; 0 where none is finished.
         saved_best_epoch: what it was at the last checkpoint.
+        first_losses: the weighted sums of the first steps, to verify the run by.
     """
 
     epoch: int = 0
@@ -41,11 +46,19 @@ class Position:
     best_accuracy: float = -1.0
     best_epoch: int = 0
     saved_best_epoch: int = 0
+    first_losses: list[float] = field(default_factory=list)
 
     @property
     def place(self) -> tuple[int, int]:
         """Epoch and step."""
         return self.epoch, self.step
+
+    def add(self, losses: Losses, batch: Batch, seconds: float) -> None:
+        """Count one step."""
+        self.meter.add(losses, batch, seconds)
+        self.step = batch.step + 1
+        if self.epoch == 0 and len(self.first_losses) < FIRST_STEPS:
+            self.first_losses.append(float(losses.total.detach()))
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values and tensors."""

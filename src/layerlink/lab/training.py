@@ -5,48 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from layerlink.data import Batch
 from layerlink.errors import LayerlinkError
-from layerlink.lab.evaluation import dead_layers, read_test, validation_accuracy
 from layerlink.lab.interruption import stop_if_asked, stop_signals
-from layerlink.lab.learner import DroppedError, Learner, Meter, NotFiniteError
-from layerlink.lab.resume import Position, claimed, open_run, save
+from layerlink.lab.learner import DroppedError, Learner, NotFiniteError
+from layerlink.lab.member import Member, Saving, begin, finish, finish_epoch
+from layerlink.lab.resume import claimed, open_run
 from layerlink.lab.run_folder import RunFolder
 from layerlink.lab.setup import Setup
 from layerlink.lab.stored_teacher import BatchTeacher, CohortTeacher
 from layerlink.lab.watch import Watch
-from layerlink.lab.weights import read_weights
 from layerlink.transfer import Losses
-
-CHECKPOINT_SECONDS = 600  # at the latest so long after the last one
-SHARE_OF_TIME = 0.05  # that checkpoints at the ends of epochs may take
-
-
-@dataclass
-class Member:
-    """A student of a cohort.
-
-    Args:
-        setup: what ``set_up`` made of its recipe.
-        run: its folder.
-        learner: student, optimiser and schedule.
-        position: how far it is.
-        best: the weights to keep so far, where they are not in the run's folder yet.
-        failure: why it was dropped; None while it is in.
-    """
-
-    setup: Setup
-    run: RunFolder
-    learner: Learner
-    position: Position
-    best: dict[str, Tensor] | None = None
-    failure: LayerlinkError | None = None
 
 
 def train(setup: Setup, run: RunFolder, *, watch: Watch | None = None, resume: bool = False) -> dict[str, Any]:
@@ -107,7 +79,11 @@ def train_cohort(
 def _train(members: list[Member], watch: Watch) -> None:
     """The loop. Members leave it when they are done; after an interruption, those that are further join it later."""
     for member in members:
-        begin(member, watch)
+        try:
+            begin(member, watch)
+        except DroppedError as error:
+            member.failure = error
+    members = still_in(members, watch)
     members = leave_if_done(members, watch)
     if not members:
         return
@@ -132,33 +108,6 @@ def _train(members: list[Member], watch: Watch) -> None:
             if members and (asked_to_stop.is_set() or saving.worth_it()):
                 saving.save(members)
                 stop_if_asked(asked_to_stop, [member.run.path for member in members], epoch=epoch, step=step)
-
-
-class Saving:
-    """Writes checkpoints, as often as they are worth their time: big students on a fast device make short epochs."""
-
-    def __init__(self) -> None:
-        self._saved, self._took = time.monotonic(), 0.0
-
-    def overdue(self) -> bool:
-        """Whether a checkpoint is due within an epoch."""
-        return time.monotonic() - self._saved > CHECKPOINT_SECONDS
-
-    def worth_it(self) -> bool:
-        """Whether one at the end of an epoch would take a small share of the time since the last."""
-        return self._took <= SHARE_OF_TIME * (time.monotonic() - self._saved)
-
-    def save(self, members: list[Member]) -> None:
-        """Write every member's checkpoint, its best weights before it."""
-        start = time.monotonic()
-        for member in members:
-            position = member.position
-            if member.best is not None:
-                member.run.write_weights(member.run.best(position.best_epoch), member.best)
-                member.best = None
-            save(member.run, member.learner, position)
-        self._saved = time.monotonic()
-        self._took = self._saved - start
 
 
 def leave_if_done(members: list[Member], watch: Watch) -> list[Member]:
@@ -186,8 +135,7 @@ def learn(members: list[Member], batch: Batch, teacher: BatchTeacher | None, wat
         except NotFiniteError as error:
             member.failure = error
             continue
-        member.position.meter.add(losses, batch, time.monotonic() - clock + shared)
-        member.position.step = batch.step + 1
+        member.position.add(losses, batch, time.monotonic() - clock + shared)
         first = first or losses
     if first is not None and batch.epoch is not None:
         watch.step(batch.epoch, batch.step, len(batch.labels), first)
@@ -204,15 +152,6 @@ def still_in(members: list[Member], watch: Watch) -> list[Member]:
     return [member for member in members if member.failure is None]
 
 
-def begin(member: Member, watch: Watch) -> None:
-    """Tell that a run begins, and what is odd about it."""
-    if not member.position.rows and not member.position.step:
-        for text in member.setup.warnings:
-            member.run.warn(text)
-            watch.warn(text)
-    watch.begin(member.setup, member.run, member.position.epoch)
-
-
 def end_epoch(members: list[Member], epoch: int, watch: Watch) -> list[Member]:
     """Finish the epoch of every member that is in it; those that are still in."""
     for member in (member for member in members if member.position.epoch == epoch):
@@ -221,62 +160,6 @@ def end_epoch(members: list[Member], epoch: int, watch: Watch) -> list[Member]:
         except DroppedError as error:
             member.failure = error
     return still_in(members, watch)
-
-
-def finish_epoch(member: Member, watch: Watch) -> None:
-    """Validate, write the epoch's row, keep the weights where they are the best so far, move on."""
-    setup, run, learner, position = member.setup, member.run, member.learner, member.position
-    learner.check_weights()
-    accuracy = validation_accuracy(learner.model, setup)
-    meter = position.meter
-    row = {
-        "epoch": position.epoch + 1,
-        **meter.means(),
-        "validation_accuracy": accuracy,
-        "lr": learner.lr,
-        "images_per_second": meter.images / max(meter.seconds, 1e-9),
-        "seconds": meter.seconds,
-    }
-    dead = dead_layers(learner.model, setup)
-    if dead:
-        shares = ", ".join(f"{100 * zeros:.1f} % of {name}" for name, zeros in dead.items())
-        text = (
-            f"epoch {position.epoch + 1}: dead layers: these activations are 0 on validation images: {shares}. Lower "
-            "the links' weights or training.lr, or set training.clip_norm=5"
-        )
-        run.warn(text)
-        watch.warn(text)
-    position.rows.append(row)
-    run.write_metrics(position.rows)
-    if accuracy > position.best_accuracy or setup.recipe.training.keep == "last":
-        position.best_accuracy, position.best_epoch = accuracy, position.epoch + 1
-        member.best = {name: value.detach().clone() for name, value in learner.model.state_dict().items()}
-    position.epoch, position.step, position.meter = position.epoch + 1, 0, Meter()
-    watch.epoch(run, row)
-
-
-def finish(member: Member) -> dict[str, Any]:
-    """Read the test images once, with the kept weights, and write student and result."""
-    setup, run, learner, position = member.setup, member.run, member.learner, member.position
-    weights = member.best if member.best is not None else read_weights(run.best(position.best_epoch))
-    learner.model.load_state_dict(weights)
-    result = {
-        **read_test(learner.model, setup),
-        "validation_accuracy": position.best_accuracy,
-        "validation_images": len(setup.images.validation),
-        "epoch": position.best_epoch,
-        "epochs": setup.recipe.training.epochs,
-        "train_images": len(setup.images.train),
-        "parameters": sum(parameter.numel() for parameter in learner.model.parameters()),
-        "train_seconds": sum(float(row["seconds"]) for row in position.rows),
-        "seed": setup.recipe.seed,
-    }
-    if learner.distiller.scales is not None:
-        result["link_factors"] = learner.distiller.scales.factors
-    run.write_weights(run.student, weights)
-    run.write_result(result)
-    run.remove_checkpoints()
-    return result
 
 
 def default_folder(name: str, seed: int) -> Path:

@@ -123,7 +123,7 @@ def test_a_stopped_sweep_goes_on_to_the_same_weights(make: Callable[..., Plan], 
 KILLED = """\
 import os, sys
 from pathlib import Path
-from layerlink.lab import training
+from layerlink.lab import member
 from layerlink.lab.sweep.file import load_sweep
 from layerlink.lab.sweep.running import run_sweep
 from layerlink.lab.watch import Watch
@@ -133,13 +133,13 @@ class Dying(Watch):
         if run.path.name == "soft-1":  # in the middle of a cohort's epoch: some members have written theirs
             os.kill(os.getpid(), 9)
 
-real = training.save
+real = member.save
 def save(run, learner, position):
     real(run, learner, position)
     if run.path.name == "soft-0" and position.epoch == 1 and not Path(sys.argv[2], "once").exists():
         Path(sys.argv[2], "once").write_text("")
         os.kill(os.getpid(), 9)  # the first members' checkpoints are an epoch ahead of the others'
-training.save = save
+member.save = save
 run_sweep(load_sweep(sys.argv[1], out=Path(sys.argv[2])), command="", watch=Dying() if len(sys.argv) > 3 else Watch())
 """
 

@@ -1,0 +1,40 @@
+"""`layerlink verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def verify(
+    run: Annotated[Path, typer.Argument(help="A finished run's folder.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Fields of its recipe to change.")
+    ] = None,
+) -> None:
+    """Repeat a run's first steps and its test reading, and compare. Nothing is written.
+
+    Example: layerlink verify runs/vgg7-links-0 data.root=~/cifar10
+    """
+    from layerlink.cli.console import Console
+    from layerlink.lab.run_folder import RunFolder
+    from layerlink.lab.verification import verify_run
+
+    console = Console()
+    found = verify_run(RunFolder(run.expanduser()), overrides or ())
+    pairs = zip(found.recorded_losses, found.losses, strict=True)
+    rows = [(str(step), f"{then:.9g}", f"{now:.9g}") for step, (then, now) in enumerate(pairs, start=1)]
+    console.table(("step", "recorded loss", "now"), rows)
+    difference = found.largest_difference
+    exact = "the same to the last bit" if difference == 0 else f"{difference:.1e} apart at most"
+    console.say(f"first steps   {exact} (allowed: {found.tolerance:.0e}, relative)")
+    console.say(
+        f"test accuracy {found.recorded_accuracy:.2f} % recorded, {found.accuracy:.2f} % now (allowed: "
+        f"{found.accuracy_tolerance:.2f} points)"
+    )
+    if not found.holds:
+        console.warn(f"{run} does not hold: what it records is not what its recipe gives here")
+        raise typer.Exit(1)
+    console.say(f"{run} holds")
