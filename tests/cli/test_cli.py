@@ -34,7 +34,9 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
     return code, out, err
 
 
-@pytest.mark.parametrize("verb", ["quickstart", "run", "evaluate", "check", "layers", "ls"])
+@pytest.mark.parametrize(
+    "verb", ["quickstart", "run", "sweep", "search", "report", "evaluate", "verify", "check", "layers", "ls"]
+)
 def test_every_verb_has_help_with_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = call(capsys, verb, "--help")
     assert code == 0

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from layerlink.errors import UsageError
 from layerlink.lab.recipe_file import LoadedRecipe
@@ -54,3 +55,14 @@ def test_other_data_and_older_runs_are_refused(run: RunFolder) -> None:
     change(run, first_losses=[])
     with pytest.raises(UsageError, match="made by an older layerlink"):
         verify_run(run)
+
+
+def test_another_number_of_threads_stays_within_the_tolerance(run: RunFolder) -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1 if threads > 1 else 2)
+    try:
+        found = verify_run(run)
+    finally:
+        torch.set_num_threads(threads)
+    assert found.largest_difference <= found.tolerance == 1e-4
+    assert found.holds
