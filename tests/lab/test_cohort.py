@@ -14,7 +14,7 @@ from layerlink.errors import UsageError
 from layerlink.lab.cohort import set_up_cohort
 from layerlink.lab.evaluation import read_test
 from layerlink.lab.interruption import Interrupted
-from layerlink.lab.learner import NotFiniteError
+from layerlink.lab.learner import Learner, NotFiniteError
 from layerlink.lab.recipe_file import LoadedRecipe, load_recipe
 from layerlink.lab.run_folder import RunFolder
 from layerlink.lab.setup import set_up
@@ -83,6 +83,31 @@ def test_every_student_of_a_cohort_ends_as_if_alone_and_the_teacher_runs_once_a_
         check_same(first, second)
     training, reading = 2 * 4, 2  # epochs x batches; batches of the test images, read once for all
     assert len(passes) == training + reading
+
+
+def test_what_a_student_draws_changes_from_step_to_step_and_follows_its_seed(rows: dict[str, LoadedRecipe]) -> None:
+    def draws(seed: int) -> list[float]:
+        learner = Learner(set_up(load_recipe(rows["labels"].source, [*ROWS["labels"], NARROW, f"seed={seed}"])))
+        seen: list[float] = []
+        learner.distiller.student.register_forward_hook(lambda *_: seen.append(float(torch.rand(()))))
+        for batch in learner.setup.batches.epoch(0):
+            torch.rand(17)  # what is drawn elsewhere changes nothing
+            learner.step(batch)
+        return seen
+
+    first = draws(1)
+    assert len(set(first)) == len(first) > 1
+    assert draws(1) == first
+    assert draws(2) != first
+
+
+def test_links_fade_from_step_to_step(rows: dict[str, LoadedRecipe]) -> None:
+    text = "group3 : mse * 2, decay=linear"
+    learner = Learner(set_up(load_recipe(rows["links"].source, [NARROW, f'links=["{text}"]', "training.epochs=2"])))
+    learner.start_epoch(0)
+    batches = learner.setup.batches
+    weights = [learner.step(batch).weights[text] for batch in batches.epoch(0)]
+    assert weights == pytest.approx([2 * (1 - step / (2 * len(batches))) for step in range(len(batches))])
 
 
 def test_a_stopped_cohort_goes_on_to_the_same_weights(

@@ -80,7 +80,8 @@ def test_a_link_that_dominates_is_told_with_its_factor(recipe: Make, notes: Any,
     assert factor > 1000
     assert texts == [text for text in texts if f"is {factor:,.0f} times all other weighted losses together" in text]
     assert len(texts) == 1
-    fine = recipe("training.epochs=1", 'links=["group2 : mse"]', "soft=null", links=True)
+    strong = int(1e6 * 500 / factor)  # about 500 times the rest: strong, and below the bound
+    fine = recipe("training.epochs=1", f'links=["group2 : mse * {strong}"]', "soft=null", links=True)
     assert not [text for text in warned(set_up(fine), notes, tmp_path / "fine") if "times all other" in text]
 
 

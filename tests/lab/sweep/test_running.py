@@ -98,6 +98,11 @@ def test_seeds_make_a_cohort_each_and_a_later_start_adds_to_the_manifest(make: C
     assert [[planned.folder.name for planned in group] for group in cohorts(make().runs)] == [
         [f"{name}-{seed}" for name in ("labels", "soft", "links", "both")] for seed in (0, 1)
     ]
+    others = make("seeds=[0]", "rows.soft.training.batch_size=32", "rows.links.training.lr=0.1")
+    assert [[planned.row.name for planned in group] for group in cohorts(others.runs)] == [
+        ["labels", "links", "both"],
+        ["soft"],
+    ]
     run(make("seeds=[0]", "rows={soft: {links: []}}"))
     run(make("seeds=[3]"))
     manifest = SweepFolder(make().folder).read()

@@ -55,6 +55,7 @@ class Loaded:
         common: changes of the file that every run takes over.
         of_runs: changes of the command line, which win over all others.
         teacher: the recipe to train first; None where the runs bring their teacher or need none.
+        base_has_teacher: whether the base, as changed for all, names a teacher.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Loaded:
     common: tuple[Change, ...]
     of_runs: tuple[Change, ...]
     teacher: LoadedRecipe | None
+    base_has_teacher: bool
 
     @property
     def teacher_folder(self) -> Path:
@@ -81,17 +83,16 @@ class Loaded:
             ProblemsError: everything that is wrong with it.
         """
         changes = [*self.common, *changes_of(fields, origin), *self.of_runs]
-        loaded = load_recipe(self.base, changes=changes)
-        if loaded.recipe.teacher is None or self.teacher is None or _brings_teacher(changes):
-            return loaded
-        student = self.teacher.recipe.student
-        made = {
-            "teacher.model": student.model,
-            "teacher.arguments": student.arguments,
-            "teacher.logits": student.logits,
-            "teacher.weights": str(self.teacher_folder),
-        }
-        return load_recipe(self.base, changes=[*changes_of(made, "the teacher's run"), *changes])
+        if self.teacher is not None and self.base_has_teacher:
+            student = self.teacher.recipe.student
+            made = {
+                "teacher.model": student.model,
+                "teacher.arguments": student.arguments,
+                "teacher.logits": student.logits,
+                "teacher.weights": str(self.teacher_folder),
+            }
+            changes = [*changes_of(made, "the teacher's run"), *changes]  # first: a row may say otherwise
+        return load_recipe(self.base, changes=changes)
 
 
 def read_family(
@@ -123,7 +124,16 @@ def read_family(
     folder = (out or Path("runs") / name).expanduser()
     common = tuple(changes_of(family.set, f"set in {source}"))
     teacher = _teacher(family, source, kind, [*common, *of_runs], problems)
-    return family, Loaded(name, source, folder, _beside(family.base, source, kind), common, of_runs, teacher)
+    base = _beside(family.base, source, kind)
+    has_teacher = _has_teacher(base, [*common, *of_runs])
+    return family, Loaded(name, source, folder, base, common, of_runs, teacher, has_teacher)
+
+
+def _has_teacher(base: str, changes: Sequence[Change]) -> bool:
+    try:
+        return load_recipe(base, changes=changes).recipe.teacher is not None
+    except ProblemsError:  # the runs will tell
+        return False
 
 
 def changes_of(fields: Mapping[str, Any], origin: str) -> list[Change]:
