@@ -52,7 +52,7 @@ dat: 1
     for line in (
         '  line 5   links[1] "group3 ; mse"',
         "  line 6   soft.temperature",
-        "      should be greater than 0; got -1",
+        "      should be greater than or equal to 0.01; got -1",
         "  line 8   training.epocs",
         "      unknown field. Did you mean training.epochs?",
         "  line 9   training.batch_size",
