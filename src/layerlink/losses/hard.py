@@ -39,11 +39,12 @@ def hard_cross_entropy(logits: Tensor, target: Tensor, *, label_smoothing: float
     require_elements("hard loss", logits)
     if target.ndim == 1 and target.dtype != torch.int64:
         raise ShapeError(f"hard loss needs int64 labels; got {target.dtype}. Convert them: labels.long()")
+    logits = at_least_float32(logits)
     if target.ndim == 2:
         target = target.to(logits.dtype)
     try:
         # torch would leave out labels of -100 without a word; no label can be this number.
-        return F.cross_entropy(at_least_float32(logits), target, label_smoothing=label_smoothing, ignore_index=-(2**63))
+        return F.cross_entropy(logits, target, label_smoothing=label_smoothing, ignore_index=-(2**63))
     except IndexError:  # raised by torch on the CPU; a CUDA device reports it by an assertion of its own
         low, high = int(target.min()), int(target.max())
         raise ShapeError(

@@ -61,7 +61,7 @@ class Tap:
     def __str__(self) -> str:
         side = "@input" if self.side == "input" else ""
         call = "" if self.call is None else f"#{self.call}"
-        return f"{self.module}{side}{call}" + "".join(f"[{key}]" for key in self.element)
+        return f"{self.module}{side}{call}" + "".join(f"[{key}]" for key in self.element) or "@output"  # of the model
 
 
 class ElementError(UsageError):
