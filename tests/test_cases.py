@@ -18,7 +18,7 @@ def test_a_property(number):
 """
 
 
-@pytest.mark.parametrize(("profile", "least", "code"), [("short", 0, 0), ("short", 20_000, 1), ("long", 600, 0)])
+@pytest.mark.parametrize(("profile", "least", "code"), [("short", 0, 0), ("short", 20_000, 1), ("long", 900, 0)])
 def test_cases_are_counted_and_too_few_fail(profile: str, least: int, code: int, tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text((Path(__file__).parent / "conftest.py").read_text())
     (tmp_path / "test_one.py").write_text(PROPERTY)
@@ -29,5 +29,5 @@ def test_cases_are_counted_and_too_few_fail(profile: str, least: int, code: int,
     assert done.returncode == code, done.stdout + done.stderr
     found = re.search(r"property cases: ([\d,]+)(; expected at least 20,000)?", done.stdout)
     assert found is not None
-    assert int(found[1].replace(",", "")) == {"short": 20, "long": 600}[profile]
+    assert int(found[1].replace(",", "")) == {"short": 20, "long": 900}[profile]
     assert bool(found[2]) == bool(code)

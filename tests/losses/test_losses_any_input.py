@@ -61,7 +61,9 @@ def with_gradient(loss: Any, student: Tensor, *rest: Any, **named: Any) -> tuple
 @given(st.data(), SHAPES)
 @cases(2)
 def test_mse_is_the_definition(data: st.DataObject, shape: tuple[int, ...]) -> None:
-    student, teacher = data.draw(tensors(shape)), data.draw(tensors(shape))
+    dtype = data.draw(DTYPES)
+    student = data.draw(tensors(shape, dtype=dtype))
+    teacher = data.draw(tensors(shape, LARGEST[dtype]))  # the gradient must fit into the student's dtype
     value, gradient = with_gradient(mse, student, teacher)
     difference = exact(student) - exact(teacher)
     expected = float(np.square(difference).mean())

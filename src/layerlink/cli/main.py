@@ -36,14 +36,15 @@ for verb in (quickstart, run, sweep, search, report, evaluate, check, layers, ls
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a folder's name may hold what the terminal's letters do not
-        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(run_command_line(sys.argv[1:]))
 
 
 def run_command_line(arguments: list[str]) -> int:
     """Run one verb; the exit code: 0 done, 1 failed, 2 wrong usage."""
     debug = "--debug" in arguments
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # words and folders may hold what the terminal's letters do not
+            stream.reconfigure(errors="backslashreplace")
     try:
         result = app(
             args=[text for text in arguments if text != "--debug"], prog_name="layerlink", standalone_mode=False

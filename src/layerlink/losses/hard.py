@@ -39,6 +39,8 @@ def hard_cross_entropy(logits: Tensor, target: Tensor, *, label_smoothing: float
     require_elements("hard loss", logits)
     if target.ndim == 1 and target.dtype != torch.int64:
         raise ShapeError(f"hard loss needs int64 labels; got {target.dtype}. Convert them: labels.long()")
+    if target.is_complex():
+        raise ShapeError(f"hard loss needs labels or real probabilities; got {target.dtype}")
     logits = at_least_float32(logits)
     if target.ndim == 2:
         target = target.to(logits.dtype)
