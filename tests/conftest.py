@@ -21,7 +21,7 @@ _COMMON: dict[str, Any] = {
     "database": None,
     "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 }
-settings.register_profile("short", max_examples=20, derandomize=True, **_COMMON)
+settings.register_profile("short", max_examples=50, derandomize=True, **_COMMON)
 settings.register_profile("long", max_examples=900, derandomize=False, print_blob=True, **_COMMON)
 settings.load_profile("short")
 _run = {"cases": 0}

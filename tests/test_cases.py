@@ -29,5 +29,5 @@ def test_cases_are_counted_and_too_few_fail(profile: str, least: int, code: int,
     assert done.returncode == code, done.stdout + done.stderr
     found = re.search(r"property cases: ([\d,]+)(; expected at least 20,000)?", done.stdout)
     assert found is not None
-    assert int(found[1].replace(",", "")) == {"short": 20, "long": 900}[profile]
+    assert int(found[1].replace(",", "")) == {"short": 50, "long": 900}[profile]
     assert bool(found[2]) == bool(code)
