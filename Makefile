@@ -12,7 +12,7 @@ test: .venv/dev-installed check
 	$(BIN)/python -m pytest
 
 test-long: .venv/dev-installed
-	$(BIN)/python -m pytest -m long --timeout 1800
+	$(BIN)/python -m pytest -m "long or hypothesis" --hypothesis-profile long --least-cases 20000 --timeout 1800
 
 check: .venv/dev-installed
 	$(BIN)/ruff format --check .

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from layerlink.cli.main import run_command_line
+from layerlink.lab.recipe_file import load_recipe
 
 TINY = """\
 data: {name: digits, image_size: 32, train_images: 256, validation: 100}
@@ -141,6 +142,27 @@ def test_check_shows_everything_and_trains_nothing(capsys: pytest.CaptureFixture
     ):
         assert part in out, out
     assert not (tmp_path / "runs").exists()
+
+
+def test_check_shows_what_it_imports_before_it_does(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "my_own_models.py").write_text("print('it runs')\nraise SystemExit(0)\n")
+    load_recipe("tiny.yaml", ["student=my_own_models:net"])  # reading a recipe imports nothing
+    assert capsys.readouterr().out == ""
+    code, out, err = call(capsys, "check", "tiny.yaml", "student=my_own_models:net")
+    assert out.splitlines()[0] == "imports    my_own_models:net   code that student.model names, run from here on"
+    assert out.splitlines()[1] == "it runs"
+    assert code == 2
+    assert "cannot import 'my_own_models' (SystemExit: 0)" in err
+
+
+def test_images_of_an_impossible_size_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = call(
+        capsys, "layers", "vgg7", "--image-size", "32", "--channels", "3", "width=0.05", "--classes", "3"
+    )
+    assert (code, err) == (0, "")
+    code, _, err = call(capsys, "layers", "torch.nn:Identity", "--image-size", "99999999999")
+    assert code == 2
+    assert "does not run on images (1, 3, 99999999999, 99999999999)" in err
 
 
 def test_layers_lists_what_can_be_tapped(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from small_cifar import write_archive
 
@@ -51,16 +51,12 @@ def test_what_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
         read_folder(tmp_path, ["one"])
 
 
-FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return write_archive(tmp_path_factory.mktemp("whole") / "a.tar.gz", "f", FILES).read_bytes()
 
 
 @given(cut=st.floats(0, 1, exclude_max=True))
-@FUZZ
 def test_an_archive_cut_short_is_told(cut: float, whole: bytes, tmp_path: Path) -> None:
     """Also where only the checksum at its very end is missing."""
     for end in (int(cut * len(whole)), len(whole) - 1):
@@ -70,7 +66,6 @@ def test_an_archive_cut_short_is_told(cut: float, whole: bytes, tmp_path: Path) 
 
 
 @given(place=st.floats(0, 1, exclude_max=True), junk=st.binary(min_size=1, max_size=16))
-@FUZZ
 def test_a_damaged_archive_gives_the_right_bytes_or_is_told(
     place: float, junk: bytes, whole: bytes, tmp_path: Path
 ) -> None:
@@ -81,7 +76,6 @@ def test_a_damaged_archive_gives_the_right_bytes_or_is_told(
 
 
 @given(data=st.binary(max_size=400))
-@FUZZ
 def test_random_bytes_are_told(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.tar.gz").write_bytes(data)
     with pytest.raises(LayerlinkError):

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from small_cifar import SMALL10, encoded, write_parquet, write_shard
 
@@ -122,11 +122,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return write_shard(path, [BLACK] * 8, list(range(8)), "label", SMALL10.classes).read_bytes()
 
 
-FUZZ = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
 @given(cut=st.floats(0, 1, exclude_max=True))
-@FUZZ
 def test_a_shard_cut_short_is_told(cut: float, whole: bytes, tmp_path: Path) -> None:
     path = tmp_path / NAME
     path.write_bytes(whole[: int(cut * len(whole))])
@@ -135,7 +131,6 @@ def test_a_shard_cut_short_is_told(cut: float, whole: bytes, tmp_path: Path) -> 
 
 
 @given(place=st.floats(0, 1, exclude_max=True), junk=st.binary(min_size=1, max_size=16))
-@FUZZ
 def test_a_damaged_shard_is_read_or_told(place: float, junk: bytes, whole: bytes, tmp_path: Path) -> None:
     start = int(place * len(whole))
     path = tmp_path / NAME

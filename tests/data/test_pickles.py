@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from small_cifar import SMALL10, new_pickle, old_pickle, python_files, write_folder
 
@@ -90,14 +90,12 @@ def test_a_pickle_cut_short_is_told(end: int) -> None:
 
 
 @given(st.integers(0, len(GOOD) - 1), st.binary(min_size=1, max_size=8))
-@settings(max_examples=400, deadline=None)
 def test_a_damaged_pickle_is_read_or_told(place: int, junk: bytes) -> None:
     with contextlib.suppress(LayerlinkError):
         assert isinstance(read_pickle(GOOD[:place] + junk + GOOD[place + len(junk) :], "file"), dict)
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=300, deadline=None)
 def test_random_bytes_are_told(data: bytes) -> None:
     with contextlib.suppress(LayerlinkError):
         assert isinstance(read_pickle(b"\x80\x02}" + data, "file"), dict)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from layerlink.data.images import ImageSet
@@ -30,7 +30,6 @@ def worst_deviation(labels: torch.Tensor, order: torch.Tensor) -> float:
 
 
 @given(st.lists(st.integers(0, 6), max_size=60), st.integers(0, 2**40))
-@settings(max_examples=60, deadline=None)
 def test_the_order_holds_every_index_once(labels: list[int], seed: int) -> None:
     order = stratified_order(torch.tensor(labels, dtype=torch.int64), seed)
     assert order.dtype == torch.int64

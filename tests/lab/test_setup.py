@@ -9,10 +9,11 @@ import torch
 from layerlink.errors import LayerlinkError, ProblemsError
 from layerlink.lab import member
 from layerlink.lab.recipe_file import LoadedRecipe, load_recipe
-from layerlink.lab.run_folder import RunFolder, write_whole
+from layerlink.lab.run_folder import RunFolder
 from layerlink.lab.setup import set_up
 from layerlink.lab.training import train
 from layerlink.lab.weights import load_weights, read_weights
+from layerlink.lab.whole_files import write_whole
 from layerlink.models import build_model
 
 Make = Callable[..., LoadedRecipe]

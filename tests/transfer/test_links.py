@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cases import cases
 from layerlink.errors import UsageError
 from layerlink.transfer import Link, Tap
 from layerlink.transfer.links import links_error, read_links
@@ -30,6 +33,7 @@ def test_a_link_made_from_fields_names_itself_in_the_same_form() -> None:
     for link in (Link(Tap("a"), Tap("b"), weight=40), Link(Tap("a"), Tap("a")), Link(Tap("a", call=0), Tap("b"))):
         assert Link.parse(link.text) == link
     assert Link(Tap("a"), Tap("b"), weight=40).text == "a -> b : mse * 40"
+    assert Link(Tap("a"), Tap("b"), weight=1234567).text == "a -> b : mse * 1234567"
 
 
 @pytest.mark.parametrize(
@@ -46,6 +50,7 @@ def test_a_link_made_from_fields_names_itself_in_the_same_form() -> None:
         ("a : mse * inf", "got inf"),
         (" -> b : mse", "'' is not a layer's name"),
         ("a b -> c : mse", "'a b' is not a layer's name"),
+        ("a :" + " " * 3000 + ":", "expected"),
     ],
 )
 def test_a_wrong_text_is_answered(text: str, message: str) -> None:
@@ -64,11 +69,62 @@ def test_all_problems_are_told_at_once_and_in_order() -> None:
     assert text.index('links[0] "a : msee"') < text.index('links[2] "b : mse"') < text.index('links[3] "c"')
 
 
-@given(st.text(alphabet="ab.-> :*@#[]0 mse1", max_size=30))
-def test_any_text_is_a_link_or_a_usage_error(text: str) -> None:
+def is_a_link_or_told(text: str) -> None:
     try:
         link = Link.parse(text)
-    except UsageError:
+    except UsageError as error:
+        assert str(error)
         return
     assert Link.parse(link.text) == link
-    assert Link.parse(str(Link(link.teacher, link.student, link.loss, link.weight))) == link
+    assert Tap.parse(str(link.teacher)) == link.teacher
+    fields = {name: getattr(link, name) for name in ("scale", "until", "decay")}
+    assert Link.parse(str(Link(link.teacher, link.student, link.loss, link.weight, **fields))) == link
+
+
+PARTS = ("a", "layer1.0", "->", " -> ", ":", " : ", "mse", "*", " * ", "40", "1e-3", "1234567.8", "0.1", "nan", "1e999")
+MORE = (
+    ",",
+    ", scale=gradient",
+    ", until=3.25",
+    ", decay=linear",
+    "scale=",
+    "@input",
+    "#1",
+    "#",
+    "[x]",
+    "[0]",
+    "[",
+    "]",
+)
+LONG = (" " * 5000, "9" * 5000, "a" * 5000, "[a]" * 500, "²", "٣", "\t", "\0", "\ud800", "é")
+
+
+@given(st.text(max_size=40) | st.text(alphabet="ab.-> :*@#[]0 mse1,=", max_size=40))
+def test_any_text_is_a_link_or_a_usage_error(text: str) -> None:
+    is_a_link_or_told(text)
+
+
+@given(st.lists(st.sampled_from((*PARTS, *MORE, *LONG)), max_size=14))
+@cases(3)
+def test_what_is_nearly_a_link_is_one_or_a_usage_error(parts: list[str]) -> None:
+    is_a_link_or_told("".join(parts))
+
+
+TAPS = st.sampled_from(["a", "layer1.0", "x-y", "a@input", "a#3", "[k][0]", "b@input#1[mask]"])
+WEIGHTS = st.floats(0, 1e300) | st.integers(0, 10**7).map(float)
+
+
+@given(
+    TAPS,
+    TAPS,
+    WEIGHTS,
+    st.sampled_from([None, "none", "teacher", "gradient"]),
+    st.none() | st.floats(1e-300, 1e300),
+    st.sampled_from([None, "none", "linear"]),
+)
+@cases(2)
+def test_a_link_of_any_numbers_says_them_all(
+    teacher: str, student: str, weight: float, scale: Any, until: float | None, decay: Any
+) -> None:
+    link = Link(Tap.parse(teacher), Tap.parse(student), "mse", weight, scale, until, decay)
+    assert Link.parse(link.text) == link

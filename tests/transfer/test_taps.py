@@ -4,7 +4,10 @@ from collections import namedtuple
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
+from cases import cases
 from layerlink.errors import UsageError
 from layerlink.transfer.taps import ElementError, Tap, pick
 
@@ -20,6 +23,7 @@ from layerlink.transfer.taps import ElementError, Tap, pick
         ("encoder.3@input#1[mask][0]", Tap("encoder.3", "input", 1, ("mask", "0"))),
         ("[features][1]", Tap("", element=("features", "1"))),
         ("right.deep-path", Tap("right.deep-path")),
+        ("@output", Tap("")),
     ],
 )
 def test_text_and_tap_say_the_same(text: str, tap: Tap) -> None:
@@ -27,7 +31,9 @@ def test_text_and_tap_say_the_same(text: str, tap: Tap) -> None:
     assert Tap.parse(str(tap)) == tap
 
 
-@pytest.mark.parametrize("text", ["", "  ", "a b", "a#x", "a@side", "a[", "a[]", "a#1@input", "a*b"])
+@pytest.mark.parametrize(
+    "text", ["", "  ", "a b", "a#x", "a@side", "a[", "a[]", "a#1@input", "a*b", "a#²", "a#" + "1" * 5000]
+)
 def test_other_text_is_refused_with_the_form(text: str) -> None:
     with pytest.raises(UsageError, match=r"is not a layer's name. Expected MODULE"):
         Tap.parse(text)
@@ -50,3 +56,57 @@ def test_pick_lists_what_there_is() -> None:
         pick({"a": [1]}, ("a", "7"), "m")
     with pytest.raises(ElementError, match=r"m has no element '0'; it gives a tensor \(2, 3\)"):
         pick(torch.zeros(2, 3), ("0",), "m")
+
+
+def test_a_key_that_looks_like_a_number_and_is_none() -> None:
+    with pytest.raises(ElementError, match="has no element"):
+        pick({"a": 1}, ("²",), "m")
+    with pytest.raises(ElementError, match="has no element"):
+        pick([1], ("1" * 5000,), "m")
+
+
+PARTS = (
+    "a",
+    ".",
+    "layer1",
+    "@input",
+    "@output",
+    "@",
+    "#",
+    "#1",
+    "#007",
+    "[",
+    "]",
+    "[0]",
+    "[-1]",
+    "[a b]",
+    " ",
+    "²",
+    "9" * 5000,
+)
+
+
+@given(st.text(max_size=30) | st.lists(st.sampled_from(PARTS), max_size=8).map("".join))
+@cases(2)
+def test_any_text_is_a_tap_or_a_usage_error(text: str) -> None:
+    try:
+        tap = Tap.parse(text)
+    except UsageError as error:
+        assert "is not a layer's name" in str(error)
+        return
+    assert Tap.parse(str(tap)) == tap
+
+
+VALUES = st.recursive(
+    st.sampled_from([torch.zeros(2), None, "text", 3]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "0", 0, 1]), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(VALUES, st.lists(st.sampled_from(["a", "0", "1", "-1", "²", "-", "x" * 50, "9" * 5000]), max_size=4))
+def test_any_element_of_any_value_is_a_tensor_or_told(value: object, element: list[str]) -> None:
+    try:
+        assert isinstance(pick(value, element, "m"), torch.Tensor)
+    except ElementError as error:
+        assert str(error).startswith("m")

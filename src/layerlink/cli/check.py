@@ -25,8 +25,12 @@ def check(
     from layerlink.lab.training import default_folder
 
     loaded = load_recipe(recipe, overrides or ())
-    setup = set_up(loaded)
     console = Console()
+    for role, section in (("student", loaded.recipe.student), ("teacher", loaded.recipe.teacher)):
+        if section is not None and ":" in section.model:
+            # Before it happens: importing is running.
+            console.say(f"imports    {section.model}   code that {role}.model names, run from here on")
+    setup = set_up(loaded)
     folder = RunFolder(default_folder(loaded.name, loaded.recipe.seed))
     show_setup(console, setup, folder)
     for text in setup.warnings:

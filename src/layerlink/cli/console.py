@@ -18,6 +18,7 @@ from layerlink.lab.costs import Costs, count_parameters
 from layerlink.lab.run_folder import NOT_TERMS, RunFolder
 from layerlink.lab.setup import Setup
 from layerlink.lab.watch import Watch
+from layerlink.paths import expanded
 from layerlink.transfer import LiveTeacher, Losses
 
 SECONDS_BETWEEN_LINES = 30  # without a terminal
@@ -195,7 +196,7 @@ def duration(seconds: float) -> str:
 
 def _teacher_accuracy(weights: Path | None) -> str:
     """What the teacher's run says of it, where the weights are a run's."""
-    run = RunFolder(weights.expanduser()) if weights else None
+    run = RunFolder(expanded(weights)) if weights else None
     if run is None or not run.result.exists():
         return ""
     return f"   {run.read_result()['validation_accuracy']:.1f} % validation (read from its run)"

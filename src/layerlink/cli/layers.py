@@ -31,11 +31,12 @@ def layers(
     given = {str(place[0]): value for place, value in map(parse_override, arguments or ())}
     own = {"num_classes": classes, "image_size": image_size, "channels": channels} if model in MODELS else {}
     built = build_model(model, **{**own, **given})
-    image = torch.zeros(1, channels, image_size, image_size)
+    shape = (1, channels, image_size, image_size)
     try:
+        image = torch.zeros(shape)
         found = list_layers(built, image)
     except Exception as error:
-        raise UsageError(f"{model} does not run on images {tuple(image.shape)}: {error}") from error
+        raise UsageError(f"{model} does not run on images {shape}: {error}") from error
     console = Console()
     console.table(
         ("layer", "kind", "output", "parameters"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import traceback
 
@@ -42,6 +43,9 @@ def main() -> None:
 def run_command_line(arguments: list[str]) -> int:
     """Run one verb; the exit code: 0 done, 1 failed, 2 wrong usage."""
     debug = "--debug" in arguments
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # words and folders may hold what the terminal's letters do not
+            stream.reconfigure(errors="backslashreplace")
     try:
         result = app(
             args=[text for text in arguments if text != "--debug"], prog_name="layerlink", standalone_mode=False

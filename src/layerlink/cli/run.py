@@ -26,9 +26,10 @@ def run(
     from layerlink.lab.run_folder import RunFolder
     from layerlink.lab.setup import set_up
     from layerlink.lab.training import default_folder, train
+    from layerlink.paths import expanded
 
     loaded = load_recipe(recipe, overrides or ())
-    folder = RunFolder((out or default_folder(loaded.name, loaded.recipe.seed)).expanduser())
+    folder = RunFolder(expanded(out or default_folder(loaded.name, loaded.recipe.seed)))
     claim(folder, loaded.recipe, resume=resume)
     console = Console()
     if resume and folder.result.exists():

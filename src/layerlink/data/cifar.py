@@ -21,6 +21,7 @@ from layerlink.data.images import ImageSet, Source
 from layerlink.data.originals import Original, Part, binary_reader, python_names, python_reader, text_names
 from layerlink.data.parquet import find_shards, read_shards
 from layerlink.errors import LayerlinkError, UsageError
+from layerlink.paths import expanded
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def load_cifar(
     """
     if root is None:
         raise UsageError(f"{which.name} needs root, a folder. {_accepted(which)}")
-    root = root.expanduser()
+    root = expanded(root)
     layout = _find(which, root)
     if layout is None and download:
         fetch(url or which.url, root / which.originals[0].archive, md5=which.md5)

@@ -16,6 +16,7 @@ from layerlink.data.extras import need
 from layerlink.data.images import ImageSet, Source
 from layerlink.data.splits import hold_out
 from layerlink.errors import LayerlinkError, UsageError
+from layerlink.paths import expanded
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 """Of the files that are read, in any case; all others are passed over."""
@@ -61,7 +62,7 @@ def load_folder(
     """
     if root is None:
         raise UsageError(f"folder needs root, a folder. {_ACCEPTED}")
-    root = root.expanduser()
+    root = expanded(root)
     if size is not None and size < 1:
         raise UsageError(f"folder: size must be at least 1 pixel; got {size}")
     if not root.is_dir():

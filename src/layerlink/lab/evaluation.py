@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -13,12 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from layerlink.data import Batches, ImageSet, Views
-from layerlink.errors import UsageError
+from layerlink.errors import LayerlinkError, UsageError
 from layerlink.lab.dataset import Images
 from layerlink.lab.recipe_file import load_recipe
 from layerlink.lab.run_folder import RunFolder
 from layerlink.lab.setup import Setup, set_up
 from layerlink.lab.weights import load_weights
+from layerlink.paths import expanded
 from layerlink.transfer import Distiller, LiveTeacher
 
 EVALUATION_BATCH = 256
@@ -134,7 +136,7 @@ def _set_up_again(run: RunFolder, overrides: Sequence[str] = ()) -> Setup:
     recipe = loaded.recipe
     changes: dict[str, Any] = {"student": recipe.student.model_copy(update={"weights": None})}
     weights = recipe.teacher.weights if recipe.teacher else None
-    if weights is not None and not weights.expanduser().exists():
+    if weights is not None and not expanded(weights).exists():
         changes |= {"teacher": None, "soft": None, "links": (), "hard": 1.0}
     setup = set_up(dataclasses.replace(loaded, recipe=recipe.model_copy(update=changes)))
     load_weights(setup.distiller.student, run.path)
@@ -146,8 +148,17 @@ def as_the_run_saw(setup: Setup, run: RunFolder) -> Setup:
     if not run.data.exists():
         return setup
     seen = run.read_data()
+    channels = setup.images.train.images.shape[1]
+    for name in ("mean", "std"):
+        if not _is_statistic(seen.get(name), channels):
+            raise LayerlinkError(f"{run.data} is damaged: {name} must be {channels} numbers; got {seen.get(name)!r}")
     views = dataclasses.replace(setup.images.views, mean=tuple(seen["mean"]), std=tuple(seen["std"]))
     return dataclasses.replace(setup, images=dataclasses.replace(setup.images, views=views))
+
+
+def _is_statistic(value: Any, channels: int) -> bool:
+    numbers = value if isinstance(value, list) and len(value) == channels else [None]
+    return all(isinstance(number, int | float) and math.isfinite(number) for number in numbers)
 
 
 def predict_test(run: RunFolder) -> Tensor:

@@ -19,8 +19,10 @@ from pydantic import (
 )
 
 from layerlink.errors import UsageError
+from layerlink.paths import why_impossible
 from layerlink.transfer import Link, Soft
 from layerlink.transfer.links import Decay, Scale
+from layerlink.transfer.objective import HIGHEST_T, LOWEST_T
 from layerlink.transfer.store import StoreDtype
 
 
@@ -34,11 +36,20 @@ Whole = Annotated[int, Strict()]
 YesNo = Annotated[bool, Strict()]
 
 
+def _possible(path: Path) -> Path:
+    if why := why_impossible(path):
+        raise ValueError(why)
+    return path
+
+
+FilePath = Annotated[Path, AfterValidator(_possible)]
+
+
 class DataSection(Section):
     """Which images, and how the models see them."""
 
     name: str = Field("digits", description="a data set that `layerlink ls` shows")
-    root: Path | None = Field(None, description="folder of its files; relative to where the command is run")
+    root: FilePath | None = Field(None, description="folder of its files; relative to where the command is run")
     download: YesNo = Field(False, description="fetch the original archive into root where it is missing")
     image_size: Whole = Field(32, ge=1, le=4096, description="pixels the models get; images are scaled to it")
     train_images: Whole | None = Field(None, ge=1, description="how many to train on; all that are left by default")
@@ -66,7 +77,7 @@ class ModelSection(Section):
         default_factory=dict,
         description="keyword arguments; the project's own models get num_classes, image_size and channels unasked",
     )
-    weights: Path | None = Field(None, description="a .safetensors file or a run folder")
+    weights: FilePath | None = Field(None, description="a .safetensors file or a run folder")
     logits: str = Field("", description="element of the output that holds the logits, where it is no tensor")
 
 
@@ -75,7 +86,7 @@ class StoreSection(Section):
 
     dtype: StoreDtype = Field("bfloat16", description="of stored layers; logits are float32. uint8: per channel")
     budget_gb: float = Field(8.0, gt=0, description="10^9 bytes on disk; what is over it is computed on every batch")
-    root: Path | None = Field(None, description="folder of the stores; by default in layerlink's cache")
+    root: FilePath | None = Field(None, description="folder of the stores; by default in layerlink's cache")
 
 
 def _defaults_by_name(value: Any) -> Any:
@@ -97,7 +108,7 @@ class TeacherSection(ModelSection):
 class SoftSection(Section):
     """The teacher's softened outputs; fields as in ``layerlink.Soft``."""
 
-    temperature: float = Field(4.0, gt=0)
+    temperature: float = Field(4.0, ge=LOWEST_T, le=HIGHEST_T)
     weight: float = Field(1.0, ge=0)
     t_squared: YesNo = True
     form: Literal["kl", "cross-entropy"] = "kl"

@@ -7,18 +7,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from layerlink.data import Batch
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.lab.learner import Learner, Meter
 from layerlink.lab.machine import describe_machine
+from layerlink.lab.plain_values import plain
 from layerlink.lab.recipe import Recipe
 from layerlink.lab.recipe_file import dump_recipe
 from layerlink.lab.run_folder import RunFolder
 from layerlink.lab.setup import Setup
 from layerlink.lab.watch import Watch
+from layerlink.lab.yaml_file import load_yaml
 from layerlink.transfer import Losses
 
 FIRST_STEPS = 5  # whose losses are kept, to verify a run by
@@ -98,7 +99,7 @@ def claim(run: RunFolder, recipe: Recipe, *, resume: bool) -> None:
 def _recipe_of(run: RunFolder) -> dict[str, str]:
     try:
         return _comparable(run.recipe.read_text(encoding="utf-8"))
-    except (OSError, YAMLError, ValueError, RecursionError) as error:
+    except (OSError, YAMLError, ValueError, RecursionError, UsageError) as error:
         raise LayerlinkError(
             f"{run.recipe} is damaged, which says what run this is. Start again with --out FOLDER ({error})"
         ) from error
@@ -115,7 +116,7 @@ def _comparable(text: str) -> dict[str, str]:
         else:
             fields[name] = repr(value)
 
-    walk(YAML(typ="safe", pure=True).load(text), "")
+    walk(plain(load_yaml(text, "safe")), "")
     return fields
 
 
@@ -149,7 +150,7 @@ def open_run(setup: Setup, run: RunFolder, learner: Learner, watch: Watch) -> Po
     try:
         learner.load_state_dict(state["learner"])
         position = Position.from_state(state["position"])
-    except (RuntimeError, ValueError, KeyError, TypeError) as error:
+    except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise LayerlinkError(
             f"{run.checkpoint} is of another model or version of layerlink: {error}. Start again with --out FOLDER"
         ) from error
@@ -191,7 +192,9 @@ def _check_version(run: RunFolder, here: dict[str, Any], watch: Watch) -> None:
 
 def _circumstances(environment: dict[str, Any]) -> dict[str, Any]:
     names = ("commit", "hardware", "device", "precision")
-    return {"torch": environment.get("packages", {}).get("torch"), **{name: environment.get(name) for name in names}}
+    packages = environment.get("packages")
+    torch_version = packages.get("torch") if isinstance(packages, dict) else None
+    return {"torch": torch_version, **{name: environment.get(name) for name in names}}
 
 
 def _check_epochs(setup: Setup, run: RunFolder, position: Position, watch: Watch) -> None:

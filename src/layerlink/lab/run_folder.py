@@ -6,8 +6,7 @@ import csv
 import io
 import json
 import os
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +14,10 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from layerlink.errors import LayerlinkError, UsageError
+from layerlink.lab.whole_files import load_tensors, write_whole
 
 try:
     import fcntl
@@ -178,7 +177,9 @@ class RunFolder:
             LayerlinkError: where it is damaged.
         """
         try:
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            state = load_tensors(path)
+            if not isinstance(state, dict):
+                raise TypeError(f"a {type(state).__name__}")
         except Exception as error:
             raise LayerlinkError(f"{path} is damaged ({type(error).__name__})") from error
         return state
@@ -198,11 +199,18 @@ class RunFolder:
         self.write_text(self.metrics, text.getvalue())
 
     def read_metrics(self) -> list[dict[str, str]]:
-        """The rows written so far; none where there is no file."""
+        """The rows written so far; none where there is no file.
+
+        Raises:
+            OSError, ValueError: where it is damaged.
+        """
         if not self.metrics.exists():
             return []
-        with self.metrics.open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
+        try:
+            with self.metrics.open(encoding="utf-8", newline="") as file:
+                return list(csv.DictReader(file))
+        except csv.Error as error:
+            raise ValueError(str(error)) from error
 
     def read_environment(self) -> dict[str, Any]:
         """Versions, commit, hardware and command."""
@@ -216,7 +224,7 @@ class RunFolder:
     def _read_json(path: Path) -> dict[str, Any]:
         try:
             value = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise LayerlinkError(f"{path} is missing or damaged ({error})") from error
         if not isinstance(value, dict):
             raise LayerlinkError(f"{path} is damaged: it must hold fields; got {type(value).__name__}")
@@ -271,30 +279,3 @@ def alone_in(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, then move it there in one step.
-
-    Raises:
-        LayerlinkError: where the disk is full or the folder cannot be written; ``path`` is as it was then.
-    """
-    temporary: Path | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        os.close(handle)
-        temporary = Path(name)
-        write(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise LayerlinkError(
-            f"cannot write {path}: {error}. What was there before is unchanged; free space or choose another "
-            "folder, then go on with --resume"
-        ) from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)

@@ -19,6 +19,7 @@ from layerlink.lab.recipe_file import LoadedRecipe
 from layerlink.lab.run_folder import RunFolder
 from layerlink.lab.weights import load_weights
 from layerlink.models import MODELS, build_model
+from layerlink.paths import expanded
 from layerlink.transfer import Distiller, LinkReport, inspect_links
 
 
@@ -131,7 +132,7 @@ def _teacher_warnings(recipe: Recipe, images: Images) -> Iterator[str]:
     """Where a teacher's run saw its data otherwise than its student will."""
     if recipe.teacher is None or recipe.teacher.weights is None:
         return
-    run = RunFolder(recipe.teacher.weights.expanduser())
+    run = RunFolder(expanded(recipe.teacher.weights))
     if not run.data.exists():
         return
     taught = run.read_data()

@@ -17,6 +17,7 @@ from layerlink.lab.recipe import StoreSection
 from layerlink.lab.setup import Setup
 from layerlink.lab.store_key import Item, StoreKeys, folder_name, name_of
 from layerlink.lab.watch import Watch
+from layerlink.paths import expanded
 from layerlink.transfer import Activations, LiveTeacher, StoreWriter, TensorStore
 from layerlink.transfer.store import StoreDtype, bytes_of_store
 
@@ -51,7 +52,7 @@ class Stores:
         """
         cache = default_folder()
         if self.section.root is not None:
-            return self.section.root.expanduser()
+            return expanded(self.section.root)
         if cache is None:
             raise UsageError("teacher.store: there is no home folder to keep it in; set teacher.store.root=FOLDER")
         return cache / "stores"

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from zipfile import BadZipFile
 
 import safetensors.torch
-import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.lab.run_folder import RunFolder
+from layerlink.lab.whole_files import load_tensors
+from layerlink.paths import expanded
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
@@ -20,7 +22,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
         UsageError: where there is no such file, or the weights are another model's.
         LayerlinkError: where the file is damaged.
     """
-    path = path.expanduser()
+    path = expanded(path)
     file = path
     if path.is_dir():
         file = RunFolder(path).student
@@ -55,15 +57,14 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return dict(safetensors.torch.load_file(path))
         if path.suffix in (".pt", ".pth", ".th"):
-            # weights_only: no code in the file is run.
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
+            loaded = load_tensors(path)
             state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
             if isinstance(state, dict) and all(isinstance(value, Tensor) for value in state.values()):
                 return dict(state)
             raise UsageError(f"weights: {path} holds no state_dict of tensors")
     except UsageError:
         raise
-    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
+    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, LookupError, BadZipFile) as error:
         raise LayerlinkError(f"weights: {path} is damaged or truncated ({error})") from error
     except Exception as error:
         raise LayerlinkError(

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import copy
+import os
+import re
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from layerlink.errors import Problem, ProblemsError, UsageError, closest, unknown_name
+from layerlink.lab.plain_values import plain, short
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
 Place = tuple[str | int, ...]
 Schema = TypeVar("Schema", bound=BaseModel)
 PATHS = ("root", "weights")  # fields whose value on the command line is taken to the letter
+MOST_BYTES = 1_000_000  # of a file
 
 
 @dataclass(frozen=True)
@@ -59,13 +64,16 @@ def read_source(source: str, kind: str) -> tuple[str, str]:
     path = Path(source)
     known = shipped(kind)
     try:
-        if path.is_file():
+        if os.path.isfile(path):
+            if path.stat().st_size > MOST_BYTES:
+                size = path.stat().st_size
+                raise UsageError(f"{source} has {size:,} bytes; a {kind} has at most {MOST_BYTES:,}")
             return path.read_text(encoding="utf-8"), path.stem
         if source in known:
             return known[source].read_text(encoding="utf-8"), source.rpartition("/")[2]
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {source}: {error}") from None
-    if path.is_dir():
+    if os.path.isdir(path):
         raise UsageError(f"{source} is a folder; a {kind} is a YAML file")
     files = [str(file) for file in Path().glob("*.y*ml")]
     raise UsageError(f"{unknown_name(kind, source, [*known, *files])} (layerlink ls shows them; or give a file)")
@@ -117,7 +125,7 @@ def read_overrides(texts: Sequence[str], problems: list[Problem]) -> list[Change
 def parse_yaml(text: str, source: str) -> Any:
     """The file's mappings and lists, which know their lines."""
     try:
-        tree = YAML(typ="rt", pure=True).load(text)
+        tree = load_yaml(text, "rt")
     except MarkedYAMLError as error:
         mark = error.problem_mark
         line = mark.line + 1 if mark else None
@@ -125,8 +133,37 @@ def parse_yaml(text: str, source: str) -> Any:
     except (YAMLError, ValueError, RecursionError) as error:
         raise ProblemsError(source, [Problem("YAML", str(error) or type(error).__name__)]) from None
     if not isinstance(tree, dict):
-        raise ProblemsError(source, [Problem("file", f"must be fields like `student: vgg7`; got {tree!r}", 1)])
+        raise ProblemsError(source, [Problem("file", f"must be fields like `student: vgg7`; got {short(tree)}", 1)])
     return tree
+
+
+def load_yaml(text: str, kind: Literal["rt", "safe"]) -> Any:
+    """What a YAML text holds: "rt" with lines, "safe" without.
+
+    Raises:
+        YAMLError, ValueError, RecursionError: where it is none.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the library's, about anchors that are used twice
+            if "*" in text and "&" in text:  # an alias inside its own value would be read as nothing, without a word
+                _refuse_loops(YAML(typ="safe", pure=True).compose(text), frozenset(), set())
+            return YAML(typ=kind, pure=True).load(text)
+    except (YAMLError, ValueError, RecursionError):
+        raise
+    except Exception as error:  # tags on what they do not fit meet the library's own faults: !!int '', !!bool x
+        raise ValueError(f"a value does not fit its tag ({type(error).__name__}: {error})") from error
+
+
+def _refuse_loops(node: Any, above: frozenset[int], done: set[int]) -> None:
+    if id(node) in above:
+        raise ValueError("an alias stands inside the value that it stands for")
+    if id(node) in done or not isinstance(getattr(node, "value", None), list):
+        return
+    for entry in node.value:
+        for part in entry if isinstance(entry, tuple) else (entry,):
+            _refuse_loops(part, above | {id(node)}, done)
+    done.add(id(node))
 
 
 def parse_override(text: str) -> tuple[Place, Any]:
@@ -141,14 +178,23 @@ def parse_override(text: str) -> tuple[Place, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise UsageError("expected key=value, such as training.epochs=3")
-    place = tuple(int(part) if part.isdigit() else part for part in key.split("."))
+    place = place_of(key)
     if (place[0] == "links" and len(place) == 2) or (place[-1] in PATHS and value not in ("", "null", "~")):
         return place, value  # a link's colon, and what paths may hold, is not YAML's
     try:
-        parsed = YAML(typ="safe", pure=True).load(value)
+        parsed = load_yaml(value, "safe")
     except (YAMLError, ValueError, RecursionError):
         raise UsageError(f"the value {value!r} is not YAML; put quotes around text with special characters") from None
     return place, parsed
+
+
+def place_of(key: str) -> Place:
+    """A dotted name as a place; whole numbers count the entries of a list.
+
+    >>> place_of("links.0")
+    ('links', 0)
+    """
+    return tuple(int(part) if re.fullmatch("[0-9]{1,9}", part) else part for part in key.split("."))
 
 
 def set_value(root: Any, place: Place, value: Any) -> None:
@@ -177,29 +223,6 @@ def set_value(root: Any, place: Place, value: Any) -> None:
         raise UsageError(f"{dotted(place[:-1])} has no field {last!r} to set")
 
 
-def plain(value: Any, place: str = "recipe") -> Any:
-    """YAML's values as plain ones, so that a recipe comes back from its dump as it was.
-
-    Raises:
-        UsageError: for what is neither text, number, yes/no, list nor mapping with text keys.
-    """
-    if isinstance(value, dict):
-        for key in value:
-            if not isinstance(key, str):
-                raise UsageError(f"{place}: the key {key!r} must be text; put it in quotes")
-        return {str(key): plain(item, str(key)) for key, item in value.items()}
-    if isinstance(value, list):
-        return [plain(item, place) for item in value]
-    if isinstance(value, bool):  # before int, which it is too
-        return value
-    for kind in (int, float, str):
-        if isinstance(value, kind):
-            return kind(value)
-    if value is None:
-        return None
-    raise UsageError(f"{place}: must be text, a number, true or false, a list or fields; got {type(value).__name__}")
-
-
 def explain(item: Any, schema: type[BaseModel]) -> tuple[Place, str]:
     """Place and sentence of one of pydantic's findings about ``schema``."""
     place: Place = tuple(item["loc"])
@@ -212,7 +235,7 @@ def explain(item: Any, schema: type[BaseModel]) -> tuple[Place, str]:
     if kind == "missing":
         return place, "is missing"
     message = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    shown = "" if isinstance(given, dict | BaseModel) or kind == "value_error" else f"; got {_short(given)}"
+    shown = "" if isinstance(given, dict | BaseModel) or kind == "value_error" else f"; got {short(given)}"
     return place, message + shown
 
 
@@ -265,8 +288,3 @@ def _value_at(root: Any, place: Place) -> Any:
 def dotted(place: Place) -> str:
     """``("training", "epochs")`` as ``training.epochs``."""
     return ".".join(str(part) for part in place)
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

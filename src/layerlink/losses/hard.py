@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from layerlink.losses.shapes import ShapeError, at_least_float32
+from layerlink.losses.shapes import ShapeError, at_least_float32, require_elements
 
 
 def hard_cross_entropy(logits: Tensor, target: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
@@ -21,7 +21,7 @@ def hard_cross_entropy(logits: Tensor, target: Tensor, *, label_smoothing: float
         Scalar in nats, float32 or the logits' dtype where that is wider, >= 0.
 
     Raises:
-        ShapeError: where shapes or dtypes do not fit or a label is outside 0..C-1.
+        ShapeError: where shapes or dtypes do not fit, there is nothing in them, or a label is outside 0..C-1.
 
     Source: label smoothing as Szegedy et al. 2016 (arXiv 1512.00567), section 7.
 
@@ -34,13 +34,19 @@ def hard_cross_entropy(logits: Tensor, target: Tensor, *, label_smoothing: float
             "hard loss needs logits (N, C) and labels (N,) or probabilities (N, C); "
             f"got logits {tuple(logits.shape)}, labels {tuple(target.shape)}"
         )
+    if not logits.is_floating_point():
+        raise ShapeError(f"hard loss needs floating-point logits; got {logits.dtype}")
+    require_elements("hard loss", logits)
     if target.ndim == 1 and target.dtype != torch.int64:
         raise ShapeError(f"hard loss needs int64 labels; got {target.dtype}. Convert them: labels.long()")
+    if target.is_complex():
+        raise ShapeError(f"hard loss needs labels or real probabilities; got {target.dtype}")
+    logits = at_least_float32(logits)
     if target.ndim == 2:
         target = target.to(logits.dtype)
     try:
         # torch would leave out labels of -100 without a word; no label can be this number.
-        return F.cross_entropy(at_least_float32(logits), target, label_smoothing=label_smoothing, ignore_index=-(2**63))
+        return F.cross_entropy(logits, target, label_smoothing=label_smoothing, ignore_index=-(2**63))
     except IndexError:  # raised by torch on the CPU; a CUDA device reports it by an assertion of its own
         low, high = int(target.min()), int(target.max())
         raise ShapeError(

@@ -19,7 +19,7 @@ def mse(student: Tensor, teacher: Tensor) -> Tensor:
         Scalar, float32 (float64 where both inputs are), in squared units of the activations, >= 0.
 
     Raises:
-        ShapeError: where the shapes differ.
+        ShapeError: where the shapes differ, or there is nothing in them.
 
     Source: Romero et al. 2015 (FitNets, arXiv 1412.6550), eq. 3, without the regressor.
     Differs: the mean over all elements in place of half the sum, so that a weight means the same at every

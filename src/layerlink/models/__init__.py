@@ -51,7 +51,7 @@ def build_model(name: str, /, **arguments: Any) -> nn.Module:
         model = make(**arguments)
     except UsageError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(f"model {name!r} could not be made: {type(error).__name__}: {error}") from error
     if not isinstance(model, nn.Module):
         raise UsageError(f"model {name!r} must give a torch.nn.Module; got {type(model).__name__}")
@@ -76,7 +76,7 @@ def find_model(name: str) -> Callable[..., Any]:
         sys.path.insert(0, here)
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(f"model {name!r}: cannot import {module_name!r} ({type(error).__name__}: {error})") from error
     found = getattr(module, attribute, None)
     if not callable(found):

@@ -14,7 +14,8 @@ from layerlink.transfer.taps import Tap
 
 LINK_FORM = "TEACHER -> STUDENT : LOSS * WEIGHT"
 OPTIONS_FORM = "scale=none|teacher|gradient, until=EPOCHS, decay=none|linear"
-_LINK = re.compile(r"(?P<taps>[^:]*):\s*(?P<loss>[^*:,]*?)\s*(\*\s*(?P<weight>[^*:,]*?)\s*)?(,(?P<options>[^:]*))?")
+# No \s beside what may be blank itself: thousands of blanks could then be shared out in a billion ways.
+_LINK = re.compile(r"(?P<taps>[^:]*):(?P<loss>[^*:,]*)(\*(?P<weight>[^*:,]*))?(,(?P<options>[^:]*))?")
 
 Scale = Literal["none", "teacher", "gradient"]
 Decay = Literal["none", "linear"]
@@ -62,12 +63,12 @@ class Link:
             raise UsageError(f"a link's until must be a finite number of epochs > 0; got {self.until:g}")
         if not self.text:
             taps = str(self.student) if self.teacher == self.student else f"{self.teacher} -> {self.student}"
-            weight = "" if self.weight == 1 else f" * {self.weight:g}"
+            weight = "" if self.weight == 1 else f" * {_digits(self.weight)}"
             object.__setattr__(self, "text", f"{taps} : {self.loss}{weight}{self._options()}")
 
     def _options(self) -> str:
         given = {name: getattr(self, name) for name in ("scale", "until", "decay")}
-        texts = (f"{value:g}" if isinstance(value, float) else str(value) for value in given.values())
+        texts = (_digits(value) if isinstance(value, float) else str(value) for value in given.values())
         return "".join(
             f", {name}={text}" for (name, value), text in zip(given.items(), texts, strict=True) if value is not None
         )
@@ -110,7 +111,7 @@ class Link:
             raise UsageError(f'expected one "->" at the most, in "{LINK_FORM}"; write a link for each pair')
         teacher, student = Tap.parse(names[0]), Tap.parse(names[-1])
         options = _parse_options(match["options"])
-        return cls(teacher, student, match["loss"], _weight(match["weight"]), text=text.strip(), **options)
+        return cls(teacher, student, match["loss"].strip(), _weight(match["weight"]), text=text.strip(), **options)
 
     def __str__(self) -> str:
         return self.text
@@ -132,6 +133,12 @@ def _parse_options(text: str | None) -> dict[str, Any]:
             raise UsageError(f"the option {name} stands here twice")
         options[name] = _number("until", value) if name == "until" else value
     return options
+
+
+def _digits(value: float) -> str:
+    """A number in as few digits as give it back."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value).removesuffix(".0")
 
 
 def _number(name: str, text: str) -> float:

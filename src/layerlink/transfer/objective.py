@@ -33,12 +33,16 @@ class Activations:
     edges: dict[Tap, GradientEdge] = field(default_factory=dict)
 
 
+# Below, logits / T leaves float32; above, the rounding of its logarithms, times T^2, is all that is left of the loss.
+LOWEST_T, HIGHEST_T = 0.01, 1000.0
+
+
 @dataclass(frozen=True)
 class Soft:
     """The loss between softened outputs.
 
     Args:
-        temperature: T > 0, the divisor of the logits before the softmax.
+        temperature: T, 0.01 to 1000, the divisor of the logits before the softmax.
         weight: alpha >= 0.
         t_squared: multiply by T^2, as Hinton et al. 2015 do.
         form: "kl" is 0 for equal outputs; "cross-entropy" has the same gradient and keeps the teacher's entropy.
@@ -53,8 +57,8 @@ class Soft:
     form: Literal["kl", "cross-entropy"] = "kl"
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.temperature) and self.temperature > 0):
-            raise UsageError(f"soft: temperature must be a finite number > 0; got {self.temperature}")
+        if not LOWEST_T <= self.temperature <= HIGHEST_T:
+            raise UsageError(f"soft: temperature must lie in {LOWEST_T:g}..{HIGHEST_T:g}; got {self.temperature}")
         _check_weight("soft: weight", self.weight)
         if self.form not in ("kl", "cross-entropy"):
             raise UsageError(f"soft: form must be 'kl' or 'cross-entropy'; got {self.form!r}")

@@ -9,21 +9,28 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
 
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.transfer.store_folder import UnfinishedFolder
+from layerlink.transfer.store_manifest import (
+    DTYPES,
+    FORMAT,
+    MANIFEST,
+    STEPS,
+    VALUES,
+    StoreDtype,
+    check_checksum,
+    check_key,
+    damaged,
+    read_manifest,
+    with_checksum,
+)
 
-StoreDtype = Literal["float32", "bfloat16", "uint8"]
-DTYPES: dict[str, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16, "uint8": torch.uint8}
-FORMAT = 1
-"""Raise it whenever the files are laid out otherwise."""
-
-VALUES, STEPS, MANIFEST = "values.bin", "steps.bin", "store.json"
-_FIELDS = ("format", "key", "rows", "shape", "dtype", "channels_last", "chunk_ends", "error")
+__all__ = ["DTYPES", "FORMAT", "StoreDtype", "StoreWriter", "TensorStore", "bytes_of_store"]
 
 
 class TensorStore:
@@ -40,9 +47,9 @@ class TensorStore:
 
     def __init__(self, folder: Path, key: Mapping[str, Any] | None = None) -> None:
         self.folder = folder
-        manifest = _read_manifest(folder)
+        manifest = read_manifest(folder)
         if key is not None:
-            _check_key(folder, manifest["key"], json.loads(json.dumps(dict(key))))
+            check_key(folder, manifest["key"], json.loads(json.dumps(dict(key))))
         self.key: dict[str, Any] = manifest["key"]
         self.shape = tuple(manifest["shape"])
         self.dtype: StoreDtype = manifest["dtype"]
@@ -55,6 +62,7 @@ class TensorStore:
             # In memory, not mapped: it is small and read by every batch. (chunks, 2, channels): lowest value, step.
             table = (len(self._chunk_ends), 2, *self.shape[:1])
             self._steps = _mapped(folder / STEPS, torch.float32, table).clone()
+        check_checksum(folder, manifest)
 
     def __len__(self) -> int:
         return self._rows
@@ -199,6 +207,7 @@ class StoreWriter:
             "chunk_ends": self._chunk_ends,
             "error": math.sqrt(self._squares_off / self._squares) if self._squares else 0.0,
         }
+        manifest = with_checksum(manifest, self._unfinished.path / STEPS)
         with (self._unfinished.path / MANIFEST).open("w", encoding="utf-8") as text:
             json.dump(manifest, text, indent=1)
             text.flush()
@@ -251,34 +260,9 @@ def _mapped(path: Path, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
     found = path.stat().st_size if path.is_file() else None
     if found != expected:
         there = "is missing" if found is None else f"has {found:,} bytes"
-        raise _damaged(path, f"{there}; expected {expected:,} bytes")
+        raise damaged(path, f"{there}; expected {expected:,} bytes")
     # Not shared: the file is opened for reading alone.
     return torch.from_file(str(path), shared=False, size=math.prod(shape), dtype=dtype).view(shape)
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    path = folder / MANIFEST
-    try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        missing = [name for name in _FIELDS if name not in manifest]
-    except (OSError, ValueError, TypeError) as error:
-        raise _damaged(path, f"is missing or damaged ({error})") from error
-    if missing:
-        raise _damaged(path, f"is damaged: {', '.join(missing)} missing")
-    if manifest["format"] != FORMAT:
-        raise _damaged(path, f"has format {manifest['format']}; this version of layerlink reads format {FORMAT}")
-    return manifest
-
-
-def _check_key(folder: Path, there: dict[str, Any], expected: dict[str, Any]) -> None:
-    names = [name for name in {**expected, **there} if expected.get(name) != there.get(name)]
-    if names:
-        lines = "\n".join(f"  {name}: expected {expected.get(name)!r}; got {there.get(name)!r}" for name in names)
-        raise UsageError(f"{folder} is a store of something else:\n{lines}\nDelete the folder, or name another")
-
-
-def _damaged(path: Path, what: str) -> LayerlinkError:
-    return LayerlinkError(f"{path} {what}. The store is of no use: delete the folder {path.parent} and fill it again")
 
 
 @contextlib.contextmanager

@@ -13,7 +13,10 @@ from torch import Tensor, nn
 
 from layerlink.errors import UsageError, closest
 
-_TAP = re.compile(r"(?P<module>[^\s@#\[\]:*]*)(@(?P<side>input|output))?(#(?P<call>\d+))?(?P<element>(\[[^\[\]]+\])*)")
+_TAP = re.compile(
+    r"(?P<module>[^\s@#\[\]:*]*)(@(?P<side>input|output))?(#(?P<call>[0-9]{1,9}))?(?P<element>(\[[^\[\]]+\])*)"
+)
+_WHOLE = re.compile(r"-?[0-9]{1,18}")
 TAP_FORM = "MODULE[@input][#CALL][[ELEMENT]], such as layer3.0, relu#1, block@input or encoder[hidden_states][2]"
 
 
@@ -58,7 +61,7 @@ class Tap:
     def __str__(self) -> str:
         side = "@input" if self.side == "input" else ""
         call = "" if self.call is None else f"#{self.call}"
-        return f"{self.module}{side}{call}" + "".join(f"[{key}]" for key in self.element)
+        return f"{self.module}{side}{call}" + "".join(f"[{key}]" for key in self.element) or "@output"  # of the model
 
 
 class ElementError(UsageError):
@@ -88,9 +91,9 @@ def _child(value: Any, key: str) -> tuple[Any] | None:
     if isinstance(value, Mapping):
         if key in value:
             return (value[key],)
-        if key.isdigit() and int(key) in value:
+        if _WHOLE.fullmatch(key) and int(key) in value:
             return (value[int(key)],)
-    if isinstance(value, Sequence) and re.fullmatch(r"-?\d+", key) and -len(value) <= int(key) < len(value):
+    if isinstance(value, Sequence) and _WHOLE.fullmatch(key) and -len(value) <= int(key) < len(value):
         return (value[int(key)],)
     if key.isidentifier() and not isinstance(value, Tensor) and key in _names(value):
         return (getattr(value, key),)

@@ -20,7 +20,7 @@ import jinja2  # torch brings it
 from markupsafe import Markup
 
 from layerlink.lab.page import charts as drawing
-from layerlink.lab.run_folder import write_whole
+from layerlink.lab.whole_files import write_whole
 
 if TYPE_CHECKING:
     import altair as alt

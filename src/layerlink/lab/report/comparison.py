@@ -23,6 +23,7 @@ from layerlink.lab.report.rows import Gathered
 from layerlink.lab.report.similarity import Alikeness, Similarity, linked_pairs
 from layerlink.lab.run_folder import RunFolder
 from layerlink.lab.setup import Setup, set_up
+from layerlink.paths import expanded
 from layerlink.transfer import LiveTeacher
 
 BATCHES = (1, 128)  # for latency
@@ -122,7 +123,7 @@ def _teacher_section(gathered: Gathered) -> ModelSection:
     if not sections:
         raise UsageError("there is no teacher among these runs")
     weights = sections[0].weights
-    if weights is None or not weights.expanduser().exists():
+    if weights is None or not expanded(weights).exists():
         raise UsageError(f"the teacher's weights are not at {weights} (relative to where this command runs)")
     return sections[0]
 
@@ -183,7 +184,7 @@ def _measure_student(name: str, run: RunRecord, setup: Setup, taught: Tensor) ->
 
 
 def _cost(model: nn.Module, setup: Setup, weights: Path | None) -> dict[str, Any]:
-    file = weights.expanduser() if weights else None
+    file = expanded(weights) if weights else None
     if file is not None and file.is_dir():
         file = RunFolder(file).student
     parameters = count_parameters(model)

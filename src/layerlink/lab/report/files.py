@@ -11,7 +11,7 @@ from typing import Any
 
 from layerlink.lab.page.charts import to_svg
 from layerlink.lab.page.page import Section, Table, shown_text
-from layerlink.lab.run_folder import write_whole
+from layerlink.lab.whole_files import write_whole
 
 _LONGEST = 60  # letters of a file's name
 

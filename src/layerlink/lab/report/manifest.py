@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +86,7 @@ def _row(entries: _Entries, row: Any, place: str, folder: Path, source: str) -> 
         raise entries.wrong(f"{place}.baseline", "true or false", row["baseline"])
     runs = []
     for seed, run in entries.mapping(row, "runs", None, place).items():
-        if not seed.isdecimal():
+        if not re.fullmatch("[0-9]{1,18}", seed):
             raise entries.wrong(f"{place}.runs", "seeds as names", seed)
         if not isinstance(run, str) or not run or Path(run).is_absolute() or ".." in Path(run).parts:
             raise entries.wrong(f"{place}.runs[{seed!r}]", "a folder inside the sweep's", run)

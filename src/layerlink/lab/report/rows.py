@@ -14,6 +14,7 @@ from layerlink.lab.recipe import Recipe
 from layerlink.lab.report.manifest import MANIFEST, Manifest, read_manifest
 from layerlink.lab.report.records import FAILED, Row, RunRecord, is_number, read_record
 from layerlink.lab.run_folder import RunFolder
+from layerlink.paths import expanded
 
 __all__ = ["Gathered", "Row", "RunRecord", "gather", "read_record"]
 
@@ -135,7 +136,7 @@ def _without_teacher(plain: list[RunRecord], others: list[RunRecord]) -> tuple[R
         section = run.recipe.teacher if run.recipe else None
         if section is None or section.weights is None:
             continue
-        weights = section.weights.expanduser()
+        weights = expanded(section.weights)
         folder = weights if weights.suffix != ".safetensors" else weights.parent
         for other in plain:
             same = other.recipe is not None and other.recipe.student.model == section.model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,8 @@ from pydantic import Field, JsonValue
 from layerlink.errors import Problem, ProblemsError, UsageError
 from layerlink.lab.recipe import Section, Whole
 from layerlink.lab.recipe_file import LoadedRecipe, load_recipe
-from layerlink.lab.yaml_file import Change, Place, parse_yaml, read_as, read_overrides, read_source, shipped
+from layerlink.lab.yaml_file import Change, parse_yaml, place_of, read_as, read_overrides, read_source, shipped
+from layerlink.paths import expanded
 
 SHARED_WITH_TEACHER = ("data", "device", "precision")  # what is set for the runs is set for their teacher's run too
 
@@ -37,7 +39,7 @@ class Family(Section):
     train_teacher: TeacherTraining | None = Field(
         None, description="trained first; runs with a teacher use it. Left out where teacher.weights is set"
     )
-    cohort: Annotated[Whole, Field(ge=1)] | None = Field(None, description="students on one teacher pass")
+    cohort: Annotated[Whole, Field(ge=1, le=1_000_000)] | None = Field(None, description="students on one teacher pass")
 
 
 Kind = TypeVar("Kind", bound=Family)
@@ -121,7 +123,7 @@ def read_family(
         family = read_as(schema, tree, source, of_file, [])
     except ProblemsError as error:
         raise ProblemsError(source, [*problems, *error.problems]) from None
-    folder = (out or Path("runs") / name).expanduser()
+    folder = expanded(out or Path("runs") / name)
     common = tuple(changes_of(family.set, f"set in {source}"))
     teacher = _teacher(family, source, kind, [*common, *of_runs], problems)
     base = _beside(family.base, source, kind)
@@ -138,7 +140,7 @@ def _has_teacher(base: str, changes: Sequence[Change]) -> bool:
 
 def changes_of(fields: Mapping[str, Any], origin: str) -> list[Change]:
     """Values by dotted name as changes."""
-    return [Change(_place(field), value, origin) for field, value in fields.items()]
+    return [Change(place_of(field), value, origin) for field, value in fields.items()]
 
 
 def problem_of(source: str, problem: Problem) -> Problem:
@@ -148,12 +150,8 @@ def problem_of(source: str, problem: Problem) -> Problem:
     return Problem(f"{source}, line {problem.line}: {problem.where}", problem.what)
 
 
-def _place(field: str) -> Place:
-    return tuple(int(part) if part.isdigit() else part for part in field.split("."))
-
-
-def _read_tree(source: str, kind: str) -> tuple[Any, str]:
-    """The file's tree, laid over that of the file it is ``like``."""
+def _read_tree(source: str, kind: str, above: tuple[str, ...] = ()) -> tuple[Any, str]:
+    """The file's tree, laid over that of the file it is ``like``; ``above`` are the files that are like this one."""
     text, name = read_source(source, kind)
     tree = parse_yaml(text, source)
     like = tree.pop("like", None)
@@ -161,7 +159,12 @@ def _read_tree(source: str, kind: str) -> tuple[Any, str]:
         return tree, name
     if not isinstance(like, str):
         raise ProblemsError(source, [Problem("like", f"must be a {kind}'s name or file; got {like!r}")])
-    under, _ = _read_tree(_beside(like, source, kind), kind)
+    other = _beside(like, source, kind)
+    if other in (source, *above):
+        raise ProblemsError(
+            source, [Problem("like", f"{other} is like itself in the end; one of the files must be whole")]
+        )
+    under, _ = _read_tree(other, kind, (source, *above))
     for key, value in tree.items():
         both = key == "set" and isinstance(value, dict) and isinstance(under.get(key), dict)
         under[key] = {**under[key], **value} if both else value
@@ -171,7 +174,7 @@ def _read_tree(source: str, kind: str) -> tuple[Any, str]:
 def _beside(name: str, source: str, kind: str) -> str:
     """``name``, as a file beside the family's where there is one."""
     file = Path(source).parent / name
-    return str(file) if source not in shipped(kind) and file.is_file() else name
+    return str(file) if source not in shipped(kind) and os.path.isfile(file) else name
 
 
 def _in_file(change: Change) -> Change:

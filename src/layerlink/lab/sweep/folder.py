@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from layerlink.errors import LayerlinkError
-from layerlink.lab.run_folder import RunFolder, alone_in, write_whole
+from layerlink.lab.run_folder import RunFolder, alone_in
 from layerlink.lab.sweep.file import Plan
+from layerlink.lab.whole_files import write_whole
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,10 @@ class SweepFolder:
         try:
             manifest: dict[str, Any] = json.loads(self.manifest.read_text(encoding="utf-8"))
             for row in manifest["rows"]:
-                row["name"], row["runs"].items()
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+                if not isinstance(row["name"], str) or not all(seed.isdecimal() for seed in row["runs"]):
+                    raise ValueError("a row has no name, or a run no seed")
+                row["runs"].items()
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise LayerlinkError(
                 f"{self.manifest} is missing or damaged ({error}). Delete it: the sweep writes it again, and its "
                 "runs stay"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -13,8 +15,13 @@ from pydantic import BeforeValidator, Field, JsonValue, field_validator, model_v
 from layerlink.lab.recipe import Section, Whole
 from layerlink.lab.sweep.family import Changes, Family
 
+MOST_RUNS = 10_000  # more than anybody trains, and few enough to be checked one by one
+MOST_VALUES = 1_000  # of an axis
+
 
 def _seed_list(value: Any) -> Any:
+    if (isinstance(value, int) and value > MOST_RUNS) or (isinstance(value, list) and len(value) > MOST_RUNS):
+        raise ValueError(f"at most {MOST_RUNS:,} seeds")
     return list(range(value)) if isinstance(value, int) and not isinstance(value, bool) and value > 0 else value
 
 
@@ -31,12 +38,16 @@ class Published(Section):
 class Sweep(Family):
     """Rows and seeds: every row is a recipe that differs from the base in a few fields."""
 
-    axes: dict[str, list[JsonValue]] = Field(default_factory=dict, description="values of fields: all combinations")
+    axes: dict[str, list[JsonValue]] = Field(
+        default_factory=dict, description="values of fields: all combinations, at most 10,000 runs in all"
+    )
     rows: dict[str, Changes] = Field(default_factory=dict, description="named changes; combined with the axes")
     baselines: dict[str, Changes] = Field(
         default_factory=dict, description="named changes that the axes leave alone, to compare with"
     )
-    seeds: Annotated[tuple[Seed, ...], BeforeValidator(_seed_list)] = Field((0,), description="a list, or how many")
+    seeds: Annotated[tuple[Seed, ...], BeforeValidator(_seed_list)] = Field(
+        (0,), description="a list, or how many; rows times seeds are at most 10,000 runs"
+    )
     published: Published | None = None
 
     @field_validator("axes")
@@ -45,6 +56,8 @@ class Sweep(Family):
         for name, values in value.items():
             if not values:
                 raise ValueError(f"{name} has no values")
+            if len(values) > MOST_VALUES:
+                raise ValueError(f"{name} has {len(values):,} values; at most {MOST_VALUES:,}")
             if any(item in values[:place] for place, item in enumerate(values)):
                 raise ValueError(f"{name} has a value twice")
         return value
@@ -58,14 +71,19 @@ class Sweep(Family):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Sweep:
+        count = len(self.baselines)
+        if self.rows or self.axes:
+            count += max(len(self.rows), 1) * math.prod(len(values) for values in self.axes.values())
+        if count * len(self.seeds) > MOST_RUNS:
+            raise ValueError(f"{count:,} rows with {len(self.seeds):,} seeds are too many runs; at most {MOST_RUNS:,}")
         rows = list(plan_rows(self))
         if not rows:
             raise ValueError("nothing to run: give axes, rows or baselines")
         names = [row.name for row in rows]
-        places = [row.folder for row in rows]
-        for name, folder in zip(names, places, strict=True):
-            if names.count(name) > 1 or places.count(folder) > 1:
-                raise ValueError(f"two rows are called {name!r}, or nearly so; rename one")
+        named, placed = Counter(names), Counter(row.folder for row in rows)
+        for row in rows:
+            if named[row.name] > 1 or placed[row.folder] > 1:
+                raise ValueError(f"two rows are called {row.name!r}, or nearly so; rename one")
         missing = [name for name in (self.published.test_accuracy if self.published else ()) if name not in names]
         if missing:
             raise ValueError(f"published names {missing[0]!r}, which is no row. Rows: {', '.join(names)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ from layerlink.errors import Problem, ProblemsError
 from layerlink.lab.recipe import Section, Whole, YesNo
 from layerlink.lab.sweep.family import Family, Loaded, problem_of, read_family
 
+MOST_CHOICES = 1_000
 WITHIN = 0.37  # a place inside a range, to see whether the field takes fractions
 
 
@@ -31,9 +33,13 @@ class Dimension(Section):
                 raise ValueError("give low and high, or choices")
             if not self.choices:
                 raise ValueError("choices is empty")
+            if len(self.choices) > MOST_CHOICES:
+                raise ValueError(f"choices has {len(self.choices):,} values; at most {MOST_CHOICES:,}")
             return self
         if self.low is None or self.high is None:
             raise ValueError("give low and high, or a list of choices")
+        if not math.isfinite(self.high - self.low):
+            raise ValueError("low and high are too far apart")
         if not self.low < self.high:
             raise ValueError(f"low ({self.low:g}) must be below high ({self.high:g})")
         if self.log and (self.low <= 0 or self.step is not None):
@@ -64,7 +70,7 @@ class Search(Family):
     """Fields, their values, and how many trials there are to find the best."""
 
     space: dict[str, Annotated[Dimension, BeforeValidator(_choices)]] = Field(description="by dotted name of the field")
-    trials: Whole = Field(30, ge=1, description="how many in all, those of earlier starts included")
+    trials: Whole = Field(30, ge=1, le=1_000_000, description="how many in all, those of earlier starts included")
     seed: Whole = Field(0, ge=0, lt=2**31, description="of the search; that of the runs is set.seed")
     prune: YesNo = Field(True, description="give up trials that are below the median of the others at the same epoch")
     cohort: Annotated[Whole, Field(ge=1)] | None = Field(4, description="trials on one teacher pass")
