@@ -157,6 +157,7 @@ def test_a_damaged_run_is_read_or_told(data: st.DataObject, name: str, tmp_path:
         for read in (run.read_environment, run.read_data, run.read_result):
             try:
                 assert isinstance(read(), dict)
+                assert isinstance(run.read_metrics(), list)
             except LayerlinkError as error:
                 assert str(folder) in str(error)
         if found.runs[0].recipe is not None:
@@ -213,6 +214,32 @@ def test_json_that_is_too_deep_is_told(name: str, tmp_path: Path) -> None:
     read = {"data.json": run.read_data, "environment.json": run.read_environment, "result.json": run.read_result}[name]
     with pytest.raises(LayerlinkError, match=r"json is missing or damaged"):
         read()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"test_accuracy": "70"}, "test_accuracy must be 0 to 100 percent; got '70'"),
+        ({"validation_accuracy": True}, "validation_accuracy must be 0 to 100 percent; got True"),
+        ({"agreement": 101}, "agreement must be 0 to 100 percent; got 101"),
+        ({"test_images": [1]}, r"test_images must be a number; got \[1\]"),
+        ({"train_seconds": float("inf")}, "train_seconds must be a number; got inf"),
+    ],
+)
+def test_a_result_of_impossible_numbers_is_told(
+    change: dict[str, Any], message: str, tmp_path: Path, fake_run: FakeRun
+) -> None:
+    run = RunFolder(fake_run(tmp_path / "run-0", 0, 70.0, **change))
+    with pytest.raises(LayerlinkError, match=message):
+        run.read_result()
+
+
+def test_metrics_that_are_no_table_are_told(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    for content in (b"epoch\n\xff\n", b'epoch\n"' + b"1" * 200_000):
+        run.metrics.write_bytes(content)
+        with pytest.raises(LayerlinkError, match=r"metrics\.csv is damaged"):
+            run.read_metrics()
 
 
 def test_an_environment_without_packages_does_not_stop_a_resumed_run(tmp_path: Path) -> None:

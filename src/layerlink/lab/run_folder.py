@@ -26,6 +26,11 @@ except ImportError:
 
 # A row of metrics holds these and, between them, every raw term by its name.
 NOT_TERMS = ("epoch", "train_accuracy", "validation_accuracy", "lr", "images_per_second", "seconds")
+_RESULT_NUMBERS = (
+    *((name, "0 to 100 percent", 100) for name in ("test_accuracy", "validation_accuracy")),
+    *((name, "0 to 100 percent", 100) for name in ("teacher_test_accuracy", "agreement")),
+    *((name, "a number", 1e15) for name in ("test_images", "parameters", "train_seconds")),
+)
 
 
 @dataclass(frozen=True)
@@ -202,15 +207,15 @@ class RunFolder:
         """The rows written so far; none where there is no file.
 
         Raises:
-            OSError, ValueError: where it is damaged.
+            LayerlinkError: where it is damaged.
         """
         if not self.metrics.exists():
             return []
         try:
             with self.metrics.open(encoding="utf-8", newline="") as file:
                 return list(csv.DictReader(file))
-        except csv.Error as error:
-            raise ValueError(str(error)) from error
+        except (OSError, ValueError, csv.Error) as error:
+            raise LayerlinkError(f"{self.metrics} is damaged ({error})") from error
 
     def read_environment(self) -> dict[str, Any]:
         """Versions, commit, hardware and command."""
@@ -239,6 +244,7 @@ class RunFolder:
 
         Raises:
             UsageError: where the run is not finished.
+            LayerlinkError: where it is damaged.
         """
         if not self.result.exists():
             raise UsageError(f"{self.path} holds no finished run ({self.result.name} is missing)")
@@ -246,6 +252,10 @@ class RunFolder:
         missing = [name for name in ("test_accuracy", "test_images", "validation_accuracy") if name not in result]
         if missing:
             raise LayerlinkError(f"{self.result} is damaged: {', '.join(missing)} missing")
+        for name, what, most in _RESULT_NUMBERS:
+            value = result.get(name, 0)
+            if type(value) not in (int, float) or not 0 <= value <= most:
+                raise LayerlinkError(f"{self.result} is damaged: {name} must be {what}; got {value!r}")
         return result
 
     def warn(self, text: str) -> None:

@@ -124,10 +124,6 @@ def _outcome(run: RunFolder, wrong: str) -> tuple[State, str, dict[str, Any]]:
             result = run.read_result()
         except LayerlinkError as error:
             return "damaged", _one_line(str(error)), {}
-        for name in ("test_accuracy", "validation_accuracy"):
-            value = result[name]
-            if not is_number(value) or not 0 <= value <= 100:
-                return "damaged", f"{run.result} is damaged: {name} must be 0 to 100 percent; got {value!r}", {}
         return "finished", "", result
     failed = run.path / FAILED
     if failed.exists():
@@ -139,8 +135,8 @@ def _metrics(run: RunFolder) -> tuple[tuple[dict[str, float], ...], tuple[str, .
     """The epochs, and what is wrong with their file."""
     try:
         rows = run.read_metrics()
-    except (OSError, ValueError) as error:
-        return (), (f"{run.metrics} is damaged ({_one_line(str(error))}); its curves are left out",)
+    except LayerlinkError as error:
+        return (), (f"{_one_line(str(error))}; its curves are left out",)
     if any(None in row for row in rows):
         return (), (f"{run.metrics} is damaged: a row has more entries than columns; its curves are left out",)
     return tuple(
