@@ -12,6 +12,7 @@ from layerlink.cli.check import check
 from layerlink.cli.evaluate import evaluate
 from layerlink.cli.layers import layers
 from layerlink.cli.ls import ls
+from layerlink.cli.memory import keep_freed_memory
 from layerlink.cli.quickstart import quickstart
 from layerlink.cli.report import report
 from layerlink.cli.run import run
@@ -37,6 +38,7 @@ for verb in (quickstart, run, sweep, search, report, evaluate, verify, check, la
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    keep_freed_memory()
     sys.exit(run_command_line(sys.argv[1:]))
 
 
