@@ -103,7 +103,9 @@ def test_markdown_and_csv_hold_the_numbers_of_the_runs(out: Path, sweep: Path) -
         values = list(row.values().values())
         assert int(found["n"]) == len(values)
         (line,) = [
-            line for line in markdown.splitlines() if line.startswith(f"| {escaped(row.name)} |") and "±" in line
+            line
+            for line in markdown.splitlines()
+            if line.startswith((f"| {escaped(row.name)} |", f"| **{escaped(row.name)}** (best) |")) and "±" in line
         ] or [""]
         if not values:
             assert (found["test_accuracy_mean"], line) == ("", "")

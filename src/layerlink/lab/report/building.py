@@ -217,12 +217,12 @@ def _ratios(measurements: Measurements, leader: str) -> str:
     teacher = measurements.teacher
     student = next((it for it in measurements.students if it.name == leader), measurements.students[0])
     speeds = " and ".join(
-        f"{old.median / new.median:.1f} times at a batch of {new.batch}"
+        f"{old.median / new.median:.1f} times as fast at a batch of {new.batch}"
         for old, new in zip(teacher.latency, student.latency, strict=True)
     )
     return (
         f"“{student.name}” has {teacher.parameters / student.parameters:.1f} times fewer parameters than the teacher "
-        f"and takes {teacher.flops / student.flops:.1f} times fewer FLOPs; it is faster {speeds}. In the confusions a "
+        f"and takes {teacher.flops / student.flops:.1f} times fewer FLOPs; it is {speeds}. In the confusions a "
         "cell is percent of its row."
     )
 
