@@ -130,7 +130,7 @@ def test_two_hundred_runs_interrupted_ten_times(tmp_path: Path) -> None:
     files, memory = [], []
     for _ in range(10):
         with pytest.raises(Interrupted):
-            run_sweep(plan(), command="", watch=Interrupting(25))
+            run_sweep(plan(), command="", watch=Interrupting(15))
         files.append(len(os.listdir("/proc/self/fd")))
         memory.append(resident())
     outcomes = run_sweep(plan(), command="", watch=Watch())

@@ -17,15 +17,11 @@ def quickstart(
     Example: layerlink quickstart --out runs/quickstart
     """
     from layerlink.cli.console import Console
-    from layerlink.lab.interruption import Interrupted
     from layerlink.lab.quickstart import compare
 
     console = Console(announce=True)
-    try:
-        with console:
-            comparison = compare(out, seed=seed, watch=console)
-    except Interrupted as stopped:
-        raise Interrupted("stopped. Nothing is lost: the same command goes on where it was") from stopped
+    with console:
+        comparison = compare(out, seed=seed, watch=console)
     console.table(comparison.columns, [[cell.text for cell in row] for row in comparison.rows])
     console.say(comparison.answer)
     console.say(f"page   {comparison.page}")

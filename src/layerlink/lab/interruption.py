@@ -16,12 +16,22 @@ class Interrupted(LayerlinkError):  # noqa: N818 - nothing went wrong
     """The user stopped the run; a checkpoint was written."""
 
 
+_asked: threading.Event | None = None  # of the outermost ``stop_signals`` that is open
+
+
 @contextmanager
 def stop_signals() -> Iterator[threading.Event]:
-    """Ctrl-C (and SIGTERM) ask to stop at the next step; a second Ctrl-C stops at once."""
+    """Ctrl-C (and SIGTERM) ask to stop at the next step; a second Ctrl-C stops at once.
+
+    Inside another one it gives that one's event, so that a sweep hears what was asked while a cohort was ending.
+    """
+    global _asked
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked
+        return
+    if _asked is not None:
+        yield _asked
         return
 
     def ask(_number: int, _frame: Any) -> None:
@@ -29,11 +39,29 @@ def stop_signals() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before[signal.SIGINT])
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    _asked = asked
     try:
         yield asked
     finally:
+        _asked = None
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def several_trainings(folder: Path) -> Iterator[None]:
+    """Around work of several trainings in ``folder``: a request to stop, whenever it comes, ends all of it."""
+    with stop_signals():
+        try:
+            yield
+        except Interrupted as stopped:
+            raise Interrupted(f"stopped. Nothing is lost: the same command goes on ({folder})") from stopped
+
+
+def stop_before_the_next() -> None:
+    """Between two trainings of ``several_trainings``: raise ``Interrupted`` where the user asked to stop."""
+    if _asked is not None and _asked.is_set():
+        raise Interrupted("stopped between two trainings")
 
 
 def stop_if_asked(asked: threading.Event, runs: Sequence[Path], *, epoch: int, step: int) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from layerlink.lab.evaluation import percent_equal, predict_test
+from layerlink.lab.interruption import several_trainings, stop_before_the_next
 from layerlink.lab.page.charts import Curve, curve_chart
 from layerlink.lab.page.page import Cell, Table, write_page
 from layerlink.lab.recipe_file import load_recipe
@@ -47,15 +48,18 @@ def compare(out: Path, *, seed: int, watch: Watch) -> Comparison:
 
     Raises:
         UsageError: where ``out`` holds runs of another seed or recipe.
+        Interrupted: where the user asked to stop. The same call goes on.
     """
     teacher = RunFolder(out / "teacher")
     runs = {"teacher": teacher}
-    for name, recipe in (("teacher", TEACHER), *STUDENTS.items()):
-        run = runs.setdefault(name, RunFolder(out / recipe.rpartition("/")[2]))
-        loaded = load_recipe(recipe, [f"seed={seed}"])
-        if loaded.recipe.teacher is not None:
-            loaded = load_recipe(recipe, [f"seed={seed}", f"teacher.weights={teacher.path}"])
-        train(set_up(loaded), run, watch=watch, resume=True)
+    with several_trainings(out):
+        for name, recipe in (("teacher", TEACHER), *STUDENTS.items()):
+            stop_before_the_next()
+            run = runs.setdefault(name, RunFolder(out / recipe.rpartition("/")[2]))
+            loaded = load_recipe(recipe, [f"seed={seed}"])
+            if loaded.recipe.teacher is not None:
+                loaded = load_recipe(recipe, [f"seed={seed}", f"teacher.weights={teacher.path}"])
+            train(set_up(loaded), run, watch=watch, resume=True)
     results = {name: run.read_result() for name, run in runs.items()}
     answers = {name: predict_test(run) for name, run in runs.items()}
     for name in STUDENTS:

@@ -125,6 +125,24 @@ def test_a_stopped_sweep_goes_on_to_the_same_weights(make: Callable[..., Plan], 
         check_same(first.folder, second.folder)
 
 
+class StopsAsOneEnds(Watch):
+    """Ctrl-C while the last runs of the first seed read their test images."""
+
+    def done(self, run: RunFolder, result: dict[str, Any]) -> None:
+        if run.path.name == "both-0":
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_request_to_stop_that_comes_as_a_cohort_ends_stops_the_sweep(make: Callable[..., Plan]) -> None:
+    plan = make()
+    with pytest.raises(Interrupted, match="the same command goes on"):
+        run(plan, StopsAsOneEnds())
+    assert {path.parent.name for path in plan.folder.glob("*/result.json")} == {
+        *("teacher", "labels-0", "soft-0", "links-0", "both-0")
+    }
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 KILLED = """\
 import os, sys
 from pathlib import Path

@@ -13,7 +13,7 @@ from torch import nn
 from layerlink.errors import Problem, ProblemsError, UsageError
 from layerlink.lab.cohort import set_up_cohort, shared_fields, students_that_fit
 from layerlink.lab.costs import measure_costs
-from layerlink.lab.interruption import Interrupted
+from layerlink.lab.interruption import several_trainings, stop_before_the_next
 from layerlink.lab.learner import DroppedError, OutOfMemoryError
 from layerlink.lab.resume import claim
 from layerlink.lab.run_folder import RunFolder
@@ -56,15 +56,12 @@ def run_sweep(plan: Plan, *, command: str, watch: Watch) -> list[Outcome]:
         Interrupted: where the user asked to stop. The same call goes on.
     """
     folder = SweepFolder(plan.folder)
-    with folder.alone():
+    with folder.alone(), several_trainings(plan.folder):
         check_folders(plan)
         folder.describe(plan, command)
-        try:
-            train_teacher(plan.family, plan.runs, watch)
-            for cohort in cohorts(plan.runs):
-                run_cohort(cohort, plan.sweep.cohort, watch)
-        except Interrupted as stopped:
-            raise Interrupted(f"stopped. Nothing is lost: the same command goes on ({plan.folder})") from stopped
+        train_teacher(plan.family, plan.runs, watch)
+        for cohort in cohorts(plan.runs):
+            run_cohort(cohort, plan.sweep.cohort, watch)
     return [outcome_of(run) for run in plan.runs]
 
 
@@ -149,6 +146,7 @@ def _train_at_once(runs: Sequence[Planned], watch: Watch, first: Setup | None) -
 
     The reason is returned, not raised: an exception would hold on to all that fills the memory.
     """
+    stop_before_the_next()
     folders = [RunFolder(run.folder) for run in runs]
     try:
         setups = set_up_cohort([run.loaded for run in runs], first)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from layerlink.errors import LayerlinkError, UsageError
-from layerlink.lab.interruption import Interrupted
+from layerlink.lab.interruption import several_trainings
 from layerlink.lab.learner import DroppedError
 from layerlink.lab.run_folder import RunFolder, alone_in
 from layerlink.lab.setup import Setup
@@ -71,12 +71,9 @@ def run_search(search: Search, family: Loaded, *, watch: Watch) -> list[Trial]:
         UsageError: where the folder holds a search over another space, or another process runs it.
         Interrupted: where the user asked to stop. The same call goes on.
     """
-    with alone_in(family.folder), _open_study(search, family) as study:
-        try:
-            while trials := _next_trials(study, search):
-                _run_trials(study, trials, search, family, watch)
-        except Interrupted as stopped:
-            raise Interrupted(f"stopped. Nothing is lost: the same command goes on ({family.folder})") from stopped
+    with alone_in(family.folder), _open_study(search, family) as study, several_trainings(family.folder):
+        while trials := _next_trials(study, search):
+            _run_trials(study, trials, search, family, watch)
         return sorted(_trials(study, search, family), key=_rank)
 
 
