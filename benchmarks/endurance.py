@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import tempfile
 import time
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=660_000)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    recipe = Path("/tmp") / f"endurance-{os.getpid()}.yaml"
+    recipe = Path(tempfile.gettempdir()) / f"endurance-{os.getpid()}.yaml"
     recipe.write_text(RECIPE)
     setup = set_up(load_recipe(str(recipe)), teacher=make())
     recipe.unlink()

@@ -170,9 +170,9 @@ def test_the_cache_knows_the_size_and_new_files(tmp_path: Path, monkeypatch: pyt
     decoded: list[int] = []
     whole = folder_module.decode_all
 
-    def counting(count: int, *rest: object) -> object:
+    def counting(count: int, *rest: object, **named: object) -> object:
         decoded.append(count)
-        return whole(count, *rest)
+        return whole(count, *rest, **named)
 
     monkeypatch.setattr(folder_module, "decode_all", counting)
     first = load_folder(root)
@@ -182,3 +182,30 @@ def test_the_cache_knows_the_size_and_new_files(tmp_path: Path, monkeypatch: pyt
     (root / "a" / "new.png").write_bytes(solid(9))
     assert len(load_folder(root).train) == 5
     assert decoded == [5, 5, 6]
+
+
+def test_bad_images_are_left_out_where_that_is_asked_for(tmp_path: Path) -> None:
+    root = fill(tmp_path / "data", {"a": 5, "b": 5})
+    (root / "a" / "000.png").write_bytes(b"not an image")
+    (root / "b" / "001.png").write_bytes(b"")
+    source = load_folder(root, size=8, skip_bad=True)
+    labels = dict(zip(greys(source.train.images), source.train.labels.tolist(), strict=True))
+    labels |= zip(greys(source.test.images), source.test.labels.tolist(), strict=True)
+    assert labels == {1: 0, 2: 0, 3: 0, 4: 0, 5: 1, 7: 1, 8: 1, 9: 1}
+    assert len(source.bad) == 2
+    assert "000.png: expected a PNG" in source.bad[0]
+    assert "001.png: " in source.bad[1]
+    again = load_folder(root, size=8, skip_bad=True)  # from the cache
+    assert torch.equal(again.train.images, source.train.images)
+    assert again.bad == source.bad
+    assert torch.equal(load_folder(root, skip_bad=True).train.images, source.train.images)  # the first one is bad
+    with pytest.raises(LayerlinkError, match=r"000\.png: expected a PNG.* leave such images out with skip_bad"):
+        load_folder(root, size=8)
+
+
+def test_where_no_image_is_left_the_first_reason_is_told(tmp_path: Path) -> None:
+    fill(tmp_path, {"a": 5})
+    for path in (tmp_path / "a").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(LayerlinkError, match=r"000\.png: expected a PNG"):
+        load_folder(tmp_path, size=8, skip_bad=True)

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from small_cifar import SMALL10, encoded, write_parquet, write_shard
@@ -73,6 +74,24 @@ def test_an_image_that_is_wrong_is_named_with_shard_and_row(cell: bytes | None, 
         read(path)
 
 
+def test_bad_images_of_a_shard_are_left_out_where_that_is_asked_for(tmp_path: Path) -> None:
+    cells = [NOISE, NOISE[:400], BLACK, None, NOISE]
+    path = write_shard(tmp_path / NAME, cells, [1, 2, 3, 4, 5], "label", None)
+    split = read_shards([path, path], "label", 10, 32, skip_bad=True)
+    assert split.labels.tolist() == [1, 3, 5, 1, 3, 5]
+    assert split.images[:, 0].max(axis=(1, 2)).tolist() == [255, 0, 255, 255, 0, 255]
+    assert [reason.partition(":")[0].rpartition(", ")[2] for reason in split.bad] == ["row 1", "row 3"] * 2
+    write_parquet(tmp_path / "set", SMALL10)
+    shard = tmp_path / "set" / "test-00000-of-00001.parquet"
+    whole = load_cifar(SMALL10, tmp_path / "set").test
+    write_shard(shard, [BLACK[:9], *[BLACK] * (len(whole) - 1)], whole.labels.tolist(), "label", SMALL10.classes)
+    source = load_cifar(SMALL10, tmp_path / "set", skip_bad=True)
+    assert torch.equal(source.test.labels, whole.labels[1:])
+    assert len(source.bad) == 1
+    with pytest.raises(LayerlinkError, match=r"row 0: .* do not decode"):
+        load_cifar(SMALL10, tmp_path / "set")
+
+
 @pytest.mark.parametrize("label", [-1, 10, 2**40])
 def test_a_label_out_of_range_is_named_with_its_row(label: int, tmp_path: Path) -> None:
     path = write_shard(tmp_path / NAME, [BLACK] * 3, [0, 9, label], "label", None)
@@ -136,5 +155,5 @@ def test_a_damaged_shard_is_read_or_told(place: float, junk: bytes, whole: bytes
     path = tmp_path / NAME
     path.write_bytes(whole[:start] + junk + whole[start + len(junk) :])
     with contextlib.suppress(LayerlinkError):
-        images, labels, _ = read_shards([path], "label", 10, 32)
-        assert len(images) == len(labels)
+        split = read_shards([path], "label", 10, 32)
+        assert len(split.images) == len(split.labels)

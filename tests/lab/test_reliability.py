@@ -97,6 +97,37 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(tmp_path: Path) -> 
     assert same(straight.family.teacher_folder, killed.family.teacher_folder)
 
 
+REPORTED = """\
+import os, sys, threading
+from pathlib import Path
+from layerlink.lab.report.building import write_report
+threading.Timer(float(sys.argv[3]), lambda: os.kill(os.getpid(), 9)).start()
+write_report([Path(sys.argv[1])], out=Path(sys.argv[2]), measure=0)
+os._exit(0)
+"""
+
+
+def test_a_report_that_is_killed_leaves_the_runs_alone_and_is_made_again(tmp_path: Path) -> None:
+    file = write(tmp_path / "sweep", tmp_path / "store")
+    plan = load_sweep(str(file), out=tmp_path / "sweep" / "out")
+    run_sweep(plan, command="", watch=Watch())
+    before = {path: path.read_bytes() for path in plan.folder.rglob("*") if path.is_file()}
+    draw, kills, out = random.Random(4), 0, tmp_path / "report"
+
+    def report(seconds: float) -> int:
+        call = [sys.executable, "-c", REPORTED, str(plan.folder), str(out), f"{seconds}"]
+        return subprocess.run(call, check=False).returncode
+
+    while kills < 6:
+        kills += report(draw.uniform(0.3, 4)) == -9
+    assert report(600) == 0
+    again = out.rename(tmp_path / "again")
+    assert report(600) == 0
+    assert {path.relative_to(again) for path in again.rglob("*")} == {path.relative_to(out) for path in out.rglob("*")}
+    assert (again / "report.md").read_text() == (out / "report.md").read_text()
+    assert {path: path.read_bytes() for path in plan.folder.rglob("*") if path.is_file()} == before
+
+
 class Interrupting(Watch):
     """Asks to stop after so many epochs."""
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from layerlink.errors import LayerlinkError, ProblemsError
 from layerlink.lab import member
@@ -139,6 +140,25 @@ def test_a_frozen_student_is_refused(recipe: Make) -> None:
 def test_models_passed_as_objects_take_the_recipes_place(recipe: Make, teacher_run: Path) -> None:
     student = build_model("vgg7", num_classes=10, image_size=32, channels=1, width=0.05, batch_norm=True)
     assert set_up(recipe(links=True), student=student).distiller.student is student
+
+
+def test_images_that_were_left_out_are_warned_of(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for number in range(8):
+            Image.new("RGB", (32, 32), (number, 0, 0)).save(tmp_path / "images" / name / f"{number}.png")
+    (tmp_path / "images" / "b" / "3.png").write_bytes(b"")
+    (tmp_path / "bad.yaml").write_text(
+        f"data: {{name: folder, root: {tmp_path / 'images'}, validation: 2}}\n"
+        "student: {model: vgg7, arguments: {width: 0.02}}\n"
+    )
+    with pytest.raises(LayerlinkError, match=r"3\.png: expected .* leave such images out with skip_bad"):
+        set_up(load_recipe(str(tmp_path / "bad.yaml")))
+    setup = set_up(load_recipe(str(tmp_path / "bad.yaml"), ["data.skip_bad=true"]))
+    (warning,) = setup.warnings
+    assert warning.startswith("1 image left out, as data.skip_bad says. ")
+    assert "3.png" in warning
+    assert len(setup.images.train) + len(setup.images.validation) + len(setup.images.test) == 15
 
 
 def test_a_teacher_that_saw_the_data_otherwise_is_warned_of(recipe: Make) -> None:

@@ -230,6 +230,15 @@ def test_a_loss_that_is_not_finite_names_term_epoch_and_step_and_keeps_the_check
     assert all(bool(value.isfinite().all()) for value in state["learner"]["student"].values())
 
 
+def test_a_teacher_whose_logits_overflow_is_named(recipe: Make, tmp_path: Path) -> None:
+    setup = set_up(recipe(links=True))
+    with torch.no_grad():
+        setup.distiller.teacher.model.output.bias[3] = float("inf")
+    with pytest.raises(NotFiniteError) as caught:
+        train(setup, RunFolder(tmp_path / "run"))
+    assert "step 1: soft = nan is not a finite number (neither are the logits of the teacher)" in str(caught.value)
+
+
 def test_broken_weights_are_never_saved_over_a_good_checkpoint(recipe: Make, notes: Any, tmp_path: Path) -> None:
     run, setup = RunFolder(tmp_path / "run"), set_up(recipe("training.epochs=2"))
 

@@ -43,6 +43,7 @@ assert loaded == {"errors", "losses", "models", "transfer"}, loaded
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@torch.no_grad()
 def test_terms_are_raw_and_weights_are_applied_once() -> None:
     teacher, student = small().eval(), small().eval()
     x, y = batch()
@@ -87,6 +88,17 @@ def test_the_teacher_is_frozen_in_eval_mode_and_unchanged_after_training() -> No
     assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
 
 
+def test_a_student_that_learns_in_eval_mode_is_warned_of_once() -> None:
+    distiller = ll.Distiller(small(), small(), links=["0 : mse"])
+    distiller.eval()
+    with torch.no_grad():
+        distiller(*batch())
+    with pytest.warns(UserWarning, match=r"the student learns in eval mode.* Call distiller\.train\(\)") as caught:
+        distiller(*batch())
+    assert [warning.filename for warning in caught] == [__file__]
+    distiller(*batch())  # warnings are errors here: told once
+
+
 def test_the_teacher_is_in_neither_parameters_nor_state_but_moves_along() -> None:
     teacher, student = small(), small()
     distiller = ll.Distiller(teacher, student, soft=ll.Soft())
@@ -96,6 +108,7 @@ def test_the_teacher_is_in_neither_parameters_nor_state_but_moves_along() -> Non
     assert teacher[0].weight.dtype == student[0].weight.dtype == torch.float64
 
 
+@torch.no_grad()
 def test_two_distillers_over_one_teacher_do_not_disturb_each_other() -> None:
     teacher, x, y = small(), *batch()
     students = [small().eval(), small().eval()]
@@ -126,6 +139,7 @@ def test_no_teacher_layer_above_the_deepest_link_is_computed_after_the_first_bat
     assert ran == []  # labels alone: no teacher pass at all
 
 
+@torch.no_grad()
 def test_a_known_teacher_pass_is_not_repeated() -> None:
     teacher, student = small(), small().eval()
     x, y = batch()
@@ -136,6 +150,7 @@ def test_a_known_teacher_pass_is_not_repeated() -> None:
     assert float(distiller(x, y, taught=taught).total.detach()) > 0
 
 
+@torch.no_grad()
 def test_a_teacher_may_be_anything_that_gives_activations() -> None:
     def stored(inputs: Tensor) -> Activations:
         return Activations(torch.zeros(len(inputs), 3), {Tap("0"): torch.zeros(len(inputs), 6)})
@@ -245,6 +260,7 @@ def test_soft_and_links_need_a_teacher_and_hard_needs_labels() -> None:
         ll.Distiller(None, small())(batch()[0])
 
 
+@torch.no_grad()
 def test_soft_squares_the_temperature_unless_told_otherwise() -> None:
     teacher, student = small(), small().eval()
     x, y = batch()

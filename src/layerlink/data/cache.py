@@ -18,7 +18,7 @@ from torch import Tensor
 from layerlink.data.images import ImageSet, Source
 from layerlink.errors import LayerlinkError
 
-FORMAT = 1
+FORMAT = 2
 """Raise it whenever the same source files would decode to other pixels, or the file is laid out otherwise."""
 
 _TENSORS = ("train.images", "train.labels", "test.images", "test.labels")
@@ -79,9 +79,9 @@ def _key(name: str, root: Path, files: Sequence[Path], settings: str) -> str | N
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def _sum(tensor: Tensor, classes: str) -> str:
+def _sum(tensor: Tensor, words: str) -> str:
     """A checksum of the values and of all that gives them their meaning."""
-    start = zlib.crc32(f"{tensor.dtype} {tuple(tensor.shape)} {classes}".encode())
+    start = zlib.crc32(f"{tensor.dtype} {tuple(tensor.shape)} {words}".encode("utf-8", "surrogatepass"))
     return f"{zlib.crc32(tensor.numpy().data, start):08x}"
 
 
@@ -90,13 +90,13 @@ def _read(path: Path) -> Source | None:
         with safe_open(path, framework="pt") as file:
             said = file.metadata() or {}
             tensors = {name: file.get_tensor(name).clone() for name in _TENSORS}
-        if any(_sum(tensor, said["classes"]) != said[name] for name, tensor in tensors.items()):
+        if any(_sum(tensor, said["classes"] + said["bad"]) != said[name] for name, tensor in tensors.items()):
             return None
         classes = tuple(json.loads(said["classes"]))
         train, test = (
             ImageSet(tensors[f"{part}.images"], tensors[f"{part}.labels"], classes) for part in ("train", "test")
         )
-        return Source(train, test)
+        return Source(train, test, tuple(json.loads(said["bad"])))
     except (OSError, SafetensorError, LayerlinkError, KeyError, ValueError, TypeError, RuntimeError):
         return None
 
@@ -109,8 +109,8 @@ def _write(path: Path, source: Source) -> None:
         "test.labels": source.test.labels,
     }
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    classes = json.dumps(source.train.classes)
-    said = {"classes": classes, **{name: _sum(tensor, classes) for name, tensor in tensors.items()}}
+    said = {"classes": json.dumps(source.train.classes), "bad": json.dumps(source.bad)}
+    said |= {name: _sum(tensor, said["classes"] + said["bad"]) for name, tensor in tensors.items()}
     partial = path.with_name(f".partial-{uuid.uuid4().hex}.safetensors")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

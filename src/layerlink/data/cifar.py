@@ -113,6 +113,7 @@ def load_cifar(
     size: int | None = None,
     download: bool = False,
     cache: Path | None = None,
+    skip_bad: bool = False,
     url: str | None = None,
 ) -> Source:
     """A CIFAR set: train (50000, 3, 32, 32) and test (10000, 3, 32, 32).
@@ -127,6 +128,7 @@ def load_cifar(
         size: not used; images are scaled later, on the device.
         download: fetch the archive into ``root`` where ``root`` holds none of these.
         cache: the cache's folder; None for the default.
+        skip_bad: leave images of Parquet files out that do not decode. The other layouts hold no encoded images.
         url: where to fetch the archive from; None for its publisher. The checksum stays the same.
 
     Raises:
@@ -136,15 +138,18 @@ def load_cifar(
     if root is None:
         raise UsageError(f"{which.name} needs root, a folder. {_accepted(which)}")
     root = expanded(root)
-    layout = _find(which, root)
+    layout = _find(which, root, skip_bad)
     if layout is None and download:
         fetch(url or which.url, root / which.originals[0].archive, md5=which.md5)
-        layout = _find(which, root)
+        layout = _find(which, root, skip_bad)
     if layout is None:
         got = "holds none of them" if root.is_dir() else "is a file" if root.exists() else "does not exist"
         raise UsageError(f"{which.name}: root {str(root)!r} {got}. {_accepted(which)}")
     files, read = layout
-    return read() if not files else cached(read, name=which.name, root=root, files=files, settings="", cache=cache)
+    if not files:
+        return read()
+    settings = "skip bad" if skip_bad else ""
+    return cached(read, name=which.name, root=root, files=files, settings=settings, cache=cache)
 
 
 def _accepted(which: Cifar) -> str:
@@ -156,13 +161,13 @@ def _accepted(which: Cifar) -> str:
     )
 
 
-def _find(which: Cifar, root: Path) -> tuple[list[Path], Callable[[], Source]] | None:
+def _find(which: Cifar, root: Path, skip_bad: bool) -> tuple[list[Path], Callable[[], Source]] | None:
     """The files worth caching (none: reading them is fast) and how to read the set; None: no known layout."""
     if not root.is_dir():
         return None
     shards = find_shards(root)
     if shards:
-        return [*shards["train"], *shards["test"]], partial(_read_parquet, which, shards)
+        return [*shards["train"], *shards["test"]], partial(_read_parquet, which, shards, skip_bad)
     for original in which.originals:
         for folder in (root / original.folder, root):
             # At the root, any one file of a release shows that it is meant; the reader names the missing ones.
@@ -175,16 +180,19 @@ def _find(which: Cifar, root: Path) -> tuple[list[Path], Callable[[], Source]] |
     return None
 
 
-def _read_parquet(which: Cifar, shards: dict[str, list[Path]]) -> Source:
-    sets = []
+def _read_parquet(which: Cifar, shards: dict[str, list[Path]], skip_bad: bool) -> Source:
+    sets: list[ImageSet] = []
+    bad: tuple[str, ...] = ()
     for split, count in (("train", which.train_images), ("test", which.test_images)):
-        images, labels, names = read_shards(shards[split], which.label_column, len(which.classes), 32)
+        part = read_shards(shards[split], which.label_column, len(which.classes), 32, skip_bad=skip_bad)
         where = str(shards[split][0].with_name(f"{split}-*.parquet"))
-        if names is not None:
-            _check_names(which, names, where)
-        _check_part(which, (images, labels), count, where)
-        sets.append(_image_set(which, [(images, labels)]))
-    return Source(*sets)
+        if part.names is not None:
+            _check_names(which, part.names, where)
+        _check_part(which, (part.images, part.labels), count - len(part.bad), where)
+        sets.append(_image_set(which, [(part.images, part.labels)]))
+        bad += part.bad
+    train, test = sets
+    return Source(train, test, bad)
 
 
 def _read_folder(which: Cifar, original: Original, folder: Path) -> Source:

@@ -16,7 +16,12 @@ TEST_IMAGES = 360
 
 
 def load_digits(
-    root: Path | None = None, *, size: int | None = None, download: bool = False, cache: Path | None = None
+    root: Path | None = None,
+    *,
+    size: int | None = None,
+    download: bool = False,
+    cache: Path | None = None,
+    skip_bad: bool = False,
 ) -> Source:
     """The digits: train (1437, 1, 8, 8) and test (360, 1, 8, 8).
 
@@ -25,7 +30,7 @@ def load_digits(
     seed changes.
 
     Args:
-        root, size, download, cache: not used; the images come with scikit-learn and are read as they are.
+        root, size, download, cache, skip_bad: not used; the images come with scikit-learn and are read as they are.
 
     Raises:
         LayerlinkError: where scikit-learn is missing.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,7 +13,7 @@ import numpy as np
 import torch
 
 from layerlink.data.cache import cached
-from layerlink.data.decode import Pixels, decode_all, opened
+from layerlink.data.decode import BadImageError, Decoded, Pixels, decode_all, opened
 from layerlink.data.extras import need
 from layerlink.data.images import ImageSet, Source
 from layerlink.data.splits import hold_out
@@ -35,7 +37,12 @@ class _Part:
 
 
 def load_folder(
-    root: Path | None, *, size: int | None = None, download: bool = False, cache: Path | None = None
+    root: Path | None,
+    *,
+    size: int | None = None,
+    download: bool = False,
+    cache: Path | None = None,
+    skip_bad: bool = False,
 ) -> Source:
     """The images below ``root`` as RGB: train and test of shape (N, 3, size, size).
 
@@ -54,6 +61,7 @@ def load_folder(
             square and of one size already.
         download: not used; there is nothing to fetch.
         cache: the cache's folder; None for the default.
+        skip_bad: leave images out that cannot be used; by default the first such image is an error.
 
     Raises:
         UsageError: where ``root`` is not given or holds no class folders, or ``size`` is needed or below 1.
@@ -71,8 +79,8 @@ def load_folder(
         )
     train, test = _find_parts(root)
     files = [*train.files, *(test.files if test else ())]
-    build = partial(_read, train, test, size)
-    settings = f"size {size}, {'test folder' if test else 'a fifth'}"
+    build = partial(_read, train, test, size, skip_bad)
+    settings = f"size {size}, {'test folder' if test else 'a fifth'}{', skip bad' if skip_bad else ''}"
     return cached(build, name="folder", root=root, files=files, settings=settings, cache=cache)
 
 
@@ -127,32 +135,45 @@ def _list(folder: Path) -> _Part:
     return _Part(tuple(files), tuple(labels), tuple(names))
 
 
-def _read(train: _Part, test: _Part | None, size: int | None) -> Source:
+def _read(train: _Part, test: _Part | None, size: int | None, skip_bad: bool) -> Source:
     if test is None and len(train.files) < 5:
         raise UsageError(
             f"{train.files[0].parent.parent}: expected at least 5 images, a fifth to be kept apart as the test set; "
             f"got {len(train.files)}. Add images, or a folder test/ beside train/."
         )
-    side = size if size is not None else _first_side(train.files[0])
-    images = _decode_part(train, side, size is None)
+    side = size if size is not None else _first_side(train.files, skip_bad)
+
+    def decoded(part: _Part) -> Decoded:
+        return decode_all(
+            len(part.files), side, lambda index: _decode(part.files[index], side, size is None), skip_bad=skip_bad
+        )
+
+    found = decoded(train)
+    images = _image_set(train, found)
     if test is None:
-        return Source(*hold_out(images, len(images) // 5))
-    return Source(images, _decode_part(test, side, size is None))
+        return Source(*hold_out(images, len(images) // 5), found.bad)
+    found_test = decoded(test)
+    return Source(images, _image_set(test, found_test), found.bad + found_test.bad)
 
 
-def _decode_part(part: _Part, side: int, as_is: bool) -> ImageSet:
-    pixels = decode_all(len(part.files), side, lambda index: _decode(part.files[index], side, as_is))
-    return ImageSet(torch.from_numpy(pixels), torch.tensor(part.labels, dtype=torch.int64), part.classes)
+def _image_set(part: _Part, found: Decoded) -> ImageSet:
+    labels = torch.tensor(part.labels, dtype=torch.int64)[torch.from_numpy(found.kept)]
+    return ImageSet(torch.from_numpy(found.pixels), labels, part.classes)
 
 
 def _bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise LayerlinkError(f"{path}: cannot be read ({error}).") from error
+        raise BadImageError(f"{path}: cannot be read ({error}).") from error
 
 
-def _first_side(path: Path) -> int:
+def _first_side(files: Sequence[Path], skip_bad: bool) -> int:
+    """The width of the first image; with ``skip_bad``, of the first one that can be read."""
+    for path in files[:-1] if skip_bad else ():
+        with suppress(BadImageError), opened(_bytes(path), str(path)) as image:
+            return int(image.width)
+    path = files[-1] if skip_bad else files[0]
     with opened(_bytes(path), str(path)) as image:
         return int(image.width)
 
@@ -165,13 +186,14 @@ def _decode(path: Path, side: int, as_is: bool) -> Pixels:
                 f"got {image.width}x{image.height}. Give size."
             )
         if max(image.size) > _MAX_ASPECT * min(image.size):
-            raise LayerlinkError(
+            raise BadImageError(
                 f"{path}: expected sides of a ratio of at most {_MAX_ASPECT}; got {image.width}x{image.height}. "
-                f"Crop the image or leave it out."
+                f"Crop the image, or leave such images out with skip_bad."
             )
         if image.mode.startswith(("I", "F")):
-            raise LayerlinkError(
-                f"{path}: expected 8 bits a channel; got mode {image.mode}. Convert the image or leave it out."
+            raise BadImageError(
+                f"{path}: expected 8 bits a channel; got mode {image.mode}. Convert the image, or leave such images "
+                "out with skip_bad."
             )
         return np.asarray(_fit(image, side), dtype=np.uint8)
 

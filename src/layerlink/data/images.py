@@ -63,7 +63,9 @@ class Source:
     Args:
         train: images to train and to validate on.
         test: the official test set, or one that is kept apart by a fixed rule.
+        bad: why images were left out, a sentence each; only where that was asked for.
     """
 
     train: ImageSet
     test: ImageSet
+    bad: tuple[str, ...] = ()

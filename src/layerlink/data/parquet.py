@@ -10,12 +10,12 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from layerlink.data.decode import Pixels, decode_all, opened
+from layerlink.data.decode import BadImageError, Pixels, decode_all, opened
 from layerlink.data.extras import need
 from layerlink.errors import LayerlinkError
 
@@ -54,9 +54,17 @@ def find_shards(folder: Path) -> dict[str, list[Path]]:
     return {split: [shards[n] for n in sorted(shards)] for split, shards in found.items()}
 
 
-def read_shards(
-    shards: Sequence[Path], label_column: str, classes: int, size: int
-) -> tuple[Pixels, NDArray[np.int64], tuple[str, ...] | None]:
+class Split(NamedTuple):
+    """A split, or one shard of it: images (N, 3, size, size), labels (N,), class names where the files tell them, and
+    why images were left out."""
+
+    images: Pixels
+    labels: NDArray[np.int64]
+    names: tuple[str, ...] | None
+    bad: tuple[str, ...]
+
+
+def read_shards(shards: Sequence[Path], label_column: str, classes: int, size: int, *, skip_bad: bool = False) -> Split:
     """One split, decoded.
 
     Args:
@@ -64,28 +72,28 @@ def read_shards(
         label_column: the column of labels.
         classes: how many there are; every label must be one of 0 .. classes - 1.
         size: height and width that every image must have.
-
-    Returns:
-        images (N, 3, size, size) uint8, labels (N,) int64, and the class names; None where the files do
-        not tell them.
+        skip_bad: leave images out that do not decode.
 
     Raises:
         LayerlinkError: where a file is damaged or laid out otherwise, or an image does not decode or is not
             RGB of that size; the message names the file and the row, counted from 0 within the file.
     """
-    parts = [_read_shard(shard, label_column, classes, size) for shard in shards]
-    names = {part[2] for part in parts}
+    parts = [_read_shard(shard, label_column, classes, size, skip_bad) for shard in shards]
+    names = {part.names for part in parts}
     if len(names) != 1:
         raise LayerlinkError(
             f"{shards[0].parent}: expected the same class names in every shard; got {len(names)} different lists. "
             f"Keep the files of one download together."
         )
-    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts]), names.pop()
+    return Split(
+        np.concatenate([part.images for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+        names.pop(),
+        tuple(reason for part in parts for reason in part.bad),
+    )
 
 
-def _read_shard(
-    shard: Path, label_column: str, classes: int, size: int
-) -> tuple[Pixels, NDArray[np.int64], tuple[str, ...] | None]:
+def _read_shard(shard: Path, label_column: str, classes: int, size: int, skip_bad: bool) -> Split:
     parquet = need("pyarrow.parquet", "images", f"{shard}: reading Parquet")
     compute = need("pyarrow.compute", "images", f"{shard}: reading Parquet")
     try:
@@ -110,8 +118,11 @@ def _read_shard(
             f"{shard}, row {wrong[0]}: expected a label of 0..{classes - 1} in {label_column!r}; "
             f"got {labels[wrong[0]]}. Is this another data set?"
         )
-    images = decode_all(len(encoded), size, lambda row: _decode(encoded[row], f"{shard}, row {row}", size))
-    return images, labels.astype(np.int64), _class_names(metadata, label_column)
+    decoded = decode_all(
+        len(encoded), size, lambda row: _decode(encoded[row], f"{shard}, row {row}", size), skip_bad=skip_bad
+    )
+    labels = labels.astype(np.int64)[decoded.kept]
+    return Split(decoded.pixels, labels, _class_names(metadata, label_column), decoded.bad)
 
 
 def _check_columns(shard: Path, schema: Any, label_column: str) -> None:
@@ -133,7 +144,10 @@ def _check_columns(shard: Path, schema: Any, label_column: str) -> None:
 
 def _decode(data: object, where: str, size: int) -> Pixels:
     if not isinstance(data, bytes):
-        raise LayerlinkError(f"{where}: expected the bytes of an image; got none. Get the file again.")
+        raise BadImageError(
+            f"{where}: expected the bytes of an image; got none. Get the file again, or leave such images out with "
+            "skip_bad."
+        )
     with opened(data, where) as image:
         if image.size != (size, size) or image.mode != "RGB":
             raise LayerlinkError(

@@ -17,7 +17,9 @@ from layerlink.errors import LayerlinkError, UsageError, unknown_name
 class Loader(Protocol):
     """What every source gives: its images, from the same arguments; each source says which it uses."""
 
-    def __call__(self, root: Path | None, *, size: int | None, download: bool, cache: Path | None) -> Source:
+    def __call__(
+        self, root: Path | None, *, size: int | None, download: bool, cache: Path | None, skip_bad: bool
+    ) -> Source:
         """Reads the source; see ``load_source``."""
 
 
@@ -49,7 +51,13 @@ SOURCES: dict[str, SourceEntry] = {
 
 
 def load_source(
-    name: str, root: Path | None, *, size: int | None = None, download: bool = False, cache: Path | None = None
+    name: str,
+    root: Path | None,
+    *,
+    size: int | None = None,
+    download: bool = False,
+    cache: Path | None = None,
+    skip_bad: bool = False,
 ) -> Source:
     """The images of a source, all in memory on the CPU.
 
@@ -61,6 +69,7 @@ def load_source(
         download: for ``cifar10`` and ``cifar100``, fetch the original archive into ``root`` where ``root``
             holds no known layout. The other sources ignore it.
         cache: the folder for decoded images; None for ``$LAYERLINK_CACHE``, else ``~/.cache/layerlink``.
+        skip_bad: leave out images that cannot be decoded, each with its reason in ``Source.bad``.
 
     Raises:
         UsageError: where the name is unknown, or root or size is missing or wrong.
@@ -69,6 +78,6 @@ def load_source(
     if name not in SOURCES:
         raise UsageError(unknown_name("data set", name, SOURCES))
     try:
-        return SOURCES[name].load(root, size=size, download=download, cache=cache)
+        return SOURCES[name].load(root, size=size, download=download, cache=cache, skip_bad=skip_bad)
     except OSError as error:
         raise LayerlinkError(f"{name}: the files below {str(root)!r} cannot be read ({error}).") from error

@@ -22,6 +22,7 @@ class Images:
         test: to read once, at the end.
         views: what the models get.
         stamp: what tells this data from other data: classes, counts, normalisation, a checksum of every part.
+        bad: why images were left out, a sentence each (``data.skip_bad``).
     """
 
     train: ImageSet
@@ -29,6 +30,7 @@ class Images:
     test: ImageSet
     views: Views
     stamp: dict[str, Any]
+    bad: tuple[str, ...] = ()
 
 
 def load_images(recipe: Recipe, device: torch.device) -> Images:
@@ -38,7 +40,7 @@ def load_images(recipe: Recipe, device: torch.device) -> Images:
         LayerlinkError: where it cannot be read or has too few images.
     """
     data = recipe.data
-    source = load_source(data.name, data.root, size=data.image_size, download=data.download)
+    source = load_source(data.name, data.root, size=data.image_size, download=data.download, skip_bad=data.skip_bad)
     count = int(data.validation) if data.validation >= 1 else round(data.validation * len(source.train))
     train, validation = split(
         source.train, validation=max(count, 1), train_images=data.train_images, seed=data.split_seed
@@ -59,7 +61,7 @@ def load_images(recipe: Recipe, device: torch.device) -> Images:
         "validation": _checksum(validation),
         "test": _checksum(source.test),
     }
-    return Images(train.to(device), validation.to(device), source.test.to(device), views, stamp)
+    return Images(train.to(device), validation.to(device), source.test.to(device), views, stamp, source.bad)
 
 
 def _checksum(images: ImageSet) -> str:

@@ -71,7 +71,7 @@ class Learner:
         with self._own_random_numbers(), out_of_memory_explained(len(batch.labels)):
             with self.setup.arithmetic():
                 losses: Losses = self.distiller(batch.images, batch.labels, taught=taught)
-            check_finite(losses, batch)
+            check_finite(losses, batch, taught)
             losses.total.backward()  # type: ignore[no-untyped-call]
         if self.training.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.distiller.trainable_parameters(), self.training.clip_norm)
@@ -160,18 +160,25 @@ def out_of_memory_explained(batch_size: int) -> Iterator[None]:
         ) from error
 
 
-def check_finite(losses: Losses, batch: Batch) -> None:
-    """Raise ``NotFiniteError`` for a NaN or infinite term, by name."""
+def check_finite(losses: Losses, batch: Batch, taught: Activations | None = None) -> None:
+    """Raise ``NotFiniteError`` for a NaN or infinite term, by name, and say whose values overflowed."""
     if bool(losses.total.detach().isfinite()):
         return
     terms = {name: float(term.detach()) for name, term in losses.terms.items()}
     bad = [f"{name} = {value}" for name, value in terms.items() if not math.isfinite(value)]
-    logits = losses.logits
-    own = logits is not None and not bool(logits.detach().isfinite().all())
+    read = {"the logits of the student": losses.logits}
+    if taught is not None:
+        read["the logits of the teacher"] = taught.logits
+        read |= {f"the teacher's {tap}": value for tap, value in taught.taps.items()}
+    whose = [name for name, value in read.items() if value is not None and not bool(value.detach().isfinite().all())]
     raise NotFiniteError(
         f"epoch {(batch.epoch or 0) + 1}, step {batch.step + 1}: {', '.join(bad) or 'the weighted sum'} is not a "
-        f"finite number{' (the logits of the student are not, either)' if own else ''}{_remedy()}"
+        f"finite number{f' (neither are {_and(whose)})' if whose else ''}{_remedy()}"
     )
+
+
+def _and(names: list[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _remedy() -> str:

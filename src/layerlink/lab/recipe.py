@@ -51,6 +51,7 @@ class DataSection(Section):
     name: str = Field("digits", description="a data set that `layerlink ls` shows")
     root: FilePath | None = Field(None, description="folder of its files; relative to where the command is run")
     download: YesNo = Field(False, description="fetch the original archive into root where it is missing")
+    skip_bad: YesNo = Field(False, description="leave out images that cannot be read, with a warning")
     image_size: Whole = Field(32, ge=1, le=4096, description="pixels the models get; images are scaled to it")
     train_images: Whole | None = Field(None, ge=1, description="how many to train on; all that are left by default")
     validation: float = Field(0.1, gt=0, description="kept apart for selection: a share below 1, or a count")

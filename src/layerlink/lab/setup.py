@@ -94,7 +94,7 @@ def set_up(
     distiller = _distiller(loaded.recipe, teacher, student)
     distiller.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     precision = choose_precision(loaded.recipe.precision, device)
-    warnings = tuple(_teacher_warnings(loaded.recipe, images))
+    warnings = (*_bad_images(images), *_teacher_warnings(loaded.recipe, images))
     return Setup(loaded, images, distiller, reports, device, precision, warnings)
 
 
@@ -126,6 +126,14 @@ def _distiller(recipe: Recipe, teacher: nn.Module | None, student: nn.Module) ->
         teacher_logits=recipe.teacher.logits if recipe.teacher else "",
         student_logits=recipe.student.logits,
     )
+
+
+def _bad_images(images: Images) -> Iterator[str]:
+    """What ``data.skip_bad`` left out."""
+    if images.bad:
+        count = len(images.bad)
+        more = f" And {count - 1} more." if count > 1 else ""
+        yield f"{count} image{'s' if count > 1 else ''} left out, as data.skip_bad says. {images.bad[0]}{more}"
 
 
 def _teacher_warnings(recipe: Recipe, images: Images) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -92,6 +93,7 @@ class Distiller(nn.Module):
         by_gradient = any(link.scale == "gradient" for link in every_link)
         if by_gradient and not hard and not (soft and soft.weight):
             raise UsageError("scale=gradient compares with the gradient of the labels: give hard or soft a weight > 0")
+        self._told_of_mode = False
         self._recorder = Recorder(student, [link.student for link in every_link], "student", edges=by_gradient)
 
     def at(self, epoch: float, epochs: float) -> None:
@@ -115,6 +117,8 @@ class Distiller(nn.Module):
         Raises:
             ProblemsError: every link that cannot be compared: shapes, a layer that does not run.
             UsageError: where labels or logits are missing or do not fit, or a link with a weight teaches nothing.
+
+        Warns once where the student learns (gradients are on) in eval mode.
         """
         if taught is None and self.teacher is not None and self.objective.needs_teacher:
             taught = self.teacher(inputs)
@@ -123,6 +127,7 @@ class Distiller(nn.Module):
             self.scales.by_teacher(taught)
         losses = self.objective(student, taught, target, self._factors())
         if torch.is_grad_enabled():
+            self._check_mode()
             self._check_gradients(losses)
             if self.scales is not None and self.scales.by_gradient(losses, student):
                 losses = self.objective.weigh(losses.terms, losses.logits, self._factors())
@@ -130,6 +135,16 @@ class Distiller(nn.Module):
 
     def _factors(self) -> dict[str, float]:
         return self.scales.now if self.scales is not None else {}
+
+    def _check_mode(self) -> None:
+        """A student that is left in eval mode learns without dropout, and its batch norm learns no statistics."""
+        if not (self.student.training or self._told_of_mode):
+            self._told_of_mode = True
+            warnings.warn(
+                "the student learns in eval mode: dropout is off and batch norm keeps its old statistics. Call "
+                "distiller.train() before the epoch; where losses are only looked at, use torch.no_grad()",
+                stacklevel=5,  # past torch's own two frames, to the line of the loop
+            )
 
     def _check_gradients(self, losses: Losses) -> None:
         """Every link with a weight must teach: its term must depend on something that is trained."""
