@@ -36,7 +36,7 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
 
 
 @pytest.mark.parametrize(
-    "verb", ["quickstart", "run", "sweep", "search", "report", "evaluate", "verify", "check", "layers", "ls"]
+    "verb", ["quickstart", "run", "sweep", "search", "report", "evaluate", "verify", "check", "bench", "layers", "ls"]
 )
 def test_every_verb_has_help_with_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = call(capsys, verb, "--help")
@@ -142,6 +142,24 @@ def test_check_shows_everything_and_trains_nothing(capsys: pytest.CaptureFixture
     ):
         assert part in out, out
     assert not (tmp_path / "runs").exists()
+
+
+def test_bench_times_the_parts_of_a_step(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("layerlink.lab.timing._SECONDS", 0.0)
+    code, out, err = call(capsys, "bench", "tiny.yaml", "precision=float32")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0].startswith("tiny   float32 on ")
+    assert [line.split()[0] for line in lines[2:7]] == ["data", "student", "labels", "optimiser", "whole"]
+    assert lines[3].split()[-1] == "%"
+    assert lines[7].startswith("matrix rate: ")
+    assert " % of the time." in lines[8]
+    code, _, err = call(capsys, "bench", "student.arguments.width=-1")
+    assert code == 2
+    assert "width must be greater than 0" in err
+    assert not list(tmp_path.glob("runs"))
 
 
 def test_check_shows_what_it_imports_before_it_does(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

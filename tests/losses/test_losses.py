@@ -65,6 +65,41 @@ def test_mse_by_hand() -> None:
     assert float(mse(torch.tensor([[1.0, 2.0]]), torch.tensor([[0.0, 4.0]]))) == 2.5
 
 
+def layouts() -> list[Tensor]:
+    """(6, 40, 30, 24), over the piece that is done at a time on the CPU, in layouts that activations come in."""
+    x = torch.randn(6, 40, 30, 24, generator=torch.Generator().manual_seed(3)).bfloat16()
+    strided = torch.zeros(6, 40, 30, 48, dtype=torch.bfloat16)[..., ::2].copy_(x)
+    return [x, x.contiguous(memory_format=torch.channels_last), strided]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("student_layout", range(3))
+@pytest.mark.parametrize("teacher_layout", range(3))
+def test_mse_of_16_bits_in_any_layout(student_layout: int, teacher_layout: int, dtype: torch.dtype) -> None:
+    student = layouts()[student_layout].to(dtype).requires_grad_()
+    teacher = (1.5 * layouts()[teacher_layout].flip(0)).to(dtype)
+    exact = student.detach().double() - teacher.double()
+    value = mse(student, teacher)
+    assert value.dtype == torch.float32
+    assert float(value.detach()) == pytest.approx(float(exact.square().mean()), rel=2e-6)
+    (3 * value).backward()
+    assert student.grad is not None
+    assert student.grad.dtype == dtype
+    expected = 3 * 2 * exact / exact.numel()
+    # float16 has nothing below 6e-8: such small gradients need a scaled loss, as ever.
+    torch.testing.assert_close(student.grad.double(), expected, rtol=1e-2, atol=6e-8 if dtype == torch.float16 else 0)
+    with torch.no_grad():
+        assert float(mse(student, teacher)) == float(value.detach())
+
+
+def test_mse_of_bfloat16_teaches_both_sides_where_both_learn() -> None:
+    one, other = (torch.tensor(values, dtype=torch.bfloat16, requires_grad=True) for values in ([1.0, 4.0], [0.0, 2.0]))
+    mse(one, other).backward()
+    assert one.grad is not None and other.grad is not None  # noqa: PT018
+    assert one.grad.tolist() == [1.0, 2.0]
+    assert other.grad.tolist() == [-1.0, -2.0]
+
+
 def test_mse_never_broadcasts() -> None:
     with pytest.raises(ShapeError, match=r"mse needs equal shapes; student gives \(2, 3\), teacher \(1, 3\)"):
         mse(torch.zeros(2, 3), torch.zeros(1, 3))

@@ -8,6 +8,7 @@ import traceback
 
 import typer
 
+from layerlink.cli.bench import bench
 from layerlink.cli.check import check
 from layerlink.cli.evaluate import evaluate
 from layerlink.cli.layers import layers
@@ -32,7 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     epilog="--debug with any verb shows the traceback of an error. Exit codes: 0 done, 1 failed, 2 wrong usage.",
 )
-for verb in (quickstart, run, sweep, search, report, evaluate, verify, check, layers, ls):
+for verb in (quickstart, run, sweep, search, report, evaluate, verify, check, bench, layers, ls):
     app.command()(verb)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from layerlink.lab.evaluation import evaluating
 from layerlink.lab.setup import Setup
+from layerlink.models.tiny_maps import plain_convolutions
 from layerlink.transfer import LiveTeacher
 from layerlink.transfer.inspection import untouched
 from layerlink.transfer.taps import call_model
@@ -80,10 +81,20 @@ def count_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def count_flops(model: nn.Module, inputs: Any) -> int:
-    """Floating-point operations of one forward pass on ``inputs``; a multiplication and an addition are two."""
-    with untouched(model), evaluating(model), FlopCounterMode(display=False) as counter:
-        call_model(model, inputs)
+def count_flops(model: nn.Module, inputs: Any, arithmetic: AbstractContextManager[Any] | None = None) -> int:
+    """Floating-point operations of one forward pass on ``inputs``; a multiplication and an addition are two.
+
+    Those of the model's definition: what a fast path saves is not taken off.
+
+    Args:
+        model: any module; left as it was.
+        inputs: a tensor, a tuple (positional) or a mapping (keyword arguments).
+        arithmetic: the context to run in.
+    """
+    with untouched(model), evaluating(model), plain_convolutions(), arithmetic or nullcontext():
+        counter = FlopCounterMode(display=False)
+        with counter:
+            call_model(model, inputs)
     return int(counter.get_total_flops())
 
 
@@ -133,14 +144,14 @@ def measure_costs(setup: Setup) -> Costs:
     trained = count_parameters(student)
     states = 2 if setup.recipe.training.optimizer == "adamw" else int(setup.recipe.training.momentum > 0)
     floats = trained * (3 + states + (setup.recipe.training.ema is not None))
-    teacher_floats = 0 if teacher is None else count_parameters(teacher)
+    teacher_bytes = 0 if teacher is None else sum(parameter.nbytes for parameter in teacher.parameters())
     return Costs(
         student_parameters=trained,
         teacher_parameters=None if teacher is None else count_parameters(teacher),
-        student_flops=count_flops(student, image),
-        teacher_flops=None if teacher is None else count_flops(teacher, image),
+        student_flops=count_flops(student, image, setup.arithmetic()),
+        teacher_flops=None if teacher is None else count_flops(teacher, image, setup.arithmetic()),
         student_bytes=4 * floats,
-        shared_bytes=4 * teacher_floats + kept,
+        shared_bytes=teacher_bytes + kept,
         teacher_seconds=teacher_seconds,
         student_seconds=student_seconds,
         steps=setup.recipe.training.epochs * len(setup.batches),

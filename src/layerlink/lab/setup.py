@@ -13,6 +13,7 @@ from torch import nn
 from layerlink.data import Batches
 from layerlink.errors import LayerlinkError, Problem, UsageError
 from layerlink.lab.dataset import Images, load_images
+from layerlink.lab.fast_paths import keep_cast_weights, make_fast
 from layerlink.lab.machine import Precision, choose_device, choose_precision
 from layerlink.lab.recipe import ModelSection, Recipe
 from layerlink.lab.recipe_file import LoadedRecipe
@@ -57,7 +58,12 @@ class Setup:
 
     def arithmetic(self) -> AbstractContextManager[Any]:
         """The context in which models run."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
+        return arithmetic(self.device, self.precision)
+
+
+def arithmetic(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
+    """The context in which models run."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
 def set_up(
@@ -82,18 +88,23 @@ def set_up(
     """
     problems: list[Problem] = []
     device, images = _load(loaded, problems, images)
+    precision = choose_precision(loaded.recipe.precision, device)
     if student is None:
         student = _build(loaded, "student", loaded.recipe.student, images, problems)
     if teacher is None and loaded.recipe.teacher is not None:
         teacher = _build(loaded, "teacher", loaded.recipe.teacher, images, problems)
     reports: list[LinkReport] = []
     if student is not None and (teacher is not None or loaded.recipe.teacher is None):
-        problems += _check_on_batch(loaded, teacher, student, images, reports)
+        with arithmetic(device, precision):
+            problems += _check_on_batch(loaded, teacher, student, images, reports)
     if problems or student is None:
         raise loaded.error(problems)
     distiller = _distiller(loaded.recipe, teacher, student)
     distiller.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    precision = choose_precision(loaded.recipe.precision, device)
+    make_fast(student, device)
+    if teacher is not None:
+        make_fast(teacher, device)
+        keep_cast_weights(teacher, precision)
     warnings = (*_bad_images(images), *_teacher_warnings(loaded.recipe, images))
     return Setup(loaded, images, distiller, reports, device, precision, warnings)
 

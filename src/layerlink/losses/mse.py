@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from layerlink.losses.shapes import at_least_float32, require_equal_shapes
+from layerlink.losses.squared_error import MeanSquaredError
+
+_HALVES = (torch.bfloat16, torch.float16)
 
 
 def mse(student: Tensor, teacher: Tensor) -> Tensor:
@@ -30,4 +34,7 @@ def mse(student: Tensor, teacher: Tensor) -> Tensor:
     tensor(2.5000)
     """
     require_equal_shapes("mse", student, teacher)
+    if student.dtype in _HALVES and teacher.dtype in _HALVES:
+        loss: Tensor = MeanSquaredError.apply(student, teacher)  # type: ignore[no-untyped-call]
+        return loss
     return F.mse_loss(at_least_float32(student), at_least_float32(teacher))

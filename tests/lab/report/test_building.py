@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from layerlink.lab.report import latency
+from layerlink.lab import timing
 from layerlink.lab.report.building import Report, write_report
 from layerlink.lab.report.files import escaped, file_name
 from layerlink.lab.report.rows import gather
@@ -62,7 +62,7 @@ def runs(name: str) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def report(sweep: Path) -> Report:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(latency, "_SECONDS", 0)
+        patch.setattr(timing, "_SECONDS", 0)
         return write_report([sweep])
 
 

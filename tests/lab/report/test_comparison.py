@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from layerlink.errors import LayerlinkError
-from layerlink.lab.report import comparison, latency
+from layerlink.lab import timing
+from layerlink.lab.report import comparison
 from layerlink.lab.report.comparison import Measurements, confusion, measure_rows
 from layerlink.lab.report.latency import measure_latency
 from layerlink.lab.report.rows import gather
@@ -19,7 +20,7 @@ from layerlink.lab.run_folder import RunFolder
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(latency, "_SECONDS", 0)
+    monkeypatch.setattr(timing, "_SECONDS", 0)
 
 
 @pytest.fixture(scope="module")

@@ -134,13 +134,13 @@ class StopsAsOneEnds(Watch):
 
 
 def test_a_request_to_stop_that_comes_as_a_cohort_ends_stops_the_sweep(make: Callable[..., Plan]) -> None:
-    plan = make()
+    plan, handler = make(), signal.getsignal(signal.SIGINT)
     with pytest.raises(Interrupted, match="the same command goes on"):
         run(plan, StopsAsOneEnds())
     assert {path.parent.name for path in plan.folder.glob("*/result.json")} == {
         *("teacher", "labels-0", "soft-0", "links-0", "both-0")
     }
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
 KILLED = """\

@@ -191,7 +191,7 @@ def _cost(model: nn.Module, setup: Setup, weights: Path | None) -> dict[str, Any
     image = setup.images.views(setup.images.test.images[:1])
     return {
         "parameters": parameters,
-        "flops": count_flops(model, image),
+        "flops": count_flops(model, image, setup.arithmetic()),
         "size": file.stat().st_size if file is not None and file.exists() else 4 * parameters,
         "latency": tuple(measure_latency(model, _batch(setup, batch), setup.arithmetic) for batch in BATCHES),
     }
