@@ -12,7 +12,6 @@ median, maximum. "plain" is what people write first: float32, torch's defaults, 
 from __future__ import annotations
 
 import argparse
-import copy
 import statistics
 import tempfile
 import time
@@ -29,14 +28,17 @@ from layerlink.lab.cohort import set_up_cohort
 from layerlink.lab.dataset import Images
 from layerlink.lab.fast_paths import keep_cast_weights, make_fast
 from layerlink.lab.learner import Learner
+from layerlink.lab.machine import processor_name
 from layerlink.lab.recipe_file import LoadedRecipe, load_recipe
 from layerlink.lab.setup import Setup, set_up
 from layerlink.lab.stored_teacher import CohortTeacher
+from layerlink.lab.timing import wait_for
 from layerlink.lab.watch import Watch
 from layerlink.losses import mse
 from layerlink.models import build_model
 
 LINKS = ("group2", "group3", "group4", "group5")
+CPU = torch.device("cpu")
 TEMPERATURES = (0.6, 1, 1.5, 2, 2.5, 3, 5, 10, 40)
 Step = Callable[[], None]
 
@@ -44,17 +46,19 @@ Step = Callable[[], None]
 class Plain:
     """A loop as written by hand; with ``fast``, in bfloat16 with all that layerlink does besides."""
 
-    def __init__(self, teacher: nn.Module, images: Tensor, labels: Tensor, *, autocast: bool, fast: bool) -> None:
-        self.teacher = copy.deepcopy(teacher).eval().requires_grad_(False)
-        self.student = student(images)
+    def __init__(self, images: Tensor, labels: Tensor, *, autocast: bool, fast: bool) -> None:
+        self.teacher = random_teacher(images.shape[-1]).eval().requires_grad_(False)
+        self.student = build_model("vgg7", num_classes=10, image_size=images.shape[-1], channels=3)
         self.images, self.labels, self.autocast, self.fast = images.clone(), labels, autocast, fast
+        for model in (self.teacher, self.student):
+            model.to(images.device)
         if autocast:
             for model in (self.teacher, self.student):
                 model.to(memory_format=torch.channels_last)
             self.images = self.images.to(memory_format=torch.channels_last)
         if fast:
-            make_fast(self.student, torch.device("cpu"))
-            make_fast(self.teacher, torch.device("cpu"))
+            make_fast(self.student, images.device)
+            make_fast(self.teacher, images.device)
             keep_cast_weights(self.teacher, "bfloat16")
         self.optimizer = torch.optim.SGD(self.student.parameters(), lr=1e-3, momentum=0.9, fused=fast or None)
         self.seen: dict[str, Tensor] = {}
@@ -65,7 +69,7 @@ class Plain:
                 )
 
     def step(self) -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.autocast):
+        with torch.autocast(self.images.device.type, torch.bfloat16, enabled=self.autocast):
             with torch.no_grad():
                 taught = self.teacher(self.images)
             logits = self.student(self.images)
@@ -81,14 +85,16 @@ class Plain:
         self.optimizer.step()
 
 
-def student(images: Tensor) -> nn.Module:
-    return build_model("vgg7", num_classes=10, image_size=images.shape[-1], channels=3)
+def random_teacher(size: int) -> nn.Module:
+    """The same weights every time."""
+    torch.manual_seed(0)
+    return build_model("vgg16", num_classes=10, image_size=size, channels=3)
 
 
-def random_images(count: int, size: int) -> Images:
+def random_images(count: int, size: int, device: torch.device) -> Images:
     draw = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=draw)
-    part = ImageSet(images, torch.randint(0, 10, (count,), generator=draw), tuple("0123456789"))
+    part = ImageSet(images, torch.randint(0, 10, (count,), generator=draw), tuple("0123456789")).to(device)
     return Images(
         part,
         part,
@@ -136,30 +142,28 @@ def ours(setups: list[Setup]) -> Step:
 
 
 def build(
-    names: list[str], size: int, batch: int, store: Path, *, baseline: bool = True
+    names: list[str], size: int, batch: int, store: Path, *, device: torch.device = CPU, baseline: bool = True
 ) -> dict[str, tuple[Step, int]]:
     """Each case's step, and how many students it trains; with the plain loop where ``baseline`` asks for it."""
-    torch.manual_seed(0)
-    teacher = build_model("vgg16", num_classes=10, image_size=size, channels=3)
-    images = random_images(4 * batch, size)
-    views, labels = torch.randn(batch, 3, size, size), torch.randint(0, 10, (batch,))
+    images, where = random_images(4 * batch, size, device), f"device={device.type}"
+    views, labels = (it.to(device) for it in (torch.randn(batch, 3, size, size), torch.randint(0, 10, (batch,))))
 
     def setup(loaded: LoadedRecipe) -> Setup:
-        return set_up(loaded, teacher=copy.deepcopy(teacher), images=images)
+        return set_up(loaded, teacher=random_teacher(size), images=images)
 
     def plain(**how: bool) -> Step:
-        return Plain(teacher, views, labels, **how).step
+        return Plain(views, labels, **how).step
 
     def cohort() -> Step:
-        recipes = [recipe(size, batch, temperature) for temperature in TEMPERATURES]
+        recipes = [recipe(size, batch, temperature, where) for temperature in TEMPERATURES]
         return ours(set_up_cohort(recipes, setup(recipes[0])))
 
-    stored = recipe(size, batch, 2, f"teacher.store.root={store}")
+    stored = recipe(size, batch, 2, f"teacher.store.root={store}", where)
     makers: dict[str, tuple[Callable[[], Step], int]] = {
         "plain": (lambda: plain(autocast=False, fast=False), 1),
         "plain bfloat16": (lambda: plain(autocast=True, fast=False), 1),
         "by hand": (lambda: plain(autocast=True, fast=True), 1),
-        "live": (lambda: ours([setup(recipe(size, batch, 2))]), 1),
+        "live": (lambda: ours([setup(recipe(size, batch, 2, where))]), 1),
         "stored": (lambda: ours([setup(stored)]), 1),
         "cohort of nine": (cohort, 9),
     }
@@ -170,31 +174,35 @@ def build(
     }
 
 
-def main() -> None:
+def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=4, help="steps of a case in a round")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--cases", default="plain bfloat16,by hand,live,stored,cohort of nine", help="with commas")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     keep_freed_memory()  # as the command line does; the plain loop profits, too
     rates: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as store:
-        cases = build(arguments.cases.split(","), arguments.size, arguments.batch, Path(store))
+        device = torch.device(arguments.device)
+        cases = build(arguments.cases.split(","), arguments.size, arguments.batch, Path(store), device=device)
         for name, (step, _) in cases.items():
             for _ in range(5 if arguments.size < 100 and name != "cohort of nine" else 1):
                 step()
         for _ in range(arguments.rounds):
             for name, (step, count) in cases.items():
+                wait_for(device)
                 start = time.perf_counter()
                 for _ in range(arguments.steps):
                     step()
+                wait_for(device)
                 seconds = time.perf_counter() - start
                 rates.setdefault(name, []).append(arguments.batch * arguments.steps * count / seconds)
     print(
         f"{arguments.size}x{arguments.size}, batch {arguments.batch}, {arguments.rounds} rounds of {arguments.steps} "
-        f"steps, {torch.get_num_threads()} threads, torch {torch.__version__}\n"
+        f"steps, {processor_name(device)}, torch {torch.__version__}\n"
     )
     print("| case | images/s and student | times as fast as plain: min | median | max |\n|---|---:|---:|---:|---:|")
     for name, values in rates.items():

@@ -17,7 +17,7 @@ import torch
 from layerlink.errors import LayerlinkError, ProblemsError, UsageError
 from layerlink.lab import stored_teacher, stores
 from layerlink.lab.cohort import set_up_cohort
-from layerlink.lab.interruption import Interrupted
+from layerlink.lab.interruption import Interrupted, several_trainings
 from layerlink.lab.recipe_file import LoadedRecipe, dump_recipe, load_recipe
 from layerlink.lab.run_folder import RunFolder
 from layerlink.lab.setup import Setup, set_up
@@ -360,6 +360,16 @@ def test_an_interruption_while_storing_leaves_nothing(make: Make, tmp_path: Path
 
     with pytest.raises(KeyboardInterrupt):
         CohortTeacher([set_up(make("teacher.store=auto"))], Impatient())
+    assert list(cache.iterdir()) == []
+
+
+def test_a_sweep_hears_a_request_to_stop_while_it_stores(make: Make, tmp_path: Path, cache: Path) -> None:
+    class Stopping(Told):
+        def progress(self, what: str, done: int, total: int) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted, match="the same command goes on"), several_trainings(tmp_path):
+        CohortTeacher([set_up(make("teacher.store=auto"))], Stopping())
     assert list(cache.iterdir()) == []
 
 

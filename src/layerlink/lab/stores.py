@@ -13,6 +13,7 @@ from torch import Tensor
 
 from layerlink.data.cache import default_folder
 from layerlink.errors import LayerlinkError, UsageError
+from layerlink.lab.interruption import stop_before_the_next
 from layerlink.lab.recipe import StoreSection
 from layerlink.lab.setup import Setup
 from layerlink.lab.store_key import Item, StoreKeys, folder_name, name_of
@@ -111,6 +112,7 @@ class Stores:
                         _add(writer, item, given[item])
                     done += len(batch.labels)
                     watch.progress("storing what the teacher gives", done, total)
+                    stop_before_the_next()  # of a sweep; elsewhere Ctrl-C stops it as it stands
 
     def writer(self, item: Item, epoch: int | None = None) -> StoreWriter:
         """Writes a tensor's store."""
