@@ -209,18 +209,33 @@ def test_no_label_is_left_out_without_a_word(label: int) -> None:
         hard_cross_entropy(torch.zeros(2, 3), torch.tensor([0, label]))
 
 
+def test_every_label_below_0_is_told() -> None:
+    for label in range(-300, 0):
+        with pytest.raises(ShapeError, match=f"got {label}..0"):
+            hard_cross_entropy(torch.zeros(2, 3), torch.tensor([0, label]))
+
+
 def test_labels_of_another_dtype_are_named() -> None:
     with pytest.raises(ShapeError, match=r"needs int64 labels; got torch.int32"):
         hard_cross_entropy(torch.zeros(2, 3), torch.tensor([0, 1], dtype=torch.int32))
+    with pytest.raises(ShapeError, match=r"hard loss needs labels or real probabilities; got torch.complex64"):
+        hard_cross_entropy(torch.zeros(2, 3), torch.zeros(2, 3, dtype=torch.complex64))
 
 
 def test_hard_takes_probabilities_too() -> None:
     logits = torch.randn(4, 3)
     labels = torch.tensor([0, 1, 2, 1])
     one_hot = torch.eye(3)[labels]
-    assert float(hard_cross_entropy(logits, one_hot)) == pytest.approx(float(hard_cross_entropy(logits, labels)))
+    expected = float(hard_cross_entropy(logits, labels))
+    assert float(hard_cross_entropy(logits, one_hot)) == pytest.approx(expected)
+    assert float(hard_cross_entropy(logits, one_hot.long())) == pytest.approx(expected)
 
 
-def test_hard_names_shapes_that_do_not_fit() -> None:
-    with pytest.raises(ShapeError, match=r"got logits \(2, 3\), labels \(3,\)"):
+def test_losses_name_shapes_that_do_not_fit() -> None:
+    with pytest.raises(ShapeError) as caught:
         hard_cross_entropy(torch.zeros(2, 3), torch.tensor([0, 1, 2]))
+    assert str(caught.value) == (
+        "hard loss needs logits (N, C) and labels (N,) or probabilities (N, C); got logits (2, 3), labels (3,)"
+    )
+    with pytest.raises(ShapeError, match=r"^soft loss needs logits \(N, C\); got \(2, 3, 4\)$"):
+        soft_cross_entropy(torch.zeros(2, 3, 4), torch.zeros(2, 3, 4), temperature=1.0)

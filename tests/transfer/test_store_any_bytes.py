@@ -51,7 +51,7 @@ def test_a_store_whose_meaning_is_damaged_gives_the_same_rows_or_is_told(
         except LayerlinkError as error:
             assert str(stores[dtype]) in str(error)
         else:
-            assert torch.equal(found, right) or b'"checksum"' not in changed
+            assert torch.equal(found, right) or (name == "store.json" and b'"checksum"' not in changed)
     finally:
         file.write_bytes(whole)
 

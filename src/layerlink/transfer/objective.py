@@ -184,9 +184,9 @@ class Objective:
             terms["hard"] = hard_cross_entropy(student.logits, target, label_smoothing=self.label_smoothing)
         if self.needs_teacher and teacher is None:
             raise UsageError("soft and link losses need a teacher")
-        if self.soft is not None and teacher is not None:
-            terms["soft"] = self._soft(self.soft, student, teacher)
-        if self.links and teacher is not None:
+        if teacher is not None:
+            if self.soft is not None:
+                terms["soft"] = self._soft(self.soft, student, teacher)
             terms |= self._link_terms(student, teacher)
         return self.weigh(terms, student.logits, factors)
 
