@@ -116,6 +116,8 @@ def test_four_runs_of_a_reused_module_are_listed_at_most(times: int, said: str) 
                 x = self.act(x)
             return x
 
+    found = problems(Repeats(), torch.zeros(1, 3), f"act#{times}")
+    assert found == {f"act#{times}": f"the student's layer 'act#{times}' runs only {times} times in a forward pass"}
     assert problems(Repeats(), torch.zeros(1, 3), "act@input[0]") == {
         "act@input[0]": f"the student's layer 'act@input[0]' runs {times} times in one pass. Say which run: {said}"
     }

@@ -11,6 +11,8 @@ from torch.nn import functional as F
 from layerlink.errors import LayerlinkError, ProblemsError, UsageError
 from layerlink.transfer import Activations, Distiller, Link, Soft
 
+BY_GRADIENT, ACT = "first : mse, scale=gradient", "act : mse, scale=gradient"
+
 
 class Small(nn.Module):
     """Two linear layers; ``act`` works in place after ``first``, and what ``first`` gave is overwritten then."""
@@ -87,6 +89,12 @@ def test_factors_go_on_from_the_state(batch: tuple[Tensor, Tensor]) -> None:
     assert second(batch[0] + 1, batch[1]).weights == before.weights
 
 
+def test_the_state_of_other_links_is_refused() -> None:
+    first, second = (Distiller(Small(), Small(), links=links) for links in ([BY_GRADIENT], [BY_GRADIENT, ACT]))
+    with pytest.raises(ValueError, match="zip"):
+        second.load_state_dict(first.state_dict())
+
+
 def test_without_scales_the_state_is_the_students_alone() -> None:
     distiller = Distiller(Small(), Small(), links=["act : mse"])
     assert all(name.startswith("student.") for name in distiller.state_dict())
@@ -128,9 +136,6 @@ def test_a_layer_that_the_labels_do_not_reach_is_refused(batch: tuple[Tensor, Te
         "link 'first : mse, scale=gradient': the hard loss does not depend on the student's layer, so the link cannot "
         "be scaled by its gradient. Set scale=teacher or scale=none"
     )
-
-
-BY_GRADIENT = "first : mse, scale=gradient"
 
 
 def test_a_step_can_be_taken_after_measuring(batch: tuple[Tensor, Tensor]) -> None:

@@ -148,14 +148,10 @@ class Objective:
             epoch: since the start, in epochs, fractions included.
             epochs: of the whole training.
         """
-        weights = [link.weight_at(epoch, epochs) for link in self.links]
-        if all(weight == link.weight for weight, link in zip(weights, self.links, strict=True)):
+        then = [(link, link.weight_at(epoch, epochs)) for link in self.links]
+        if all(weight == link.weight for link, weight in then):
             return self
-        links = tuple(
-            replace(link, weight=weight)
-            for link, weight in zip(self.links, weights, strict=True)
-            if weight or not link.weight
-        )
+        links = tuple(replace(link, weight=weight) for link, weight in then if weight or not link.weight)
         return replace(self, links=links)
 
     def __call__(
