@@ -22,7 +22,14 @@ import libcst as cst
 import mutmut.__main__ as tool
 from mutmut.mutation import file_mutation
 
-HARMLESS = {"property", "torch.no_grad()", "contextmanager", "contextlib.contextmanager"}
+HARMLESS = {
+    "property",
+    "staticmethod",
+    "once_differentiable",
+    "torch.no_grad()",
+    "contextmanager",
+    "contextlib.contextmanager",
+}
 KILLED = ("killed", "timeout")
 
 skips = file_mutation.MutationVisitor._skip_node_and_children

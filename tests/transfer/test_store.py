@@ -308,7 +308,7 @@ def start(folder: Path, seconds: float) -> subprocess.Popen[str]:
 def test_what_a_killed_writer_left_is_removed_by_the_next_but_not_what_a_living_one_writes(tmp_path: Path) -> None:
     strange = tmp_path / ".somebody-elses.part"
     strange.mkdir()
-    killed, living = start(tmp_path / "killed", 60), start(tmp_path / "living", 60)
+    killed, living = start(tmp_path / "killed", 600), start(tmp_path / "living", 600)
     os.kill(killed.pid, signal.SIGKILL)
     killed.communicate()
     assert len(list(tmp_path.glob(f"{PREFIX}*{SUFFIX}"))) == 2
