@@ -38,7 +38,7 @@ audit: .venv/audit-installed
 	case "$$said" in \
 	*"Found "[0-9]*) printf '%s\n' "$$said" ;; \
 	*"could not be audited"* | *Error*) code=3; \
-		echo "audit: not done: $$(printf '%s\n' "$$said" | grep -m1 -e 'could not be audited' -e 'Error' | cut -c1-200)" ;; \
+		echo "audit: not done: $$(printf '%s\n' "$$said" | grep -m1 -e 'could not be audited' -e 'Error' | tr -s ' ' | cut -c1-200)" ;; \
 	*) printf '%s\n' "$$said" ;; esac; exit $$code
 
 # The stamps are rewritten where what is to be installed has changed.

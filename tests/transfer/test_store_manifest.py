@@ -43,3 +43,10 @@ def test_steps_that_are_gone_are_named_where_values_do_not_need_them(tmp_path: P
     folder = store(tmp_path / "store", "float32")
     (folder / "steps.bin").unlink()
     assert told(folder).startswith(f"{folder / 'steps.bin'} cannot be read ([Errno 2] No such file")
+
+
+def test_the_order_of_entries_says_nothing(tmp_path: Path) -> None:
+    folder = store(tmp_path / "store", "float32")
+    manifest = json.loads((folder / "store.json").read_text())
+    (folder / "store.json").write_text(json.dumps(dict(reversed(manifest.items()))))
+    assert len(TensorStore(folder)) == 2
