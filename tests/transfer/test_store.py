@@ -285,10 +285,9 @@ def test_the_store_of_a_quicker_process_stays(tmp_path: Path) -> None:
 
 
 WRITE = """\
-import signal, sys, time, torch
+import sys, time, torch
 from pathlib import Path
 from layerlink.transfer.store import StoreWriter
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits that it is ignored
 with StoreWriter(Path(sys.argv[1]), {}, rows=2) as writer:
     writer.add(torch.ones(1, 3))
     print("writing", flush=True)

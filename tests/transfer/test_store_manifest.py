@@ -8,6 +8,7 @@ import torch
 
 from layerlink.errors import LayerlinkError
 from layerlink.transfer.store import StoreDtype, StoreWriter, TensorStore
+from layerlink.transfer.store_manifest import _is_count
 
 
 def store(folder: Path, dtype: StoreDtype) -> Path:
@@ -50,3 +51,8 @@ def test_the_order_of_entries_says_nothing(tmp_path: Path) -> None:
     manifest = json.loads((folder / "store.json").read_text())
     (folder / "store.json").write_text(json.dumps(dict(reversed(manifest.items()))))
     assert len(TensorStore(folder)) == 2
+
+
+def test_counts_end_where_sizes_in_bytes_could_overflow() -> None:
+    assert [_is_count(value) for value in (0, 97, 2**48 - 1)] == [True] * 3
+    assert [_is_count(value) for value in (-1, 2**48, True, 1.0, "1")] == [False] * 5
