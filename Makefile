@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: quickstart test test-long check format clean
+.PHONY: quickstart test test-long check format coverage mutation audit clean
 
 quickstart: .venv/quickstart-installed
 	$(BIN)/layerlink quickstart
@@ -24,6 +24,23 @@ format: .venv/dev-installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+coverage: .venv/dev-installed
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage report
+
+# Goes on where it was stopped; --again tries those that survived, --jobs 2 two at a time: make mutation FLAGS=--again
+mutation: .venv/mutation-installed
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/mutation.py $(FLAGS)
+
+# Where packages come from a mirror, pip-audit finds none of them, and ends as if all were well: that is no audit.
+audit: .venv/audit-installed
+	@said=$$($(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip --progress-spinner off 2>&1); code=$$?; \
+	case "$$said" in \
+	*"Found "[0-9]*) printf '%s\n' "$$said" ;; \
+	*"could not be audited"* | *Error*) code=3; \
+		echo "audit: not done: $$(printf '%s\n' "$$said" | grep -m1 -e 'could not be audited' -e 'Error' | tr -s ' ' | cut -c1-200)" ;; \
+	*) printf '%s\n' "$$said" ;; esac; exit $$code
+
 # The stamps are rewritten where what is to be installed has changed.
 .venv/quickstart-installed: pyproject.toml constraints.txt | .venv/bin/python
 	$(PIP) --editable '.[digits,page]'
@@ -33,9 +50,17 @@ format: .venv/dev-installed
 	$(PIP) --editable '.[dev]'
 	touch $@ .venv/quickstart-installed
 
+.venv/mutation-installed: .venv/dev-installed
+	$(PIP) --editable '.[dev,mutation]'
+	touch $@
+
+.venv/audit-installed: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) --editable '.[audit]'
+	touch $@
+
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "layerlink needs Python 3.10 or newer; make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv .venv
 
 clean:
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage mutants

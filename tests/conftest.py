@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,11 @@ settings.register_profile("short", max_examples=50, derandomize=True, **_COMMON)
 settings.register_profile("long", max_examples=900, derandomize=False, print_blob=True, **_COMMON)
 settings.load_profile("short")
 _run = {"cases": 0}
+
+
+def pytest_configure() -> None:
+    # A shell's background job inherits that Ctrl-C is ignored; tests of Ctrl-C, and processes they start, need it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

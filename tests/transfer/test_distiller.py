@@ -93,10 +93,20 @@ def test_a_student_that_learns_in_eval_mode_is_warned_of_once() -> None:
     distiller.eval()
     with torch.no_grad():
         distiller(*batch())
-    with pytest.warns(UserWarning, match=r"the student learns in eval mode.* Call distiller\.train\(\)") as caught:
+    with pytest.warns(UserWarning, match="eval mode") as caught:
+        distiller(*batch())
+    assert [str(warning.message) for warning in caught] == [
+        "the student learns in eval mode: dropout is off and batch norm keeps its old statistics. Call "
+        "distiller.train() before the epoch; where losses are only looked at, use torch.no_grad()"
+    ]
+    distiller(*batch())  # warnings are errors here: told once
+
+
+def test_a_warning_points_to_the_line_of_the_loop() -> None:
+    distiller = ll.Distiller(small(), small()).eval()
+    with pytest.warns(UserWarning, match="eval mode") as caught:
         distiller(*batch())
     assert [warning.filename for warning in caught] == [__file__]
-    distiller(*batch())  # warnings are errors here: told once
 
 
 def test_the_teacher_is_in_neither_parameters_nor_state_but_moves_along() -> None:
@@ -199,6 +209,39 @@ def test_tuples_dataclasses_and_keyword_inputs() -> None:
         ll.Distiller(Pair(), Pair(), soft=ll.Soft(), student_logits="[0]")(x, y)
 
 
+@pytest.mark.parametrize("arguments", [{"hard": 1}, {"hard": 0, "soft": ll.Soft()}])
+def test_logits_are_found_in_what_the_student_returns_where_a_loss_reads_them(arguments: dict[str, Any]) -> None:
+    x, y = {"values": torch.randn(3, 4)}, torch.tensor([0, 1, 2])
+    student = Dataclassed()
+    logits = ll.Distiller(Dataclassed(), student, links=["layer : mse"], **arguments)(x, y).logits
+    assert torch.equal(logits, student(**x).logits)
+
+
+def test_where_nothing_reads_logits_a_tensor_is_given_and_anything_else_is_not_looked_into() -> None:
+    x, student = torch.randn(3, 4), nn.Sequential(nn.Linear(4, 2))
+    assert torch.equal(ll.Distiller(small(2), student, hard=0, links=["0 : mse"])(x).logits, student(x))
+    assert ll.Distiller(Pair(), Pair(), hard=0, links=["split[1] : mse"])(x).logits is None
+
+
+def test_logits_that_are_not_found_are_answered_with_what_there_is() -> None:
+    x, y = torch.randn(3, 4), torch.tensor([0, 1, 2])
+    there = "output gives a tuple with output[0], output[1]. Name the element to read"
+    for role, named in (("teacher", {"student_logits": "[0]"}), ("student", {"teacher_logits": "[0]"})):
+        with pytest.raises(UsageError) as caught:
+            ll.Distiller(Pair(), Pair(), soft=ll.Soft(), **named)(x, y)
+        assert str(caught.value) == f"the {role}'s {there}: {role}_logits='[NAME]'"
+    with pytest.raises(
+        UsageError, match=r"^the student's output has no element 'x'; it gives a tuple with output\[0\]"
+    ):
+        ll.Distiller(None, Pair(), student_logits="x")(x, y)
+
+
+def test_what_is_applied_to_the_distiller_alone_reaches_no_layer() -> None:
+    teacher, student = small(), small()
+    ll.Distiller(teacher, student, soft=ll.Soft())._apply(lambda tensor: tensor.double(), recurse=False)
+    assert teacher[0].weight.dtype == student[0].weight.dtype == torch.float32
+
+
 def test_every_wrong_link_is_told_at_once() -> None:
     with pytest.raises(ProblemsError) as caught:
         ll.Distiller(small(), small(), links=["o : mse", "0 -> 9 : mse", "0 : msee", "2 : mse"])
@@ -254,7 +297,7 @@ def test_impossible_soft_losses_are_refused(arguments: dict[str, Any]) -> None:
 
 
 def test_soft_and_links_need_a_teacher_and_hard_needs_labels() -> None:
-    with pytest.raises(UsageError, match="soft and link losses need a teacher"):
+    with pytest.raises(UsageError, match=r"^soft and link losses need a teacher; got None$"):
         ll.Distiller(None, small(), soft=ll.Soft())
     with pytest.raises(UsageError, match="the hard loss needs labels"):
         ll.Distiller(None, small())(batch()[0])
@@ -332,16 +375,31 @@ def test_a_teacher_that_leaves_its_input_alone_gets_it_without_a_copy() -> None:
 
 def test_models_that_share_parameters_are_refused() -> None:
     model = small()
-    with pytest.raises(UsageError, match=r"teacher and student share 6 parameters, such as 0.weight.*deepcopy"):
-        ll.Distiller(model, model, soft=ll.Soft())
+    for teacher in (model, LiveTeacher(model)):
+        with pytest.raises(UsageError) as caught:
+            ll.Distiller(teacher, model, soft=ll.Soft())
+        assert str(caught.value) == (
+            "teacher and student share 6 parameters, such as 0.weight; freezing the teacher would freeze them in the "
+            "student. Pass copy.deepcopy(model) as the teacher"
+        )
+
+
+def test_layers_of_a_teacher_that_is_live_already_are_looked_up() -> None:
+    teacher = LiveTeacher(small())
+    with pytest.raises(ProblemsError, match="the teacher has no layer 'nope'"):
+        ll.Distiller(teacher, small(), links=["nope -> 0 : mse"])
 
 
 def test_a_link_that_teaches_nothing_is_an_error() -> None:
     student = small()
     student[0].requires_grad_(False)
     x, y = batch()
-    with pytest.raises(ProblemsError, match=r"no gradient reaches the student's layer '0'"):
+    with pytest.raises(ProblemsError) as caught:
         ll.Distiller(small(), student, links=["0 : mse"])(x, y)
+    assert caught.value.problems[0].what == (
+        "teaches nothing: no gradient reaches the student's layer '0'. It is frozen, an input, or computed under "
+        "no_grad"
+    )
     with pytest.raises(ProblemsError, match="teaches nothing"):
         ll.Distiller(small(), small(), links=["0@input : mse"])(x, y)
     with torch.no_grad():  # in validation nothing has to learn
@@ -365,8 +423,8 @@ def test_weights_that_are_all_0_are_refused_and_a_single_0_only_logs() -> None:
         ({"links": [None]}, "a link is a text or a layerlink.Link; got NoneType"),
         ({"soft": 4.0}, "soft must be layerlink.Soft"),
         ({"hard": "1"}, "hard must be a finite number >= 0; got '1'"),
-        ({"teacher": "t"}, "the teacher must be a torch.nn.Module"),
-        ({"student": "s"}, "the student must be a torch.nn.Module"),
+        ({"teacher": "t"}, "the teacher must be a torch.nn.Module or give Activations; got str"),
+        ({"student": "s"}, "the student must be a torch.nn.Module; got str"),
     ],
 )
 def test_arguments_of_another_kind_are_named(arguments: dict[str, Any], message: str) -> None:

@@ -34,6 +34,9 @@ def test_a_link_made_from_fields_names_itself_in_the_same_form() -> None:
         assert Link.parse(link.text) == link
     assert Link(Tap("a"), Tap("b"), weight=40).text == "a -> b : mse * 40"
     assert Link(Tap("a"), Tap("b"), weight=1234567).text == "a -> b : mse * 1234567"
+    assert Link(Tap("a"), Tap("a"), weight=1234567.0).text == "a : mse * 1234567"
+    assert Link(Tap("a"), Tap("a"), weight=1e6).text == "a : mse * 1e+06"
+    assert Link(Tap("a"), Tap("b"), weight=1.0, until=3.0, decay="linear").text == "a -> b : mse, until=3, decay=linear"
 
 
 @pytest.mark.parametrize(
@@ -64,9 +67,23 @@ def test_all_problems_are_told_at_once_and_in_order() -> None:
     readable, problems = read_links(links)
     assert list(readable) == [1]
     assert [index for index, _ in problems] == [0, 2, 3]
+    assert problems[1][1] == "this link stands here twice; add up its weights instead"
     text = str(links_error(links, reversed(problems)))
     assert text.startswith("links: 3 problems")
     assert text.index('links[0] "a : msee"') < text.index('links[2] "b : mse"') < text.index('links[3] "c"')
+    text = str(links_error(links, [(0, "zebra"), (0, "ant")]))
+    assert text.index("zebra") < text.index("ant")  # what is wrong with one link stays in its order
+
+
+def test_links_and_texts_stand_side_by_side_and_what_is_neither_is_told() -> None:
+    link = Link(Tap("a"), Tap("b"))
+    readable, problems = read_links([3, link, "a->b:mse", "c : msee"])  # type: ignore[list-item]
+    assert readable == {1: link}
+    assert problems == [
+        (0, "a link is a text or a layerlink.Link; got int"),
+        (2, "this link stands here twice; add up its weights instead"),
+        (3, "unknown loss 'msee'. Did you mean mse?"),
+    ]
 
 
 def is_a_link_or_told(text: str) -> None:

@@ -68,8 +68,12 @@ def test_an_overwrite_that_comes_later_is_an_error_and_then_copied() -> None:
     recorder = Recorder(model, [Tap("layer")], "student")
     recorder.record(x)
     model.inplace = True
-    with pytest.raises(LayerlinkError, match="student's layer 'layer' was overwritten in place"):
+    with pytest.raises(LayerlinkError) as caught:
         recorder.record(x)
+    assert str(caught.value) == (
+        "the student's layer 'layer' was overwritten in place in this pass, though in none before; its value is lost. "
+        "Repeat the step: from now on it is copied"
+    )
     assert torch.equal(recorder.record(x).values[Tap("layer")], model.layer(x))
 
 
@@ -93,12 +97,67 @@ def test_a_reused_module_without_a_call_is_named() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("times", "said"),
+    [
+        (2, "act@input#0[0], act@input#1[0]"),
+        (4, "act@input#0[0], act@input#1[0], act@input#2[0], act@input#3[0]"),
+        (5, "act@input#0[0], act@input#1[0], act@input#2[0], act@input#3[0], ..."),
+    ],
+)
+def test_four_runs_of_a_reused_module_are_listed_at_most(times: int, said: str) -> None:
+    class Repeats(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.act = nn.Tanh()
+
+        def forward(self, x: Tensor) -> Tensor:
+            for _ in range(times):
+                x = self.act(x)
+            return x
+
+    found = problems(Repeats(), torch.zeros(1, 3), f"act#{times}")
+    assert found == {f"act#{times}": f"the student's layer 'act#{times}' runs only {times} times in a forward pass"}
+    assert problems(Repeats(), torch.zeros(1, 3), "act@input[0]") == {
+        "act@input[0]": f"the student's layer 'act@input[0]' runs {times} times in one pass. Say which run: {said}"
+    }
+
+
 def test_a_layer_that_never_runs_or_not_so_often_is_named() -> None:
-    found = problems(Foreign(), images(), "unused", "relu#3", "stem")
+    found = problems(Foreign(), images(), "unused", "relu#3", "stem", "left#1")
     assert found == {
         "unused": "the student's layer 'unused' never runs in a forward pass",
         "relu#3": "the student's layer 'relu#3' runs only 3 times in a forward pass",
+        "left#1": "the student's layer 'left#1' runs only 1 time in a forward pass",
     }
+
+
+def test_a_layer_that_is_not_there_is_named_with_its_model() -> None:
+    assert problems(Pair(), torch.randn(2, 4), "nope") == {
+        "nope": "the student has no layer 'nope'. It has split, split.mix, head. All of them: layerlink layers MODEL"
+    }
+
+
+def test_the_input_of_a_module_that_gets_none_is_named() -> None:
+    class Gives(nn.Module):
+        def forward(self) -> Tensor:
+            return torch.zeros(1, 3)
+
+    assert problems(nn.Sequential(), torch.zeros(1), "@input[mask]") == {
+        "@input[mask]": "student: the model has no element 'mask'; it gives a dict with the model[0]"
+    }
+    assert problems(Gives(), (), "@input") == {
+        "@input": "student: the model has no element '0'; it gives a dict with nothing in it"
+    }
+
+
+def test_places_in_the_graph_are_kept_only_where_asked_for_and_where_there_are_any() -> None:
+    model, x, taps = nn.Sequential(nn.Linear(3, 3)), torch.zeros(1, 3), [Tap("0"), Tap("0", "input")]
+    assert Recorder(model, taps, "student").record(x).edges == {}
+    recording = Recorder(model, taps, "student", edges=True).record(x)
+    (gradient,) = torch.autograd.grad(recording.output.sum(), [recording.edges.pop(Tap("0"))])
+    assert gradient.tolist() == [[1, 1, 1]]
+    assert recording.edges == {}  # an input has no place
 
 
 def test_inputs_and_elements() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from layerlink.errors import LayerlinkError, ProblemsError, UsageError
-from layerlink.transfer import Distiller, Link, Soft
+from layerlink.transfer import Activations, Distiller, Link, Soft
+
+BY_GRADIENT, ACT = "first : mse, scale=gradient", "act : mse, scale=gradient"
 
 
 class Small(nn.Module):
@@ -85,6 +89,12 @@ def test_factors_go_on_from_the_state(batch: tuple[Tensor, Tensor]) -> None:
     assert second(batch[0] + 1, batch[1]).weights == before.weights
 
 
+def test_the_state_of_other_links_is_refused() -> None:
+    first, second = (Distiller(Small(), Small(), links=links) for links in ([BY_GRADIENT], [BY_GRADIENT, ACT]))
+    with pytest.raises(ValueError, match="zip"):
+        second.load_state_dict(first.state_dict())
+
+
 def test_without_scales_the_state_is_the_students_alone() -> None:
     distiller = Distiller(Small(), Small(), links=["act : mse"])
     assert all(name.startswith("student.") for name in distiller.state_dict())
@@ -95,13 +105,20 @@ def test_a_constant_teacher_layer_cannot_be_scaled(batch: tuple[Tensor, Tensor])
     with torch.no_grad():
         teacher.first.weight.zero_()
         teacher.first.bias.fill_(-1)
-    with pytest.raises(LayerlinkError, match="variance 0 on the first batch"):
+    with pytest.raises(LayerlinkError) as caught:
         Distiller(teacher, Small(), links=["act : mse, scale=teacher"])(*batch)
+    assert str(caught.value) == (
+        "link 'act : mse, scale=teacher': the teacher's layer has variance 0 on the first batch, so it cannot be "
+        "scaled by it. Link a layer that is not constant, or set scale=none"
+    )
 
 
 def test_gradient_scale_without_anything_to_compare_with_is_refused(batch: tuple[Tensor, Tensor]) -> None:
-    with pytest.raises(UsageError, match="give hard or soft a weight > 0"):
+    with pytest.raises(UsageError) as caught:
         Distiller(Small(), Small(), hard=0, links=["act : mse, scale=gradient"])
+    assert str(caught.value) == (
+        "scale=gradient compares with the gradient of the labels: give hard or soft a weight > 0"
+    )
     text = "act : mse, scale=gradient"
     losses = Distiller(Small(), Small(), hard=0, soft=Soft(), links=[text])(*batch)
     assert losses.weights[text] > 0
@@ -113,8 +130,47 @@ def test_a_layer_that_the_labels_do_not_reach_is_refused(batch: tuple[Tensor, Te
             self.first(x)
             return self.last(x[:, :5])
 
-    with pytest.raises(LayerlinkError, match="the hard loss does not depend on the student's layer"):
+    with pytest.raises(LayerlinkError) as caught:
         Distiller(Small(), Apart(), links=["first : mse, scale=gradient"])(*batch)
+    assert str(caught.value) == (
+        "link 'first : mse, scale=gradient': the hard loss does not depend on the student's layer, so the link cannot "
+        "be scaled by its gradient. Set scale=teacher or scale=none"
+    )
+
+
+def test_a_step_can_be_taken_after_measuring(batch: tuple[Tensor, Tensor]) -> None:
+    student = Small()
+    distiller = Distiller(Small(), student, links=[BY_GRADIENT, "act : mse, scale=gradient"])
+    losses = distiller(*batch)
+    assert losses.logits is not None
+    assert torch.equal(losses.logits, student(batch[0]))
+    expected = losses.terms["hard"] + sum(losses.terms[name] * losses.weights[name] for name in distiller.scales.now)
+    assert losses.total.item() == pytest.approx(expected.item(), rel=1e-6)
+    losses.total.backward()
+    assert student.first.weight.grad is not None
+    assert not distiller.scales.by_gradient(losses, Activations(None)), "the next time is 16 steps later"
+
+
+def test_a_factor_that_is_not_measured_yet_is_0_and_is_none_in_the_state(batch: tuple[Tensor, Tensor]) -> None:
+    first, second = (Distiller(Small(), Small(), links=[BY_GRADIENT]) for _ in range(2))
+    with torch.no_grad():  # as in a validation before the training
+        losses = first(*batch)
+    assert losses.weights[BY_GRADIENT] == 0
+    assert losses.total.item() == losses.terms["hard"].item()
+    second.load_state_dict(first.state_dict())
+    assert second.scales.factors == {}
+
+
+@pytest.mark.parametrize(("what", "hard", "factor"), [("equal", 1.0, 1.0), ("huge", 1.0, 1e25), ("heavy", 1e300, 1.0)])
+def test_gradients_that_say_nothing_leave_the_factor_open(
+    what: str, hard: float, factor: float, batch: tuple[Tensor, Tensor]
+) -> None:
+    """The link's gradient is 0, or leaves float32; the labels' leaves float32."""
+    teacher = Small()
+    student = copy.deepcopy(teacher) if what == "equal" else Small()
+    distiller = Distiller(teacher, student, hard=hard, links=[BY_GRADIENT])
+    distiller(batch[0] * factor, batch[1])
+    assert distiller.scales.factors == {}
 
 
 def test_what_all_links_share_yields_to_what_a_link_says(batch: tuple[Tensor, Tensor]) -> None:
@@ -151,6 +207,9 @@ def test_links_fade_and_end_with_time(batch: tuple[Tensor, Tensor]) -> None:
         ("act : mse * 2, until=1, until=2", "option until stands here twice"),
         ("act : mse * 2,", "expected options such as"),
         ("act : mse, decay", "expected options such as"),
+        ("act : mse, until=", "expected options such as .* after the comma; got 'until='"),
+        ("act : mse, until=1=2", "until must be a number; got '1=2'"),
+        ("act : mse, x=1", "unknown option of a link 'x'. Known: scale, until, decay"),
     ],
 )
 def test_wrong_options_say_what_is_right(text: str, message: str) -> None:

@@ -103,6 +103,29 @@ def test_channels_last_memory_comes_back_as_such(tmp_path: Path, dtype: StoreDty
     assert not last.is_contiguous()
 
 
+def test_a_store_of_no_rows_is_one(tmp_path: Path) -> None:
+    with StoreWriter(tmp_path / "store", KEY, rows=0):
+        pass
+    assert len(TensorStore(tmp_path / "store", KEY)) == 0
+
+
+def test_memory_of_any_other_order_is_written_as_it_reads(tmp_path: Path) -> None:
+    wide = activations(20, 6, 4, 10)
+    for number, values in enumerate((wide[..., ::2], wide.transpose(2, 3), wide[:, 0, 0].t().contiguous().t())):
+        assert not values.is_contiguous()
+        read = write(tmp_path / str(number), values).read(torch.arange(20))
+        assert read.is_contiguous()
+        assert torch.equal(read, values)
+
+
+def test_numbers_so_small_that_steps_are_rough_stay_the_largest_of_their_channel(tmp_path: Path) -> None:
+    smallest = 2.0**-149  # of float32
+    values = torch.tensor([[0.0], [370 * smallest]])
+    with StoreWriter(tmp_path / "store", KEY, rows=2, dtype="uint8") as writer:
+        writer.add(values)
+    assert TensorStore(tmp_path / "store").read(torch.arange(2)).tolist() == [[0], [255 * smallest]]
+
+
 def test_bfloat16_values_are_kept_without_any_error(tmp_path: Path) -> None:
     values = activations(20, 5).bfloat16()
     store = write(tmp_path / "store", values, "bfloat16")
@@ -116,6 +139,10 @@ def test_the_size_is_known_before(tmp_path: Path, dtype: StoreDtype) -> None:
     expected = bytes_of_store(20, (5, 4, 3), dtype, chunks=3)
     assert expected == {"float32": 4800, "bfloat16": 2400, "uint8": 1200 + 3 * 5 * 2 * 4}[dtype]
     assert store.nbytes == expected + (tmp_path / "store" / "store.json").stat().st_size
+    single = write(tmp_path / "single", activations(20), dtype)
+    assert single.nbytes == bytes_of_store(20, (), dtype, 3) + (tmp_path / "single" / "store.json").stat().st_size
+    one_chunk = bytes_of_store(20, (5, 4, 3), dtype)
+    assert one_chunk == {"float32": 4800, "bfloat16": 2400, "uint8": 1200 + 5 * 2 * 4}[dtype]
 
 
 def test_a_store_of_something_else_is_refused_with_all_that_differs(tmp_path: Path) -> None:
@@ -170,6 +197,7 @@ def test_a_damaged_manifest_is_named(tmp_path: Path) -> None:
 
 def test_rows_that_are_not_there_are_refused(tmp_path: Path) -> None:
     store = write(tmp_path / "store", activations(20, 5))
+    assert store.read(torch.tensor([19])).shape == (1, 5)
     for row in (-1, 20):
         with pytest.raises(UsageError, match=r"holds rows 0 .. 19; got"):
             store.read(torch.tensor([3, row]))
@@ -207,10 +235,44 @@ def test_a_disk_that_is_full_is_told_and_leaves_nothing(tmp_path: Path, monkeypa
     def full(_file: Any, _values: Tensor) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("layerlink.transfer.store._write", full)
-    with pytest.raises(LayerlinkError, match=r"cannot write the store .*No space left on device.*free space"):
+    told = (
+        f"cannot write the store {tmp_path / 'store'}: [Errno 28] No space left on device. Nothing is kept; free space "
+        "or choose another folder"
+    )
+    with monkeypatch.context() as patched:
+        patched.setattr("layerlink.transfer.store._write", full)
+        with pytest.raises(LayerlinkError) as caught:
+            write(tmp_path / "store", activations(20, 5))
+    assert str(caught.value) == told
+    monkeypatch.setattr("os.fsync", lambda _handle: full(None, torch.zeros(0)))  # what was written is still in memory
+    with pytest.raises(LayerlinkError) as caught:
         write(tmp_path / "store", activations(20, 5))
+    assert str(caught.value) == told
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_is_full_when_files_are_closed_too_is_told_once(tmp_path: Path) -> None:
+    class Full:
+        def write(self, _data: Any) -> None:
+            raise OSError(28, "No space left on device")
+
+        close = flush = lambda self: self.write(b"")
+
+    def fill() -> None:
+        with StoreWriter(tmp_path / "store", KEY, rows=1) as writer:
+            writer._values.close()
+            writer._values = Full()  # type: ignore[assignment]
+            writer.add(torch.ones(1, 3))
+
+    with pytest.raises(LayerlinkError, match="cannot write the store"):
+        fill()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(LayerlinkError, match=f"^cannot write the store {tmp_path / 'file' / 'store'}: "):
+        write(tmp_path / "file" / "store", activations(20, 5))
 
 
 def test_the_store_of_a_quicker_process_stays(tmp_path: Path) -> None:
@@ -245,7 +307,7 @@ def start(folder: Path, seconds: float) -> subprocess.Popen[str]:
 def test_what_a_killed_writer_left_is_removed_by_the_next_but_not_what_a_living_one_writes(tmp_path: Path) -> None:
     strange = tmp_path / ".somebody-elses.part"
     strange.mkdir()
-    killed, living = start(tmp_path / "killed", 60), start(tmp_path / "living", 60)
+    killed, living = start(tmp_path / "killed", 600), start(tmp_path / "living", 600)
     os.kill(killed.pid, signal.SIGKILL)
     killed.communicate()
     assert len(list(tmp_path.glob(f"{PREFIX}*{SUFFIX}"))) == 2

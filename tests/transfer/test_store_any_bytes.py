@@ -51,7 +51,7 @@ def test_a_store_whose_meaning_is_damaged_gives_the_same_rows_or_is_told(
         except LayerlinkError as error:
             assert str(stores[dtype]) in str(error)
         else:
-            assert torch.equal(found, right) or b'"checksum"' not in changed
+            assert torch.equal(found, right) or (name == "store.json" and b'"checksum"' not in changed)
     finally:
         file.write_bytes(whole)
 
@@ -76,7 +76,11 @@ def test_values_of_another_size_are_told(data: st.DataObject, dtype: StoreDtype,
     ("change", "message"),
     [
         ({"rows": 11}, "chunk_ends cannot be"),
+        ({"key": 3}, "key cannot be '3'"),
+        ({"rows": "x"}, "rows cannot be 'x'"),
+        ({"channels_last": 1}, "channels_last cannot be '1'"),
         ({"dtype": "float8"}, "dtype cannot be 'float8'"),
+        ({"dtype": "x" * 100}, f"dtype cannot be '{'x' * 60}'"),
         ({"shape": "x"}, "shape cannot be 'x'"),
         ({"chunk_ends": [6, 10, 12]}, "the checksum is wrong"),
         ({"error": None}, "error cannot be"),

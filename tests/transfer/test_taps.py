@@ -6,10 +6,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from cases import cases
 from layerlink.errors import UsageError
-from layerlink.transfer.taps import ElementError, Tap, pick
+from layerlink.transfer.taps import ElementError, Tap, no_such_layer, pick
 
 
 @pytest.mark.parametrize(
@@ -46,6 +47,7 @@ def test_pick_finds_elements_of_every_container() -> None:
     assert pick({"a": [0, tensor]}, ("a", "1"), "m") is tensor
     assert pick({3: tensor}, ("3",), "m") is tensor
     assert pick((0, tensor), ("-1",), "m") is tensor
+    assert pick((tensor, 0), ("-2",), "m") is tensor
     assert pick(named(0, tensor), ("y",), "m") is tensor
 
 
@@ -56,6 +58,40 @@ def test_pick_lists_what_there_is() -> None:
         pick({"a": [1]}, ("a", "7"), "m")
     with pytest.raises(ElementError, match=r"m has no element '0'; it gives a tensor \(2, 3\)"):
         pick(torch.zeros(2, 3), ("0",), "m")
+
+
+@pytest.mark.parametrize(
+    ("value", "element", "message"),
+    [
+        ({"a": {"b": {}}}, ("a", "b", "c"), "m[a][b] has no element 'c'; it gives a dict with nothing in it"),
+        ({"a": {"b": 3}}, ("a", "b"), "m[a][b] gives a int. Name the element to read"),
+        (namedtuple("named", "x y")(0, 1), (), "m gives a named with m[x], m[y]. Name the element to read"),
+        ([[], 1], ("-3",), "m has no element '-3'; it gives a list with m[0], m[1]"),
+    ],
+)
+def test_pick_says_where_it_stood_and_what_it_found(value: object, element: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ElementError) as caught:
+        pick(value, element, "m")
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("count", "hint"),
+    [
+        (3, "It has 0, 1, 2"),
+        (12, "It has 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11"),
+        (13, "It has 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, ..."),
+    ],
+)
+def test_a_path_like_no_other_is_answered_with_the_first_twelve(count: int, hint: str) -> None:
+    model = nn.Sequential(*(nn.Identity() for _ in range(count)))
+    expected = f"the teacher has no layer 'x'. {hint}. All of them: layerlink layers MODEL"
+    assert no_such_layer(model, "x", "teacher") == expected
+
+
+def test_a_path_like_several_is_answered_with_those() -> None:
+    model = nn.ModuleDict({name: nn.Identity() for name in ("group1", "group2", "other")})
+    assert "'group'. Closest: group1, group2. All" in no_such_layer(model, "group", "student")
 
 
 def test_a_key_that_looks_like_a_number_and_is_none() -> None:

@@ -20,7 +20,7 @@ def mse(student: Tensor, teacher: Tensor) -> Tensor:
         teacher: activation of the same shape. Shapes are never broadcast.
 
     Returns:
-        Scalar, float32 (float64 where both inputs are), in squared units of the activations, >= 0.
+        Scalar, float32 (float64 where an input is), in squared units of the activations, >= 0.
 
     Raises:
         ShapeError: where the shapes differ, or there is nothing in them.

@@ -23,7 +23,7 @@ class MeanSquaredError(torch.autograd.Function):
     def forward(ctx: Any, student: Tensor, teacher: Tensor) -> Tensor:
         """The mean, float32."""
         student = student if _dense(student) else student.contiguous()
-        if teacher.stride() != student.stride() or not _dense(teacher):
+        if teacher.stride() != student.stride():
             teacher = torch.empty_like(student, dtype=teacher.dtype).copy_(teacher)
         learns = any(ctx.needs_input_grad)
         kept = torch.empty_like(student) if learns else None
@@ -43,7 +43,7 @@ class MeanSquaredError(torch.autograd.Function):
 
 
 def _sum_of_squares(student: Tensor, teacher: Tensor, kept: Tensor | None) -> Tensor:
-    size = _PIECE if student.device.type == "cpu" else max(len(student), 1)
+    size = _PIECE if student.device.type == "cpu" else len(student)
     piece = torch.empty(min(size, len(student)), dtype=torch.float32, device=student.device)
     total = torch.zeros((), dtype=torch.float32, device=student.device)
     for start in range(0, len(student), size):

@@ -164,7 +164,7 @@ class Distiller(nn.Module):
         """The student's logits and tapped activations for ``inputs``."""
         recording = self._recorder.record(inputs)
         logits = None
-        if self.objective.hard or self.objective.soft or not self.objective.links or self._student_element:
+        if self.objective.hard or self.objective.soft or self._student_element:
             logits = logits_of(recording, self._student_element, "student")
         elif isinstance(recording.output, Tensor):
             logits = recording.output
@@ -209,4 +209,4 @@ def _element(text: str) -> tuple[str, ...]:
     """``"[scores][0]"`` or plain ``scores`` as keys."""
     if text and not text.startswith("["):
         text = f"[{text}]"
-    return Tap.parse(f"output{text}").element if text else ()
+    return Tap.parse(f"output{text}").element

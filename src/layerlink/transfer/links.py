@@ -68,9 +68,10 @@ class Link:
 
     def _options(self) -> str:
         given = {name: getattr(self, name) for name in ("scale", "until", "decay")}
-        texts = (_digits(value) if isinstance(value, float) else str(value) for value in given.values())
         return "".join(
-            f", {name}={text}" for (name, value), text in zip(given.items(), texts, strict=True) if value is not None
+            f", {name}={_digits(value) if isinstance(value, float) else value}"
+            for name, value in given.items()
+            if value is not None
         )
 
     def filled(self, **defaults: Any) -> Link:

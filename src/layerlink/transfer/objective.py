@@ -148,14 +148,10 @@ class Objective:
             epoch: since the start, in epochs, fractions included.
             epochs: of the whole training.
         """
-        weights = [link.weight_at(epoch, epochs) for link in self.links]
-        if all(weight == link.weight for weight, link in zip(weights, self.links, strict=True)):
+        then = [(link, link.weight_at(epoch, epochs)) for link in self.links]
+        if all(weight == link.weight for link, weight in then):
             return self
-        links = tuple(
-            replace(link, weight=weight)
-            for link, weight in zip(self.links, weights, strict=True)
-            if weight or not link.weight
-        )
+        links = tuple(replace(link, weight=weight) for link, weight in then if weight or not link.weight)
         return replace(self, links=links)
 
     def __call__(
@@ -184,9 +180,9 @@ class Objective:
             terms["hard"] = hard_cross_entropy(student.logits, target, label_smoothing=self.label_smoothing)
         if self.needs_teacher and teacher is None:
             raise UsageError("soft and link losses need a teacher")
-        if self.soft is not None and teacher is not None:
-            terms["soft"] = self._soft(self.soft, student, teacher)
-        if self.links and teacher is not None:
+        if teacher is not None:
+            if self.soft is not None:
+                terms["soft"] = self._soft(self.soft, student, teacher)
             terms |= self._link_terms(student, teacher)
         return self.weigh(terms, student.logits, factors)
 

@@ -237,7 +237,7 @@ def _encode(values: Tensor, dtype: StoreDtype) -> tuple[Tensor, Tensor | None]:
     low = values.amin(others, keepdim=True)
     step = (values.amax(others, keepdim=True) - low) / 255
     step = torch.where(step > 0, step, torch.ones_like(step))  # a channel without variation is its lowest value
-    kept = ((values - low) / step).round_().clamp_(0, 255).to(torch.uint8)
+    kept = ((values - low) / step).round_().clamp_(max=255).to(torch.uint8)
     return kept, torch.stack([low.flatten(), step.flatten()])
 
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from layerlink.errors import UsageError, closest
@@ -159,4 +158,4 @@ def version_of(tensor: Tensor) -> int | None:
 
 def snapshot(tensor: Tensor) -> Tensor:
     """A copy with the same place in the autograd graph and the same memory format."""
-    return tensor.clone(memory_format=torch.preserve_format)
+    return tensor.clone()

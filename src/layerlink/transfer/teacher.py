@@ -52,29 +52,25 @@ class LiveTeacher:
         self.element = element
         self._seen_whole = False
         self._changes_inputs: bool | None = None  # not known before the first pass
-        self._given: list[tuple[Tensor, int | None]] = []
 
     @torch.no_grad()
     def __call__(self, inputs: Any) -> Activations:
         """Logits (where needed) and tapped activations for ``inputs``."""
         if any(module.training for module in self.model.modules()):
             self.model.eval()
-        stop_early = self._seen_whole and not self.logits
-        recording = self.recorder.record(self._own_copy(inputs), stop_early=stop_early)
-        self._check_inputs()
+        given = self._own_copy(inputs)
+        versions = [(item, version_of(item)) for item in tree_leaves(given) if isinstance(item, Tensor)]
+        recording = self.recorder.record(given, stop_early=self._seen_whole and not self.logits)
+        self._check_inputs(any(overwritten_since(tensor, version) for tensor, version in versions))
         self._seen_whole = True
         logits = logits_of(recording, self.element, "teacher") if self.logits else None
         return Activations(logits, recording.values, recording.problems)
 
     def _own_copy(self, inputs: Any) -> Any:
         """The inputs, copied unless a pass has shown that the model leaves them as they are."""
-        given = tree_map_only(Tensor, snapshot, inputs) if self._changes_inputs is not False else inputs
-        self._given = [(item, version_of(item)) for item in tree_leaves(given) if isinstance(item, Tensor)]
-        return given
+        return inputs if self._changes_inputs is False else tree_map_only(Tensor, snapshot, inputs)
 
-    def _check_inputs(self) -> None:
-        changed = any(overwritten_since(tensor, version) for tensor, version in self._given)
-        self._given = []
+    def _check_inputs(self, changed: bool) -> None:
         if changed and self._changes_inputs is False:
             self._changes_inputs = True
             raise LayerlinkError(
