@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from layerlink.errors import LayerlinkError
+from layerlink.lab.processes import here
 
 
 class Interrupted(LayerlinkError):  # noqa: N818 - nothing went wrong
@@ -59,21 +60,22 @@ def several_trainings(folder: Path) -> Iterator[None]:
 
 
 def stop_before_the_next() -> None:
-    """Between two trainings of ``several_trainings``: raise ``Interrupted`` where the user asked to stop."""
-    if _asked is not None and _asked.is_set():
+    """Between two trainings of ``several_trainings``: raise ``Interrupted`` where the user asked to stop, in any process."""
+    (asked,) = here().any(_asked is not None and _asked.is_set())
+    if asked:
         raise Interrupted("stopped between two trainings")
 
 
-def stop_if_asked(asked: threading.Event, runs: Sequence[Path], *, epoch: int, step: int) -> None:
+def stop_if_asked(asked: bool, runs: Sequence[Path], *, epoch: int, step: int) -> None:
     """Raise ``Interrupted`` where the user asked to stop; the checkpoint is written by then.
 
     Args:
-        asked: as ``stop_signals`` gives it.
+        asked: whether, in any process.
         runs: the runs' folders.
         epoch: from 0.
         step: how many steps of it are done.
     """
-    if asked.is_set():
+    if asked:
         raise Interrupted(
             f"stopped in epoch {epoch + 1} after {step} steps. Nothing is lost: the same command with --resume goes "
             f"on ({', '.join(map(str, runs))})"
