@@ -60,7 +60,7 @@ def several_trainings(folder: Path) -> Iterator[None]:
 
 
 def stop_before_the_next() -> None:
-    """Between two trainings of ``several_trainings``: raise ``Interrupted`` where the user asked to stop, in any process."""
+    """Between two trainings of ``several_trainings``: raise ``Interrupted`` where any process was asked to stop."""
     (asked,) = here().any(_asked is not None and _asked.is_set())
     if asked:
         raise Interrupted("stopped between two trainings")

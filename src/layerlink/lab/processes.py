@@ -41,6 +41,11 @@ class Processes:
         """Whether this is the process that writes and prints."""
         return self.rank == 0
 
+    @property
+    def steps_between_questions(self) -> int:
+        """How many steps to train between asking all whether to stop: what that costs grows with their number."""
+        return 1 + self.size // 16
+
     def part(self, count: int) -> slice:
         """This process's part of ``count`` things: as equal as can be, in the order of the processes."""
         return slice(self.rank * count // self.size, (self.rank + 1) * count // self.size)

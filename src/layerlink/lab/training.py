@@ -108,8 +108,10 @@ def _train(members: list[Member], watch: Watch) -> None:
                 if not members:
                     return
                 step = batch.step + 1
+                if step == len(batches) or step % here().steps_between_questions:
+                    continue
                 stop, overdue = here().any(asked_to_stop.is_set(), saving.overdue())
-                if step < len(batches) and (stop or overdue):
+                if stop or overdue:
                     saving.save(members)
                     stop_if_asked(stop, [member.run.path for member in members], epoch=epoch, step=step)
             members = end_epoch(members, epoch, watch)

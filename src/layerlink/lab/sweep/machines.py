@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from layerlink.errors import LayerlinkError, UsageError, unknown_name
-from layerlink.lab.interruption import Interrupted
+from layerlink.lab.interruption import Interrupted, several_trainings
 from layerlink.lab.processes import here
 from layerlink.lab.run_folder import RunFolder
 from layerlink.lab.sweep.family import Loaded
@@ -109,10 +109,11 @@ def work(part: Part) -> str:
     """Do a part, on whatever machine this is; why it was not done, or nothing. What is finished is not repeated."""
     os.chdir(part.folder)
     try:
-        if part.family is not None:
-            train_teacher(part.family, part.runs, Watch())
-        elif todo := unfinished(part.runs):
-            run_cohort(todo, part.most, Watch())
+        with several_trainings(part.folder):
+            if part.family is not None:
+                train_teacher(part.family, part.runs, Watch())
+            elif todo := unfinished(part.runs):
+                run_cohort(todo, part.most, Watch())
     except LayerlinkError as error:
         return str(error)
     return ""
