@@ -7,7 +7,8 @@ links. In every round the variants take turns, each in fresh processes; timed is
 and views included. "Side by side" are two processes that do not know of each other: what is lost there is lost to
 shared memory and caches, or to other programs, and only the rest to talking. The efficiency is the time of one process
 over that of two in the same round: 1 means that two processes do twice the work in the same time. The last columns are
-the same with the two side by side in place of the one: what talking leaves.
+the same with the two side by side in place of the one: what talking leaves. The processor's own time is measured too:
+other programs on the machine do not count in it, and neither does waiting for the other process.
 """
 
 from __future__ import annotations
@@ -47,16 +48,21 @@ def child(task: str) -> None:
         setup = set_up(loaded, teacher=teacher)
         learner, times = Learner(setup), []
         learner.start_epoch(0)
-        clock = time.perf_counter()
+        clock = now()
         for batch in (batch for epoch in range(STEPS) for batch in setup.batches.epoch(epoch)):
             if batch.count == BATCH * processes.size:  # not the smaller last one
                 learner.step(batch)
-                times.append(time.perf_counter() - clock)
-            clock = time.perf_counter()
+                times.append([after - before for after, before in zip(now(), clock, strict=True)])
+            clock = now()
             if len(times) == STEPS + WARM_UP:
                 break
         count = sum(parameter.numel() for parameter in setup.distiller.student.parameters())
-        print(json.dumps({"seconds": statistics.median(times[WARM_UP:]), "parameters": count, "how": setup.precision}))
+        seconds, busy = (statistics.median(column) for column in zip(*times[WARM_UP:], strict=True))
+        print(json.dumps({"seconds": seconds, "busy": busy, "parameters": count, "how": setup.precision}))
+
+
+def now() -> tuple[float, float]:
+    return time.perf_counter(), time.process_time()
 
 
 def start(task: str, rank: int, size: int, port: int) -> subprocess.Popen[str]:
@@ -96,7 +102,8 @@ def main() -> None:
         print(f"{task}: {some['parameters']:,} parameters, {some['how']}")
         for variant in VARIANTS:
             times = [1000 * each[variant]["seconds"] for each in rounds]
-            text = f"  {variant:14} {spread(times, 1)} ms a step"
+            busy = statistics.median(1000 * each[variant]["busy"] for each in rounds)
+            text = f"  {variant:14} {spread(times, 1)} ms a step, {busy:.1f} of the processor"
             for other in VARIANTS[: VARIANTS.index(variant)]:
                 ratios = [each[other]["seconds"] / each[variant]["seconds"] for each in rounds]
                 text += f"   {other} / it {spread(ratios, 3)}"

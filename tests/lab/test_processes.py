@@ -51,7 +51,12 @@ ROWS = {
 }
 FLOAT32 = {"plain": [PLAIN, "links=[]", "training.ema=null"]}
 SCALED = ['links=["net.group2 : mse * 2, scale=teacher", "net.group5 : mse, scale=gradient"]', "data.augment=none"]
-STAND_IN = ["training.batch_size=62", "training.epochs=1"]  # 250 = 4 * 62 + 2: two images for three processes
+STAND_IN = [
+    "training.batch_size=62",
+    "training.epochs=1",
+    "soft=null",
+    "links=[]",
+]  # 250 = 4 * 62 + 2: two images for three processes
 
 
 def jobs(folder: Path) -> list[dict[str, Any]]:
@@ -211,6 +216,7 @@ def test_one_process_asks_nobody() -> None:
     values = torch.ones(2)
     assert ALONE.sum(values) is values
     assert ALONE.part(7) == slice(0, 7)
+    assert ALONE.steps_between_questions == 1
 
 
 def test_a_scheduler_s_own_variables_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,8 +37,7 @@ _RESULT_NUMBERS = (
 @dataclass(frozen=True)
 class RunFolder:
     """Reads and writes a run's files. Every file is written whole or not at all.
-
-    Of several processes that train together only the first one writes; for the others writing does nothing.
+    Of several processes that train together the first one writes; for the others writing does nothing.
 
     Args:
         path: the folder; made when first written to.

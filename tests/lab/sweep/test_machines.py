@@ -173,6 +173,7 @@ def local_jobs(tmp_path: Path) -> Callable[..., Any]:
 def test_submitit_runs_the_jobs(make: Callable[..., Plan], local_jobs: Callable[..., Any], notes: Any) -> None:
     straight, plan = make("seeds=1", out="straight"), make("seeds=1")
     run_sweep(straight, command="", watch=Watch())
+    assert work(teacher_parts(plan)[0]) == ""
     assert all(outcome.result for outcome in run(local_jobs(), plan).values())
     check_same(straight, plan)
 
