@@ -100,14 +100,13 @@ def main() -> None:
         rounds = [{variant: measured(task, variant) for variant in VARIANTS} for _ in range(arguments.rounds)]
         some = rounds[0]["alone"]
         print(f"{task}: {some['parameters']:,} parameters, {some['how']}")
-        for variant in VARIANTS:
-            times = [1000 * each[variant]["seconds"] for each in rounds]
-            busy = statistics.median(1000 * each[variant]["busy"] for each in rounds)
-            text = f"  {variant:14} {spread(times, 1)} ms a step, {busy:.1f} of the processor"
-            for other in VARIANTS[: VARIANTS.index(variant)]:
-                ratios = [each[other]["seconds"] / each[variant]["seconds"] for each in rounds]
-                text += f"   {other} / it {spread(ratios, 3)}"
-            print(text, flush=True)
+        for what, name in (("seconds", "by the clock"), ("busy", "of the processor")):
+            for variant in VARIANTS:
+                text = f"  {variant:14} {spread([1000 * each[variant][what] for each in rounds], 1)} ms a step {name}"
+                for other in VARIANTS[: VARIANTS.index(variant)]:
+                    ratios = [each[other][what] / each[variant][what] for each in rounds]
+                    text += f"   {other} / it {spread(ratios, 3)}"
+                print(text, flush=True)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
-SETTLED = 60  # seconds after which a group that is not done hangs
+SETTLED = 100  # seconds after which a group that is not done hangs
 
 
 def environment(rank: int, size: int, port: int) -> dict[str, str]:
@@ -19,9 +21,12 @@ def environment(rank: int, size: int, port: int) -> dict[str, str]:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Below those of outgoing connections, one of which might be quicker than the group."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 30_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def start(command: list[str], size: int, folder: Path) -> list[subprocess.Popen[str]]:

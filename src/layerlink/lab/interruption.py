@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from layerlink.errors import LayerlinkError
-from layerlink.lab.processes import here
 
 
 class Interrupted(LayerlinkError):  # noqa: N818 - nothing went wrong
@@ -60,9 +59,8 @@ def several_trainings(folder: Path) -> Iterator[None]:
 
 
 def stop_before_the_next() -> None:
-    """Between two trainings of ``several_trainings``: raise ``Interrupted`` where any process was asked to stop."""
-    (asked,) = here().any(_asked is not None and _asked.is_set())
-    if asked:
+    """Between two trainings of ``several_trainings``: raise ``Interrupted`` where the user asked to stop."""
+    if _asked is not None and _asked.is_set():
         raise Interrupted("stopped between two trainings")
 
 

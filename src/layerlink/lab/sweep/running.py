@@ -154,7 +154,7 @@ def _train_at_once(runs: Sequence[Planned], watch: Watch, first: Setup | None) -
 
     The reason is returned, not raised: an exception would hold on to all that fills the memory.
     """
-    stop_before_the_next()
+    here().first_says(stop_before_the_next)
     folders = [RunFolder(run.folder) for run in runs]
     try:
         setups = set_up_cohort([run.loaded for run in runs], first)
