@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from layerlink.lab.costs import Costs, count_parameters
+from layerlink.lab.processes import here
 from layerlink.lab.run_folder import NOT_TERMS, RunFolder
 from layerlink.lab.setup import Setup
 from layerlink.lab.watch import Watch
@@ -29,13 +30,14 @@ class Console(Watch):
 
     Args:
         announce: name every run when it begins, where several follow each other.
+        silent: print nothing: another process does.
     """
 
-    def __init__(self, *, announce: bool = False) -> None:
+    def __init__(self, *, announce: bool = False, silent: bool = False) -> None:
         self._announce = announce
         # Without a terminal there is no width to fit into: nothing is cut.
         width = None if sys.stdout is not None and sys.stdout.isatty() else 400
-        self.rich = rich.console.Console(highlight=False, markup=False, soft_wrap=True, width=width)
+        self.rich = rich.console.Console(highlight=False, markup=False, soft_wrap=True, width=width, quiet=silent)
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._epochs = self._steps = self._images = 0
@@ -58,7 +60,7 @@ class Console(Watch):
         self.rich.print(table)
 
     def __enter__(self) -> Console:
-        if self.rich.is_terminal:
+        if self.rich.is_terminal and not self.rich.quiet:
             self._bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(),
@@ -168,7 +170,8 @@ def show_setup(console: Console, setup: Setup, run: RunFolder) -> None:
     for report in setup.links:
         shape = report.student_shape or ()
         console.say(f"link       {report.text}   ({', '.join(['N', *map(str, shape[1:])])})")
-    console.say(f"machine    {setup.device}, {_precision(setup)}")
+    together = f"   {here().size} processes, each with its part of every batch" if here().size > 1 else ""
+    console.say(f"machine    {setup.device}, {_precision(setup)}{together}")
 
 
 def show_costs(console: Console, costs: Costs, setup: Setup) -> None:

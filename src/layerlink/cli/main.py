@@ -19,6 +19,7 @@ from layerlink.cli.report import report
 from layerlink.cli.run import run
 from layerlink.cli.search import search
 from layerlink.cli.sweep import sweep
+from layerlink.cli.together import check_verb
 from layerlink.cli.verify import verify
 from layerlink.errors import LayerlinkError
 
@@ -40,6 +41,7 @@ for verb in (quickstart, run, sweep, search, report, evaluate, verify, check, be
 def main() -> None:
     """Run the command line and leave with its exit code."""
     keep_freed_memory()
+    check_verb(sys.argv[1:])
     sys.exit(run_command_line(sys.argv[1:]))
 
 

@@ -19,8 +19,11 @@ def run(
     """Train a student as a recipe says.
 
     Example: layerlink run study/vgg7-links data.root=~/cifar10 teacher.weights=runs/vgg16-0 training.epochs=3
+
+    On several GPUs or CPUs: torchrun --nproc-per-node 2 -m layerlink run ... (the batch is that of all together).
     """
     from layerlink.cli.console import Console, show_setup
+    from layerlink.cli.together import together
     from layerlink.lab.recipe_file import load_recipe
     from layerlink.lab.resume import claim
     from layerlink.lab.run_folder import RunFolder
@@ -28,16 +31,17 @@ def run(
     from layerlink.lab.training import default_folder, train
     from layerlink.paths import expanded
 
-    loaded = load_recipe(recipe, overrides or ())
-    folder = RunFolder(expanded(out or default_folder(loaded.name, loaded.recipe.seed)))
-    claim(folder, loaded.recipe, resume=resume)
-    console = Console()
-    if resume and folder.result.exists():
-        console.say(f"{folder.path} is finished already; nothing to do")
-        console.result(folder, folder.read_result())
-        return
-    setup = set_up(loaded)
-    show_setup(console, setup, folder)
-    with console:
-        result = train(setup, folder, watch=console, resume=resume)
-    console.result(folder, result)
+    with together() as processes:
+        loaded = load_recipe(recipe, overrides or ())
+        folder = RunFolder(expanded(out or default_folder(loaded.name, loaded.recipe.seed)))
+        processes.first_says(lambda: claim(folder, loaded.recipe, resume=resume))
+        console = Console(silent=not processes.first)
+        if processes.first_says(lambda: resume and folder.result.exists()):
+            console.say(f"{folder.path} is finished already; nothing to do")
+            console.result(folder, processes.first_says(folder.read_result))
+            return
+        setup = set_up(loaded)
+        show_setup(console, setup, folder)
+        with console:
+            result = train(setup, folder, watch=console, resume=resume)
+        console.result(folder, result)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
-from layerlink.cli.console import Console
+from layerlink.cli.console import Console, duration
 from layerlink.lab.run_folder import RunFolder
 from layerlink.lab.setup import Setup
+from layerlink.lab.sweep.file import Plan
+from layerlink.lab.sweep.folder import run_state
+from layerlink.lab.sweep.running import Outcome, expected_costs
 from layerlink.transfer import Losses
 
 
 class SweepConsole(Console):
     """Watches cohorts."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *, silent: bool = False) -> None:
+        super().__init__(silent=silent)
         self._waiting: list[tuple[str, dict[str, Any]]] = []
         self._begun: list[str] = []
         self._longest = 0  # of the cohort's trainings, in epochs
@@ -63,3 +67,40 @@ class SweepConsole(Console):
         self.say(f"epoch {epoch:>3}   {count} student{'s' * (count > 1)}   {accuracy}   {seconds:,.0f} s")
         self._waiting, self._epoch_clock, self._images = [], time.monotonic(), 0
         self._clock = self._last_line = time.monotonic()
+
+
+def show_outcomes(console: Console, plan: Plan, outcomes: Sequence[Outcome]) -> int:
+    """Print how every run ended; how many failed."""
+    failed = [outcome for outcome in outcomes if outcome.result is None]
+    rows = [
+        (
+            outcome.planned.row.name,
+            str(outcome.planned.seed),
+            f"{outcome.result['test_accuracy']:.2f} %" if outcome.result else f"failed: {outcome.failure}",
+        )
+        for outcome in outcomes
+    ]
+    console.table(("row", "seed", "test accuracy"), rows)
+    console.say(f"saved {plan.folder}    next: layerlink report {plan.folder}")
+    if failed:
+        console.warn(f"{len(failed)} of {len(outcomes)} runs failed; their reasons stand above")
+    return len(failed)
+
+
+def show_plan(console: Console, plan: Plan) -> None:
+    """Print what a sweep would run, what is done already, and the expected time."""
+    if plan.family.teacher is not None:
+        state = run_state(RunFolder(plan.family.teacher_folder))
+        console.say(f"teacher    {plan.family.teacher.source}   {plan.family.teacher_folder}   {state}")
+    rows = [(run.row.name, str(run.seed), run_state(RunFolder(run.folder)), str(run.folder)) for run in plan.runs]
+    console.table(("row", "seed", "state", "folder"), rows)
+    total = 0.0
+    for cost in expected_costs(plan):
+        total += cost.seconds
+        console.say(
+            f"cohort     {len(cost.runs)} runs, {cost.together} at a time: {cost.steps:,} steps; teacher "
+            f"{cost.teacher_seconds:.3f} s, each student {cost.student_seconds:.3f} s; about {duration(cost.seconds)}"
+        )
+    untrained = plan.family.teacher is not None and not RunFolder(plan.family.teacher_folder).result.exists()
+    more = "; the teacher's own training and validation not counted" if untrained else "; validation not counted"
+    console.say(f"time       about {duration(total)} (one step of each cohort measured, nothing trained{more})")

@@ -22,6 +22,8 @@ class Batch:
         indices: (N,) int64, their places in the image set.
         epoch: from 0; None in evaluation.
         step: from 0, within the epoch.
+        whole: how many images the step has in all processes that train together; None where these are all.
+        stand_in: there are fewer images than processes, and this one has another's, which counts there.
     """
 
     images: Tensor
@@ -29,6 +31,18 @@ class Batch:
     indices: Tensor
     epoch: int | None
     step: int
+    whole: int | None = None
+    stand_in: bool = False
+
+    @property
+    def count(self) -> int:
+        """How many images the step has, in all processes."""
+        return len(self.labels) if self.whole is None else self.whole
+
+    @property
+    def share(self) -> float:
+        """The part of the step's images that counts here."""
+        return 0.0 if self.stand_in else len(self.labels) / self.count
 
 
 @dataclass(frozen=True)
@@ -40,14 +54,16 @@ class Batches:
     Args:
         images: the set, on the device to train on.
         views: what the models see.
-        batch_size: in images, >= 1.
+        batch_size: in images, >= 1, of all processes together.
         seed: of the order, together with the epoch's number.
+        part: which of how many equal parts of every batch of an epoch to give; the order is that of the whole.
     """
 
     images: ImageSet
     views: Views
     batch_size: int
     seed: int = 0
+    part: tuple[int, int] = (0, 1)
 
     def __len__(self) -> int:
         whole, rest = divmod(len(self.images), self.batch_size)
@@ -57,16 +73,23 @@ class Batches:
         """The epoch's batches in random order, augmented, from ``first_step`` on."""
         generator = torch.Generator().manual_seed((self.seed << 20) + epoch)
         order = torch.randperm(len(self.images), generator=generator)
-        return self._cut(order, epoch, first_step)
+        return self._cut(order, epoch, first_step, self.part)
 
     def in_order(self) -> Iterator[Batch]:
         """Every image once, in the set's order, not augmented."""
-        return self._cut(torch.arange(len(self.images)), None, 0)
+        return self._cut(torch.arange(len(self.images)), None, 0, (0, 1))
 
-    def _cut(self, order: Tensor, epoch: int | None, first_step: int) -> Iterator[Batch]:
+    def _cut(self, order: Tensor, epoch: int | None, first_step: int, part: tuple[int, int]) -> Iterator[Batch]:
+        place, parts = part
         order = order.to(self.images.labels.device)
         for step in range(first_step, len(self)):
             end = (step + 1) * self.batch_size if step + 1 < len(self) else None
-            indices = order[step * self.batch_size : end]
+            whole = order[step * self.batch_size : end]
+            count = len(whole)
+            indices = whole[place * count // parts : (place + 1) * count // parts]
+            stand_in = not len(indices)
+            if stand_in:  # models need an image to run on
+                indices = whole[:1]
             images = self.views(self.images.images[indices], indices, epoch)
-            yield Batch(images, self.images.labels[indices], indices, epoch, step)
+            labels = self.images.labels[indices]
+            yield Batch(images, labels, indices, epoch, step, None if parts == 1 else count, stand_in)

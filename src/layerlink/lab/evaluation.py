@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from layerlink.data import Batches, ImageSet, Views
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.lab.dataset import Images
+from layerlink.lab.processes import here
 from layerlink.lab.recipe_file import load_recipe
 from layerlink.lab.run_folder import RunFolder
 from layerlink.lab.setup import Setup, set_up
@@ -46,7 +47,7 @@ def predict(
     arithmetic: AbstractContextManager[Any],
     logits: str = "",
 ) -> Tensor:
-    """The class that ``model`` finds most likely.
+    """The class that ``model`` finds most likely. Processes that train together take a part of the images each.
 
     Args:
         model: gives logits for a batch of images.
@@ -59,14 +60,17 @@ def predict(
         (N,) int64, in the images' order, on their device.
     """
     reader = Distiller(None, model, student_logits=logits)
-    batches = Batches(images, setup_images.views, EVALUATION_BATCH)
-    found = []
+    own = here().part(len(images))
+    mine = ImageSet(images.images[own], images.labels[own], images.classes)
+    batches = Batches(mine, setup_images.views, EVALUATION_BATCH)
+    found = [images.labels.new_zeros(own.start)]
     with evaluating(model), arithmetic:
         for batch in batches.in_order():
             scores = reader.study(batch.images).logits
             assert scores is not None  # noqa: S101 - asked for by hard=1
             found.append(scores.argmax(dim=1))
-    return torch.cat(found)
+    found.append(images.labels.new_zeros(len(images) - own.stop))
+    return here().sum(torch.cat(found))
 
 
 def percent_equal(first: Tensor, second: Tensor) -> float:

@@ -64,16 +64,16 @@ def stop_before_the_next() -> None:
         raise Interrupted("stopped between two trainings")
 
 
-def stop_if_asked(asked: threading.Event, runs: Sequence[Path], *, epoch: int, step: int) -> None:
+def stop_if_asked(asked: bool, runs: Sequence[Path], *, epoch: int, step: int) -> None:
     """Raise ``Interrupted`` where the user asked to stop; the checkpoint is written by then.
 
     Args:
-        asked: as ``stop_signals`` gives it.
+        asked: whether, in any process.
         runs: the runs' folders.
         epoch: from 0.
         step: how many steps of it are done.
     """
-    if asked.is_set():
+    if asked:
         raise Interrupted(
             f"stopped in epoch {epoch + 1} after {step} steps. Nothing is lost: the same command with --resume goes "
             f"on ({', '.join(map(str, runs))})"

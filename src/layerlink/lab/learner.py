@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from layerlink.data import Batch
 from layerlink.errors import LayerlinkError
 from layerlink.lab.optimisation import build_ema, build_optimizer, build_schedule
+from layerlink.lab.parallel import DataParallel
+from layerlink.lab.processes import ALONE, Processes, here
 from layerlink.lab.setup import Setup
 from layerlink.transfer import Activations, Losses
 
@@ -44,7 +46,9 @@ class Learner:
         self.schedule = build_schedule(self.optimizer, self.training, len(setup.batches))
         self.ema = build_ema(self.distiller.student, self.training)
         self.lr = 0.0  # of the last step
-        self.random = _random_state_of(setup.recipe.seed)
+        self.processes = here()
+        self.random = _random_state_of(setup.recipe.seed + self.processes.rank)
+        self.parallel = DataParallel(setup, self.processes) if self.processes.size > 1 else None
 
     @property
     def model(self) -> nn.Module:
@@ -60,17 +64,20 @@ class Learner:
         """Learn from one batch.
 
         Args:
-            batch: images and labels.
+            batch: images and labels; this process's part, where several train together.
             taught: the teacher's activations for them, where they are known already.
+
+        Returns:
+            The losses of the whole batch; the logits are those of this process's part.
 
         Raises:
             NotFiniteError: before anything is changed, where a term is NaN or infinite.
         """
         time = (batch.epoch or 0) + batch.step / len(self.setup.batches)
         self.distiller.at(time, self.training.epochs)
-        with self._own_random_numbers(), out_of_memory_explained(len(batch.labels)):
+        with self._own_random_numbers(), out_of_memory_explained(len(batch.labels)), self.processes.talking():
             with self.setup.arithmetic():
-                losses: Losses = self.distiller(batch.images, batch.labels, taught=taught)
+                losses = self._losses(batch, taught)
             check_finite(losses, batch, taught)
             losses.total.backward()  # type: ignore[no-untyped-call]
         if self.training.clip_norm is not None:
@@ -81,6 +88,12 @@ class Learner:
         self.schedule.step()
         if self.ema is not None:
             self.ema.update_parameters(self.distiller.student)
+        return losses
+
+    def _losses(self, batch: Batch, taught: Activations | None) -> Losses:
+        if self.parallel is not None:
+            return self.parallel.losses(batch, taught)
+        losses: Losses = self.distiller(batch.images, batch.labels, taught=taught)
         return losses
 
     @contextmanager
@@ -122,7 +135,7 @@ class Learner:
         self.schedule._last_lr = [base * factor for base in self.schedule.base_lrs]
         if self.ema is not None and state["ema"] is not None:
             self.ema.load_state_dict(state["ema"])
-        self.random = state["random"]
+        self.random = state["random"] if self.processes.first else _other_random_state(state["random"], self.processes)
 
 
 def _random_state() -> list[Tensor]:
@@ -140,6 +153,13 @@ def _random_state_of(seed: int) -> list[Tensor]:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return _random_state()
+
+
+def _other_random_state(state: list[Tensor], processes: Processes) -> list[Tensor]:
+    """What follows from the first process's state for this one: checkpoints hold only that."""
+    with torch.random.fork_rng():
+        torch.set_rng_state(state[0])
+        return _random_state_of(int(torch.randint(1 << 31, ())) + processes.rank)
 
 
 @contextmanager
@@ -200,9 +220,9 @@ class Meter:
         self.steps = int(state["steps"]) if state else 0
         self.seconds = float(state["seconds"]) if state else 0.0
 
-    def add(self, losses: Losses, batch: Batch, seconds: float) -> None:
-        """Count one step."""
-        count = len(batch.labels)
+    def add(self, losses: Losses, batch: Batch, seconds: float, processes: Processes = ALONE) -> None:
+        """Count one step. The losses are the whole batch's already, the logits those of this process's part."""
+        count = batch.count
         terms = {name: term.detach().float() for name, term in losses.terms.items()}
         for name, term in terms.items():
             known = name in self.sums
@@ -211,6 +231,7 @@ class Meter:
             self.highest[name] = torch.maximum(self.highest[name], term) if known else term
         if losses.logits is not None:
             correct = (losses.logits.detach().argmax(dim=1) == batch.labels).sum().float()
+            correct = processes.sum(correct * (not batch.stand_in) if processes.size > 1 else correct)
             self.sums["correct"] = self.sums["correct"] + correct if "correct" in self.sums else correct
         self.weights = dict(losses.weights)
         self.images += count

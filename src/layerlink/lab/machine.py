@@ -14,6 +14,7 @@ import torch
 
 import layerlink
 from layerlink.errors import UsageError
+from layerlink.lab.processes import here
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -24,6 +25,8 @@ def choose_device(name: str) -> torch.device:
     Raises:
         UsageError: for a device that this machine lacks.
     """
+    if here().size > 1 and not (name == "cpu" or (name == "auto" and not torch.cuda.is_available())):
+        return _own_gpu(name)
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(name)
@@ -32,6 +35,20 @@ def choose_device(name: str) -> torch.device:
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise UsageError("device: this machine has no Apple GPU; use device=auto")
     return device
+
+
+def _own_gpu(name: str) -> torch.device:
+    """The GPU of this process, one of several of a training."""
+    if name not in ("auto", "cuda"):
+        raise UsageError(f"device: every process takes its own; got {name!r}. Use auto, cuda or cpu")
+    count, processes = torch.cuda.device_count(), here()
+    if processes.local_size > count:
+        raise UsageError(
+            f"device: this machine has {count} CUDA GPUs for {processes.local_size} processes. Start as many as there "
+            "are GPUs (torchrun --nproc-per-node), or use device=cpu"
+        )
+    torch.cuda.set_device(processes.local_rank)
+    return torch.device("cuda", processes.local_rank)
 
 
 def choose_precision(name: str, device: torch.device) -> Precision:
@@ -99,6 +116,7 @@ def processor_name(device: torch.device) -> str:
 def describe_machine(device: torch.device, precision: Precision) -> dict[str, Any]:
     """What has to be known to understand a run's numbers later: versions, commit, hardware, command."""
     packages = ("torch", "numpy", "safetensors", "pydantic", "scikit-learn", "pyarrow", "pillow")
+    together = {"processes": here().size} if here().size > 1 else {}
     return {
         "layerlink": layerlink.__version__,
         "commit": _commit(),
@@ -108,6 +126,7 @@ def describe_machine(device: torch.device, precision: Precision) -> dict[str, An
         "hardware": processor_name(device),
         "device": str(device),
         "precision": precision,
+        **together,
         "command": " ".join(["layerlink", *sys.argv[1:]]),
     }
 

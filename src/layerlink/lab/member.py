@@ -13,6 +13,7 @@ from layerlink.errors import LayerlinkError
 from layerlink.lab.evaluation import read_test, validation_accuracy
 from layerlink.lab.guardrails import StrictError, findings_after_epoch, findings_before
 from layerlink.lab.learner import Learner, Meter
+from layerlink.lab.processes import here
 from layerlink.lab.resume import Position, save
 from layerlink.lab.run_folder import RunFolder
 from layerlink.lab.setup import Setup
@@ -47,7 +48,7 @@ class Member:
 def begin(member: Member, watch: Watch) -> None:
     """Tell that a run begins, and what is odd about it."""
     if not member.position.rows and not member.position.step:
-        remark(member, findings_before(member.setup), watch)
+        remark(member, here().first_says(lambda: list(findings_before(member.setup))), watch)
     watch.begin(member.setup, member.run, member.position.epoch)
 
 
@@ -79,7 +80,7 @@ def finish_epoch(member: Member, watch: Watch) -> None:
         "images_per_second": meter.images / max(meter.seconds, 1e-9),
         "seconds": meter.seconds,
     }
-    found = list(findings_after_epoch(setup, learner, meter, accuracy))
+    found = here().first_says(lambda: list(findings_after_epoch(setup, learner, meter, accuracy)))
     remark(member, [f"epoch {position.epoch + 1}: {text}" for text in found], watch)
     position.rows.append(row)
     run.write_metrics(position.rows)
@@ -93,7 +94,9 @@ def finish_epoch(member: Member, watch: Watch) -> None:
 def finish(member: Member) -> dict[str, Any]:
     """Read the test images once, with the kept weights, and write student and result."""
     setup, run, learner, position = member.setup, member.run, member.learner, member.position
-    weights = member.best if member.best is not None else read_weights(run.best(position.best_epoch))
+    weights = member.best
+    if weights is None:
+        weights = here().first_says(lambda: read_weights(run.best(position.best_epoch)))
     learner.model.load_state_dict(weights)
     result = {
         **read_test(learner.model, setup),
@@ -123,11 +126,11 @@ class Saving:
 
     def overdue(self) -> bool:
         """Whether a checkpoint is due within an epoch."""
-        return time.monotonic() - self._saved > CHECKPOINT_SECONDS
+        return here().first and time.monotonic() - self._saved > CHECKPOINT_SECONDS
 
     def worth_it(self) -> bool:
         """Whether one at the end of an epoch would take a small share of the time since the last."""
-        return self._took <= SHARE_OF_TIME * (time.monotonic() - self._saved)
+        return here().first and self._took <= SHARE_OF_TIME * (time.monotonic() - self._saved)
 
     def save(self, members: list[Member]) -> None:
         """Write every member's checkpoint, its best weights before it."""

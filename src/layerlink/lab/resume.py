@@ -14,6 +14,7 @@ from layerlink.errors import LayerlinkError, UsageError
 from layerlink.lab.learner import Learner, Meter
 from layerlink.lab.machine import describe_machine
 from layerlink.lab.plain_values import plain
+from layerlink.lab.processes import ALONE, Processes, here
 from layerlink.lab.recipe import Recipe
 from layerlink.lab.recipe_file import dump_recipe
 from layerlink.lab.run_folder import RunFolder
@@ -54,9 +55,9 @@ class Position:
         """Epoch and step."""
         return self.epoch, self.step
 
-    def add(self, losses: Losses, batch: Batch, seconds: float) -> None:
+    def add(self, losses: Losses, batch: Batch, seconds: float, processes: Processes = ALONE) -> None:
         """Count one step."""
-        self.meter.add(losses, batch, seconds)
+        self.meter.add(losses, batch, seconds, processes)
         self.step = batch.step + 1
         if self.epoch == 0 and len(self.first_losses) < FIRST_STEPS:
             self.first_losses.append(float(losses.total.detach()))
@@ -79,14 +80,14 @@ def claim(run: RunFolder, recipe: Recipe, *, resume: bool) -> None:
     if not (resume and run.recipe.exists()):
         run.check_empty()
         return
-    there, here = _recipe_of(run), _comparable(dump_recipe(recipe))
+    there, asked = _recipe_of(run), _comparable(dump_recipe(recipe))
     if not run.result.exists():
         there.pop("training.epochs", None)
-        here.pop("training.epochs", None)
+        asked.pop("training.epochs", None)
     changed = [
-        f"  {name}: {there.get(name, 'not there')}   now: {here.get(name, 'not there')}"
-        for name in dict.fromkeys([*here, *there])
-        if there.get(name) != here.get(name)
+        f"  {name}: {there.get(name, 'not there')}   now: {asked.get(name, 'not there')}"
+        for name in dict.fromkeys([*asked, *there])
+        if there.get(name) != asked.get(name)
     ]
     if changed:
         lines = "\n".join(changed[:10])
@@ -138,15 +139,9 @@ def open_run(setup: Setup, run: RunFolder, learner: Learner, watch: Watch) -> Po
         UsageError: where the data or the version of layerlink is another one.
         LayerlinkError: where no checkpoint can be read, or it is another model's.
     """
-    here = describe_machine(setup.device, setup.precision)
-    if not run.data.exists():  # new, or stopped before its first file was whole
-        run.start(dump_recipe(setup.recipe), here, setup.images.stamp)
+    state = here().first_says(lambda: _begin_or_read(setup, run, watch))
+    if state is None:
         return Position()
-    _check_data(setup, run)
-    _check_version(run, here, watch)
-    if not run.checkpoints:
-        return Position()
-    state = _read_checkpoint(run, watch)
     try:
         learner.load_state_dict(state["learner"])
         position = Position.from_state(state["position"])
@@ -154,8 +149,19 @@ def open_run(setup: Setup, run: RunFolder, learner: Learner, watch: Watch) -> Po
         raise LayerlinkError(
             f"{run.checkpoint} is of another model or version of layerlink: {error}. Start again with --out FOLDER"
         ) from error
-    _check_epochs(setup, run, position, watch)
+    here().first_says(lambda: _check_epochs(setup, run, position, watch))
     return position
+
+
+def _begin_or_read(setup: Setup, run: RunFolder, watch: Watch) -> dict[str, Any] | None:
+    """The state of the run's checkpoint; None where there is none. A run that is not there yet is begun."""
+    machine = describe_machine(setup.device, setup.precision)
+    if not run.data.exists():  # new, or stopped before its first file was whole
+        run.start(dump_recipe(setup.recipe), machine, setup.images.stamp)
+        return None
+    _check_data(setup, run)
+    _check_version(run, machine, watch)
+    return _read_checkpoint(run, watch) if run.checkpoints else None
 
 
 def _read_checkpoint(run: RunFolder, watch: Watch) -> dict[str, Any]:
@@ -174,15 +180,15 @@ def _read_checkpoint(run: RunFolder, watch: Watch) -> dict[str, Any]:
     raise LayerlinkError(f"{' and '.join(damaged)}: the run cannot go on. Start it again with --out FOLDER")
 
 
-def _check_version(run: RunFolder, here: dict[str, Any], watch: Watch) -> None:
+def _check_version(run: RunFolder, machine: dict[str, Any], watch: Watch) -> None:
     """Another version may compute otherwise: refused; so may another commit, torch or machine: told."""
     there = run.read_environment()
-    if run.checkpoints and there.get("layerlink") != here["layerlink"]:
+    if run.checkpoints and there.get("layerlink") != machine["layerlink"]:
         raise UsageError(
-            f"{run.path} was begun with layerlink {there.get('layerlink')}; this is {here['layerlink']}. Go on with "
+            f"{run.path} was begun with layerlink {there.get('layerlink')}; this is {machine['layerlink']}. Go on with "
             "that version, or start again with --out FOLDER"
         )
-    before, now = _circumstances(there), _circumstances(here)
+    before, now = _circumstances(there), _circumstances(machine)
     changed = [f"{name} was {before[name]}, is {now[name]}" for name in now if before[name] != now[name]]
     if run.checkpoints and changed:
         text = f"goes on under other circumstances, so the numbers may differ in the last bits: {'; '.join(changed)}"
@@ -194,7 +200,8 @@ def _circumstances(environment: dict[str, Any]) -> dict[str, Any]:
     names = ("commit", "hardware", "device", "precision")
     packages = environment.get("packages")
     torch_version = packages.get("torch") if isinstance(packages, dict) else None
-    return {"torch": torch_version, **{name: environment.get(name) for name in names}}
+    processes = environment.get("processes", 1)
+    return {"torch": torch_version, **{name: environment.get(name) for name in names}, "processes": processes}
 
 
 def _check_epochs(setup: Setup, run: RunFolder, position: Position, watch: Watch) -> None:

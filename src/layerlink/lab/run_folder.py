@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from layerlink.errors import LayerlinkError, UsageError
+from layerlink.lab.processes import here
 from layerlink.lab.whole_files import load_tensors, write_whole
 
 try:
@@ -36,6 +37,7 @@ _RESULT_NUMBERS = (
 @dataclass(frozen=True)
 class RunFolder:
     """Reads and writes a run's files. Every file is written whole or not at all.
+    Of several processes that train together the first one writes; for the others writing does nothing.
 
     Args:
         path: the folder; made when first written to.
@@ -145,14 +147,16 @@ class RunFolder:
 
     def write_text(self, path: Path, text: str) -> None:
         """Write a text file."""
-        write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+        if here().first:
+            write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
     def write_weights(self, path: Path, state: Mapping[str, Tensor]) -> None:
-        """Write tensors as safetensors; tensors that share memory are written out each."""
-        # Seen twice in a state_dict (tied weights), a tensor is stored under both names.
+        """Write tensors as safetensors; a tensor under two names (tied weights) is written under both."""
         odd = [name for name, value in state.items() if not isinstance(value, Tensor)]
         if odd:
             raise LayerlinkError(f"cannot write {path}: {odd[0]} in the model's state is no tensor")
+        if not here().first:
+            return
         tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
         write_whole(path, lambda temporary: safetensors.torch.save_file(tensors, temporary))
 
@@ -163,6 +167,8 @@ class RunFolder:
             state: plain values and tensors.
             keep_best: the epochs whose best weights one of the two goes by; other best weights are removed.
         """
+        if not here().first:
+            return
 
         def write(temporary: Path) -> None:
             torch.save(dict(state), temporary)
@@ -191,8 +197,9 @@ class RunFolder:
 
     def remove_checkpoints(self) -> None:
         """When the run is done, nothing is needed to go on."""
-        for file in (*self.checkpoints, *self.path.glob("best-*.safetensors")):
-            file.unlink(missing_ok=True)
+        if here().first:
+            for file in (*self.checkpoints, *self.path.glob("best-*.safetensors")):
+                file.unlink(missing_ok=True)
 
     def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write all rows; columns in order of first appearance."""
@@ -260,6 +267,8 @@ class RunFolder:
 
     def warn(self, text: str) -> None:
         """Add a line to the warnings."""
+        if not here().first:
+            return
         with self.warnings.open("a", encoding="utf-8") as file:
             file.write(text + "\n")
 

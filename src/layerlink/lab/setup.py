@@ -15,6 +15,7 @@ from layerlink.errors import LayerlinkError, Problem, UsageError
 from layerlink.lab.dataset import Images, load_images
 from layerlink.lab.fast_paths import keep_cast_weights, make_fast
 from layerlink.lab.machine import Precision, choose_device, choose_precision
+from layerlink.lab.processes import here
 from layerlink.lab.recipe import ModelSection, Recipe
 from layerlink.lab.recipe_file import LoadedRecipe
 from layerlink.lab.run_folder import RunFolder
@@ -53,8 +54,9 @@ class Setup:
 
     @property
     def batches(self) -> Batches:
-        """The training batches."""
-        return Batches(self.images.train, self.images.views, self.recipe.training.batch_size, self.recipe.seed)
+        """The training batches; of each this process's part, where several train together."""
+        part = (here().rank, here().size)
+        return Batches(self.images.train, self.images.views, self.recipe.training.batch_size, self.recipe.seed, part)
 
     def arithmetic(self) -> AbstractContextManager[Any]:
         """The context in which models run."""
@@ -116,8 +118,12 @@ def _load(loaded: LoadedRecipe, problems: list[Problem], images: Images | None) 
         device = choose_device(loaded.recipe.device)
     except UsageError as error:
         problems.append(loaded.problem(("device",), str(error)))
+    if loaded.recipe.training.batch_size < here().size:
+        what = f"must give each of the {here().size} processes an image; got {loaded.recipe.training.batch_size}"
+        problems.append(loaded.problem(("training", "batch_size"), what))
     try:
-        return device, images or load_images(loaded.recipe, device)
+        with here().first_of_machine_before():
+            return device, images or load_images(loaded.recipe, device)
     except UsageError as error:
         problems.append(loaded.problem(("data",), str(error)))
         raise loaded.error(problems) from None

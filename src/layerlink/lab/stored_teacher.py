@@ -12,6 +12,7 @@ from torch import Tensor
 from layerlink.data import Batch
 from layerlink.errors import LayerlinkError
 from layerlink.lab.cohort import common_teacher
+from layerlink.lab.processes import here
 from layerlink.lab.setup import Setup
 from layerlink.lab.store_key import Item, StoreKeys, name_of
 from layerlink.lab.stores import SHARE_OF_DISK, Stores, free_bytes
@@ -67,15 +68,16 @@ class CohortTeacher:
             return None
         stored = dict(self._stored)
         if self._stores is not None and asked.logits and epoch < self._epochs:
-            if not self._stores.folder(None, epoch).exists():
-                return KeepingTeacher(asked, self._stores, epoch, self._watch)
-            stored = self._stores.open([None], epoch)
+            stores = self._stores
+            if here().first_says(lambda: stores.folder(None, epoch).exists()):
+                stored = stores.open([None], epoch)
+            elif here().size == 1:
+                return KeepingTeacher(asked, stores, epoch, self._watch)
         return StoredTeacher(asked, stored)
 
     def _fill(self, stores: Stores) -> None:
         sizes = stores.sizes()
-        kept, why_not = stores.fitting(sizes)
-        stores.fill(kept, self._watch)
+        kept, why_not = here().first_says(lambda: self._kept(stores, sizes))
         self._stored = stores.open(kept)
         left = ", ".join(name_of(item) for item in sizes if item not in kept)
         told = "nothing"
@@ -85,6 +87,11 @@ class CohortTeacher:
             told = f"{len(stores.setup.images.train):,} images, {', '.join(parts)}, {_size(total)} in {stores.root}"
         self._watch.tell(f"teacher stored: {told}{f'; {left} computed live: {why_not}' if left else ''}")
 
+    def _kept(self, stores: Stores, sizes: dict[Item, int]) -> tuple[list[Item], str]:
+        kept, why_not = stores.fitting(sizes)
+        stores.fill(kept, self._watch)
+        return kept, why_not
+
     def _plan_epochs(self, stores: Stores, epochs: int) -> None:
         sizes = stores.sizes()
         layers = ", ".join(name_of(item) for item in sizes if item is not None)
@@ -93,6 +100,12 @@ class CohortTeacher:
         live = f"; {layers} computed live: augmented views change with every epoch" if layers else ""
         if not self._epochs:
             self._watch.tell(f"teacher stored: nothing{live}")
+            return
+        if here().size > 1:
+            self._watch.tell(
+                f"teacher stored: what is there already is read; {here().size} processes see a part of the views each "
+                f"and store nothing{live}"
+            )
             return
         part = "" if self._epochs == epochs else f", the others are over the budget of {stores.section.budget_gb:g} GB"
         self._watch.tell(

@@ -13,6 +13,7 @@ from layerlink.errors import LayerlinkError
 from layerlink.lab.interruption import stop_if_asked, stop_signals
 from layerlink.lab.learner import DroppedError, Learner, NotFiniteError
 from layerlink.lab.member import Member, Saving, begin, finish, finish_epoch
+from layerlink.lab.processes import here
 from layerlink.lab.resume import claimed, open_run
 from layerlink.lab.run_folder import RunFolder
 from layerlink.lab.setup import Setup
@@ -65,15 +66,23 @@ def train_cohort(
         Interrupted: where the user asked to stop; all runs can be resumed.
     """
     with ExitStack() as claims:
-        for setup, run in runs:
-            claims.enter_context(claimed(run, setup.recipe, resume=resume))
+        here().first_says(lambda: _claim_all(claims, runs, resume=resume))
         members = []
         watch = watch or Watch()
         for setup, run in runs:
             learner = Learner(setup)
             members.append(Member(setup, run, learner, open_run(setup, run, learner, watch)))
-        _train([member for member in members if not member.run.result.exists()], watch)
-        return [member.failure or member.run.read_result() for member in members]
+        finished = here().first_says(lambda: [member.run.result.exists() for member in members])
+        _train([member for member, done in zip(members, finished, strict=True) if not done], watch)
+        results = here().first_says(
+            lambda: [None if member.failure else member.run.read_result() for member in members]
+        )
+        return [member.failure or result or {} for member, result in zip(members, results, strict=True)]
+
+
+def _claim_all(claims: ExitStack, runs: Sequence[tuple[Setup, RunFolder]], *, resume: bool) -> None:
+    for setup, run in runs:
+        claims.enter_context(claimed(run, setup.recipe, resume=resume))
 
 
 def _train(members: list[Member], watch: Watch) -> None:
@@ -99,15 +108,19 @@ def _train(members: list[Member], watch: Watch) -> None:
                 if not members:
                     return
                 step = batch.step + 1
-                if step < len(batches) and (asked_to_stop.is_set() or saving.overdue()):
+                if step == len(batches) or step % here().steps_between_questions:
+                    continue
+                stop, overdue = here().any(asked_to_stop.is_set(), saving.overdue())
+                if stop or overdue:
                     saving.save(members)
-                    stop_if_asked(asked_to_stop, [member.run.path for member in members], epoch=epoch, step=step)
+                    stop_if_asked(stop, [member.run.path for member in members], epoch=epoch, step=step)
             members = end_epoch(members, epoch, watch)
             epoch, step = epoch + 1, 0
             members = leave_if_done(members, watch)
-            if members and (asked_to_stop.is_set() or saving.worth_it()):
+            stop, worth_it = here().any(asked_to_stop.is_set(), saving.worth_it())
+            if members and (stop or worth_it):
                 saving.save(members)
-                stop_if_asked(asked_to_stop, [member.run.path for member in members], epoch=epoch, step=step)
+                stop_if_asked(stop, [member.run.path for member in members], epoch=epoch, step=step)
 
 
 def leave_if_done(members: list[Member], watch: Watch) -> list[Member]:
@@ -135,10 +148,10 @@ def learn(members: list[Member], batch: Batch, teacher: BatchTeacher | None, wat
         except NotFiniteError as error:
             member.failure = error
             continue
-        member.position.add(losses, batch, time.monotonic() - clock + shared)
+        member.position.add(losses, batch, time.monotonic() - clock + shared, here())
         first = first or losses
     if first is not None and batch.epoch is not None:
-        watch.step(batch.epoch, batch.step, len(batch.labels), first)
+        watch.step(batch.epoch, batch.step, batch.count, first)
     return still_in(members, watch)
 
 

@@ -167,7 +167,7 @@ class Distiller(nn.Module):
         if self.objective.hard or self.objective.soft or self._student_element:
             logits = logits_of(recording, self._student_element, "student")
         elif isinstance(recording.output, Tensor):
-            logits = recording.output
+            logits = recording.output.detach()  # nothing asked for them: nobody is to wait for their gradient
         return Activations(logits, recording.values, recording.problems, recording.edges)
 
     def trainable_parameters(self) -> Iterator[nn.Parameter]:

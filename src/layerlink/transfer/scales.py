@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,16 @@ from layerlink.transfer.objective import Activations, Losses
 
 GRADIENTS_EVERY = 16  # steps; norms change slowly, and measuring them costs half a backward pass
 SMOOTHING = 0.5  # share of the old factor that stays at a new measurement
+
+
+class Parts(Protocol):
+    """Processes that have a part of every batch each."""
+
+    share: float  # of the batch's images that this process has, 0..1
+
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum over the processes, without gradients."""
+        ...
 
 
 class LinkScales(nn.Module):
@@ -27,11 +38,14 @@ class LinkScales(nn.Module):
     then the ratio of the two. The label loss is the weighted hard one, or the weighted soft one where there is no
     hard one. Measured at the first step and every 16 steps after, smoothed.
 
-    The factors belong to the state: a resumed training goes on with them.
+    The factors belong to the state: a resumed training goes on with them. Where several processes have a part of the
+    batch each, set ``parts``: the factors are then those of the whole batch, the same in all of them.
 
     Args:
         links: all links of an objective.
     """
+
+    parts: Parts | None = None
 
     def __init__(self, links: Sequence[Link]) -> None:
         super().__init__()
@@ -48,7 +62,7 @@ class LinkScales(nn.Module):
         """Measure what is to be measured of the teacher, once."""
         for link in self.links:
             if link.scale == "teacher" and link.text not in self.factors and link.teacher in taught.taps:
-                variance = float(taught.taps[link.teacher].float().var(correction=0))
+                variance = self._variance(taught.taps[link.teacher].float())
                 if not (math.isfinite(variance) and variance > 0):
                     raise LayerlinkError(
                         f"link {link.text!r}: the teacher's layer has variance {variance:g} on the first batch, so it "
@@ -81,8 +95,22 @@ class LinkScales(nn.Module):
                     f"link {link.text!r}: the {name} loss does not depend on the student's layer, so the link cannot "
                     "be scaled by its gradient. Set scale=teacher or scale=none"
                 )
-            self._take(link, float(_norm(reference)), float(_norm(own)))
+            self._take(link, self._norm(reference), self._norm(own))
         return True
+
+    def _variance(self, values: Tensor) -> float:
+        if self.parts is None:
+            return float(values.var(correction=0))
+        mean, variance = values.mean().double(), values.var(correction=0).double()
+        moments = self.parts.sum(torch.stack([mean, variance + mean**2]) * self.parts.share)
+        return float(moments[1] - moments[0] ** 2)
+
+    def _norm(self, gradient: Tensor) -> float:
+        """Of the whole batch's gradient: each part's is that of a mean over its own images."""
+        norm: Tensor = torch.linalg.vector_norm(gradient.float())
+        if self.parts is None:
+            return float(norm)
+        return float(self.parts.sum((norm * self.parts.share) ** 2).sqrt())
 
     def _take(self, link: Link, reference: float, own: float) -> None:
         if not (math.isfinite(reference) and math.isfinite(own) and own > 0):
@@ -103,8 +131,3 @@ class LinkScales(nn.Module):
         self.factors = {
             link.text: factor for link, factor in zip(self.links, factors, strict=True) if not math.isnan(factor)
         }
-
-
-def _norm(gradient: Tensor) -> Tensor:
-    norm: Tensor = torch.linalg.vector_norm(gradient.float())
-    return norm

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from layerlink.lab.cohort import set_up_cohort, shared_fields, students_that_fit
 from layerlink.lab.costs import measure_costs
 from layerlink.lab.interruption import several_trainings, stop_before_the_next
 from layerlink.lab.learner import DroppedError, OutOfMemoryError
+from layerlink.lab.processes import here
 from layerlink.lab.resume import claim
 from layerlink.lab.run_folder import RunFolder
 from layerlink.lab.setup import Setup, set_up
@@ -56,13 +58,18 @@ def run_sweep(plan: Plan, *, command: str, watch: Watch) -> list[Outcome]:
         Interrupted: where the user asked to stop. The same call goes on.
     """
     folder = SweepFolder(plan.folder)
-    with folder.alone(), several_trainings(plan.folder):
-        check_folders(plan)
-        folder.describe(plan, command)
+    with ExitStack() as claims, several_trainings(plan.folder):
+        here().first_says(lambda: _claim_sweep(claims, folder, plan, command))
         train_teacher(plan.family, plan.runs, watch)
         for cohort in cohorts(plan.runs):
             run_cohort(cohort, plan.sweep.cohort, watch)
-    return [outcome_of(run) for run in plan.runs]
+    return here().first_says(lambda: [outcome_of(run) for run in plan.runs])
+
+
+def _claim_sweep(claims: ExitStack, folder: SweepFolder, plan: Plan, command: str) -> None:
+    claims.enter_context(folder.alone())
+    check_folders(plan)
+    folder.describe(plan, command)
 
 
 def check_folders(plan: Plan) -> None:
@@ -87,7 +94,8 @@ def _and_more(folders: Sequence[Path]) -> str:
 
 def unfinished(runs: Sequence[Planned]) -> list[Planned]:
     """The runs that are neither finished nor given up."""
-    return [run for run in runs if run_state(RunFolder(run.folder)) not in ("finished", "failed")]
+    states = here().first_says(lambda: [run_state(RunFolder(run.folder)) for run in runs])
+    return [run for run, state in zip(runs, states, strict=True) if state not in ("finished", "failed")]
 
 
 def cohorts(runs: Sequence[Planned]) -> Iterator[list[Planned]]:
@@ -108,7 +116,7 @@ def train_teacher(family: Loaded, runs: Sequence[Planned], watch: Watch) -> None
     """Train the teacher of the runs, where it is theirs to train and some still need it."""
     run = RunFolder(family.teacher_folder)
     needed = any(planned.loaded.recipe.teacher for planned in unfinished(runs))
-    if family.teacher is not None and needed and not run.result.exists():
+    if family.teacher is not None and needed and not here().first_says(run.result.exists):
         train(set_up(family.teacher), run, watch=watch, resume=True)
 
 
@@ -116,15 +124,15 @@ def run_cohort(runs: Sequence[Planned], most: int | None, watch: Watch) -> None:
     """Train the runs side by side, as many at a time as ``most`` says or memory holds."""
     first: Setup | None = set_up(runs[0].loaded)
     if most is None and first is not None:
-        most = students_that_fit(first) if len(runs) > 1 else 1
+        most = here().least(students_that_fit(first)) if len(runs) > 1 else 1
         if most < len(runs):
             watch.tell(f"{len(runs)} students share a teacher; memory holds {most} at a time")
-    for part in _parts(runs, most or 1):
+    for part in parts_of(runs, most or 1):
         _train_together(part, watch, first)
         first = None
 
 
-def _parts(runs: Sequence[Planned], most: int) -> Iterator[Sequence[Planned]]:
+def parts_of(runs: Sequence[Planned], most: int) -> Iterator[Sequence[Planned]]:
     """The runs in as few parts as can be, as equal as can be."""
     count = -(-len(runs) // most)
     for place in range(count):
@@ -146,13 +154,13 @@ def _train_at_once(runs: Sequence[Planned], watch: Watch, first: Setup | None) -
 
     The reason is returned, not raised: an exception would hold on to all that fills the memory.
     """
-    stop_before_the_next()
+    here().first_says(stop_before_the_next)
     folders = [RunFolder(run.folder) for run in runs]
     try:
         setups = set_up_cohort([run.loaded for run in runs], first)
         outcomes = train_cohort(list(zip(setups, folders, strict=True)), watch=watch, resume=True)
     except OutOfMemoryError as error:
-        if len(runs) == 1:
+        if len(runs) == 1 or here().size > 1:  # the others did not see it, and are in the middle of the step
             raise
         return str(error)
     for folder, outcome in zip(folders, outcomes, strict=True):

@@ -1,0 +1,60 @@
+"""Verbs under torchrun: which ones train with several processes, and which process prints what."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from layerlink.errors import LayerlinkError
+    from layerlink.lab.processes import Processes
+
+TOGETHER = ("run", "sweep")
+
+
+def check_verb(arguments: Sequence[str]) -> None:
+    """Leave with exit code 2 where torchrun started a verb several times that does not share its work.
+
+    They would all write the same files.
+    """
+    count, rank = os.environ.get("WORLD_SIZE", "1"), os.environ.get("RANK", "0")
+    verb = next((text for text in arguments if not text.startswith("-")), "")
+    if count == "1" or "LOCAL_RANK" not in os.environ or verb in (*TOGETHER, ""):
+        return
+    if rank == "0":
+        verbs = " and ".join(TOGETHER)
+        print(
+            f"layerlink: {verb} works in one process; torchrun started {count}. {verbs} share theirs", file=sys.stderr
+        )
+    sys.exit(2)
+
+
+@contextmanager
+def together() -> Iterator[Processes]:
+    """Join the processes that torchrun started. Of an error that all of them see, the first one tells."""
+    from layerlink.errors import LayerlinkError
+    from layerlink.lab.processes import joined
+
+    with joined() as processes:
+        try:
+            yield processes
+        except LayerlinkError as error:
+            if processes.first or _only_here(error, processes):
+                if not processes.first:
+                    print(f"process {processes.rank} of {processes.size}:", file=sys.stderr)
+                raise
+            sys.exit(error.exit_code)
+
+
+def _only_here(error: LayerlinkError, processes: Processes) -> bool:
+    from layerlink.errors import UsageError
+    from layerlink.lab.interruption import Interrupted
+    from layerlink.lab.learner import DroppedError
+    from layerlink.lab.processes import LostProcessError
+
+    if getattr(error, "told", False) or isinstance(error, Interrupted | DroppedError | LostProcessError):
+        return False
+    return not (isinstance(error, UsageError) and processes.local_rank)  # one on every machine tells

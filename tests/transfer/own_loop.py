@@ -1,0 +1,86 @@
+"""A user's own data-parallel loops, as one process of a group. Prints the largest error of a gradient of each kind."""
+
+from __future__ import annotations
+
+import json
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+import layerlink as ll
+
+SOFT = {"soft": ll.Soft(temperature=2.0), "links": ["1 : mse * 3", "2 : mse"]}
+KINDS = {
+    "ddp": SOFT,
+    "ddp-links-alone": {"hard": 0.0, "links": ["1 : mse * 3"]},
+    "ddp-scaled": {**SOFT, "links": ["1 : mse * 3, scale=gradient", "2 : mse, scale=teacher"]},
+    "fsdp": SOFT,
+}
+
+
+class Halves:
+    """What ``LinkScales.parts`` asks for, where every process has as many images."""
+
+    share = 0.5
+
+    def sum(self, values: Tensor) -> Tensor:
+        distributed.all_reduce(values)
+        return values
+
+
+def make(seed: int) -> nn.Sequential:
+    torch.manual_seed(seed)
+    inner = nn.Sequential(nn.Linear(16, 16), nn.ReLU(inplace=True))
+    return nn.Sequential(nn.Linear(8, 16), nn.ReLU(), inner, nn.Linear(16, 4))
+
+
+def distiller_of(student: nn.Module, kind: str) -> ll.Distiller:
+    return ll.Distiller(make(0), student, **KINDS[kind])
+
+
+def wrapped(kind: str) -> tuple[nn.Module, ll.Distiller]:
+    student = make(1)
+    if kind == "fsdp":
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import fully_shard
+
+        mesh = init_device_mesh("cpu", (distributed.get_world_size(),))
+        fully_shard(student[2], mesh=mesh)
+        fully_shard(student, mesh=mesh)
+        distiller = distiller_of(student, kind)
+        return distiller, distiller
+    distiller = distiller_of(student, kind)
+    if kind == "ddp-scaled":
+        distiller.scales.parts = Halves()
+    return DistributedDataParallel(distiller, find_unused_parameters=kind == "ddp-links-alone"), distiller
+
+
+def gradient(parameter: nn.Parameter) -> Tensor:
+    if parameter.grad is None:
+        return torch.zeros(())
+    return parameter.grad.full_tensor() if hasattr(parameter.grad, "full_tensor") else parameter.grad
+
+
+def largest_error(kind: str) -> float:
+    images, labels = torch.randn(12, 8, generator=torch.Generator().manual_seed(5)), torch.arange(12) % 4
+    whole = distiller_of(make(1), kind)
+    model, distiller = wrapped(kind)
+    optimizers = [torch.optim.SGD(each.trainable_parameters(), lr=0.1) for each in (whole, distiller)]
+    mine = slice(6 * distributed.get_rank(), 6 * distributed.get_rank() + 6)
+    worst = 0.0
+    for _ in range(3):
+        whole(images, labels).total.backward()
+        model(images[mine], labels[mine]).total.backward()
+        pairs = zip(whole.parameters(), distiller.parameters(), strict=True)
+        worst = max(worst, *(float((gradient(a) - gradient(b)).abs().max()) for a, b in pairs))
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+    return worst
+
+
+if __name__ == "__main__":
+    distributed.init_process_group("gloo")
+    print(json.dumps({kind: largest_error(kind) for kind in KINDS}))
+    distributed.destroy_process_group()
