@@ -186,6 +186,7 @@ def test_a_stopped_training_goes_on_with_any_number_of_processes(ended: Ended, s
     assert ("processes was 2, is 1" in (warned.read_text() if warned.exists() else "")) is (size == 1)
 
 
+@pytest.mark.long
 def test_a_batch_with_fewer_images_than_processes(ended: Ended, tmp_path: Path) -> None:
     three = prepared(tmp_path / "three", ended.one / "teacher")
     run_jobs(three, 3, [{"recipe": "recipe.yaml", "out": "few", "rows": {"it": STAND_IN}}])
