@@ -143,23 +143,17 @@ def growth_figure(rows: list[Row]) -> alt.HConcatChart:
 
 
 def roofline(rows: list[Row], rate: float, bytes_a_second: float) -> alt.LayerChart:
-    ridge = rate / bytes_a_second
-    roof = [{"x": x, "y": min(rate, x * bytes_a_second) / 1e9} for x in (ridge / 20, ridge, 40 * ridge)]
-    log = alt.Scale(type="log")
-    line = (
-        alt.Chart(alt.Data(values=roof))
-        .mark_line(color="gray")
-        .encode(x=alt.X("x:Q", scale=log), y=alt.Y("y:Q", scale=log))
-    )
-    points = alt.Chart(alt.Data(values=rows)).encode(
-        x=alt.X("flops_a_byte:Q", scale=log, title="FLOPs a byte moved"),
-        y=alt.Y("gflops:Q", scale=log, title="GFLOP/s"),
-    )
-    return (
-        line
-        + points.mark_point(filled=True, size=50)
-        + points.mark_text(dx=5, align="left", fontSize=9).encode(text="layer:N")
-    ).properties(width=520, height=320)
+    x = alt.X("flops_a_byte:Q", title="FLOPs a byte moved", scale=alt.Scale(type="log", domain=[4, 3000]))
+    y = alt.Y("gflops:Q", title="GFLOP/s", scale=alt.Scale(type="log", domain=[50, 3000]))
+    roof = [
+        {"flops_a_byte": place, "gflops": min(rate, place * bytes_a_second) / 1e9}
+        for place in (4, rate / bytes_a_second, 3000)
+    ]
+    parts = [row | {"part": row["layer"].partition(".")[0]} for row in rows]
+    line = alt.Chart(alt.Data(values=roof)).mark_line(color="gray").encode(x=x, y=y)
+    points = alt.Chart(alt.Data(values=parts)).mark_point(filled=True, size=70, opacity=0.9)
+    look = {"color": alt.Color("part:N", title=None), "shape": alt.Shape("part:N", title=None)}
+    return (line + points.encode(x=x, y=y, **look)).properties(width=460, height=280)
 
 
 def main() -> None:
