@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from layerlink.cli.together import leave
 from layerlink.errors import LayerlinkError
 from layerlink.lab.cohort import set_up_cohort
 from layerlink.lab.interruption import Interrupted
@@ -89,3 +90,4 @@ if __name__ == "__main__":
     with joined():
         for each in json.loads(Path(sys.argv[1]).read_text()):
             do(each)
+    leave(0)

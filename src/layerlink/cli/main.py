@@ -19,7 +19,7 @@ from layerlink.cli.report import report
 from layerlink.cli.run import run
 from layerlink.cli.search import search
 from layerlink.cli.sweep import sweep
-from layerlink.cli.together import check_verb
+from layerlink.cli.together import check_verb, leave
 from layerlink.cli.verify import verify
 from layerlink.errors import LayerlinkError
 
@@ -42,7 +42,7 @@ def main() -> None:
     """Run the command line and leave with its exit code."""
     keep_freed_memory()
     check_verb(sys.argv[1:])
-    sys.exit(run_command_line(sys.argv[1:]))
+    leave(run_command_line(sys.argv[1:]))
 
 
 def run_command_line(arguments: list[str]) -> int:

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from layerlink.errors import LayerlinkError
@@ -30,6 +30,19 @@ def check_verb(arguments: Sequence[str]) -> None:
             f"layerlink: {verb} works in one process; torchrun started {count}. {verbs} share theirs", file=sys.stderr
         )
     sys.exit(2)
+
+
+def leave(code: int) -> NoReturn:
+    """Leave with an exit code.
+
+    One of several processes leaves without the interpreter's own end, during which threads of torch's process group
+    that still run would abort it ("terminate called without an active exception", seen with gloo).
+    """
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -191,4 +192,5 @@ def joined() -> Iterator[Processes]:
         yield _here
     finally:
         _here = ALONE
+        gc.collect()  # wrapped models, which hold on to the group
         distributed.destroy_process_group()

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +44,16 @@ SWEEP = (
 
 
 @pytest.fixture
-def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Plan]:
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Plan]]:
     """Makes the plan of the sweep above, changed; paths are relative, as a user types them."""
     for name, text in (("sweep", SWEEP), ("base", BASE), ("teacher", TEACHER)):
         (tmp_path / f"{name}.yaml").write_text(text)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    return lambda *overrides, out="out": load_sweep("sweep.yaml", overrides, out=Path(out))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as the jobs' processes: the bits depend on it
+    yield lambda *overrides, out="out": load_sweep("sweep.yaml", overrides, out=Path(out))
+    torch.set_num_threads(threads)
 
 
 class Here:
