@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import os
 import shutil
@@ -228,6 +229,19 @@ def test_a_loss_that_is_not_finite_names_term_epoch_and_step_and_keeps_the_check
     state = run.read_checkpoint(run.checkpoint)
     assert state["position"]["epoch"] == 1
     assert all(bool(value.isfinite().all()) for value in state["learner"]["student"].values())
+
+
+def test_a_clock_that_jumps_changes_nothing(
+    recipe: Make, notes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    straight, jumping = RunFolder(tmp_path / "straight"), RunFolder(tmp_path / "jumping")
+    train(set_up(recipe()), straight)
+    now, watch = itertools.count(2e9, -86_400), notes()  # a day back at every look
+    monkeypatch.setattr("time.time", lambda: float(next(now)))
+    train(set_up(recipe()), jumping, watch=watch)
+    assert same(straight, jumping)
+    assert all(0 < row["seconds"] < 600 for row in watch.rows)
+    assert 0 < jumping.read_result()["train_seconds"] < 600
 
 
 def test_a_teacher_whose_logits_overflow_is_named(recipe: Make, tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from layerlink.errors import LayerlinkError
+from layerlink.errors import LayerlinkError, UsageError
+from layerlink.lab.run_folder import alone_in
 from layerlink.lab.whole_files import write_whole
 
 
@@ -45,3 +46,24 @@ def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path: Path) 
     assert other.exists()
     assert held.exists()
     assert (tmp_path / "a[1].pt").read_text() == "whole"
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "result.json"
+    write_whole(path, lambda place: place.write_text("first"))
+
+    def refuse(**_arguments: object) -> None:
+        raise OSError(30, "Read-only file system", str(tmp_path))
+
+    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    with pytest.raises(LayerlinkError, match=r"cannot write .*result\.json: .*Read-only file system.* another folder"):
+        write_whole(path, lambda place: place.write_text("second"))
+    assert path.read_text() == "first"
+
+
+def test_a_run_in_a_place_where_nothing_can_be_made_is_refused() -> None:
+    with (
+        pytest.raises(UsageError, match=r"cannot make the run's folder: .* Choose another: --out FOLDER"),
+        alone_in(Path("/proc/self/none/run")),
+    ):
+        pass
