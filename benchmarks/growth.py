@@ -18,11 +18,10 @@ from typing import Any
 import altair as alt
 import torch
 from torch import Tensor, nn
-from training_speed import CPU, LINKS, ours, random_images, random_teacher, recipe
+from training_speed import CPU, LINKS, fast_teacher, ours, random_images, recipe
 
 from layerlink.cli.memory import keep_freed_memory
 from layerlink.lab.cohort import set_up_cohort
-from layerlink.lab.fast_paths import keep_cast_weights, make_fast
 from layerlink.lab.machine import choose_precision
 from layerlink.lab.setup import set_up
 from layerlink.lab.speed import matrix_rate
@@ -35,7 +34,7 @@ Row = dict[str, Any]
 def step_time(size: int = 32, batch: int = 128, links: tuple[str, ...] = LINKS, students: int = 1) -> Timing:
     texts = ", ".join(f'"{name} : mse * 10"' for name in links)
     recipes = [recipe(size, batch, 1 + number, f"links=[{texts}]") for number in range(students)]
-    first = set_up(recipes[0], teacher=random_teacher(size), images=random_images(2 * batch, size, CPU))
+    first = set_up(recipes[0], teacher=fast_teacher(size, CPU), images=random_images(2 * batch, size, CPU))
     return measure(ours(set_up_cohort(recipes, first)), CPU)
 
 
@@ -66,20 +65,13 @@ def depths() -> Iterator[Row]:
     images = torch.randn(128, 3, 32, 32).contiguous(memory_format=torch.channels_last)
     names: tuple[str | None, ...] = (*(f"group{number}" for number in range(1, 6)), "hidden", None)
     for name in names:
-        teacher = LiveTeacher(fast(random_teacher(32)), [Tap(name)] if name else [], logits=name is None)
+        teacher = LiveTeacher(fast_teacher(32, CPU).eval(), [Tap(name)] if name else [], logits=name is None)
 
         def work(teacher: LiveTeacher = teacher) -> None:
             with autocast():
                 teacher(images)
 
         yield row("deepest layer", name or "logits", measure(work, CPU), 128)
-
-
-def fast(model: nn.Module) -> nn.Module:
-    model.to(memory_format=torch.channels_last)
-    make_fast(model, CPU)
-    keep_cast_weights(model, choose_precision("auto", CPU))
-    return model.eval().requires_grad_(False)
 
 
 def autocast() -> Any:
@@ -95,7 +87,7 @@ def bandwidth() -> float:
 
 def layers() -> Iterator[Row]:
     """Every convolution and linear layer of the teacher, on its input of a batch of 128."""
-    teacher = fast(random_teacher(32))
+    teacher = fast_teacher(32, CPU).eval()
     inputs: dict[str, Tensor] = {}
     for name, module in teacher.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear):

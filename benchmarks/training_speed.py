@@ -24,11 +24,12 @@ from torch import Tensor, nn
 
 from layerlink.cli.memory import keep_freed_memory
 from layerlink.data import Batch, ImageSet, Views
+from layerlink.lab import speed
 from layerlink.lab.cohort import set_up_cohort
 from layerlink.lab.dataset import Images
 from layerlink.lab.fast_paths import keep_cast_weights, make_fast
 from layerlink.lab.learner import Learner
-from layerlink.lab.machine import processor_name
+from layerlink.lab.machine import choose_precision, processor_name
 from layerlink.lab.recipe_file import LoadedRecipe, load_recipe
 from layerlink.lab.setup import Setup, set_up
 from layerlink.lab.stored_teacher import CohortTeacher
@@ -58,8 +59,8 @@ class Plain:
             self.images = self.images.to(memory_format=torch.channels_last)
         if fast:
             make_fast(self.student, images.device)
-            make_fast(self.teacher, images.device)
-            keep_cast_weights(self.teacher, "bfloat16")
+            make_fast(self.teacher, images.device, frozen=True)
+            keep_cast_weights(self.teacher, "bfloat16", self.images[:2])
         self.optimizer = torch.optim.SGD(self.student.parameters(), lr=1e-3, momentum=0.9, fused=fast or None)
         self.seen: dict[str, Tensor] = {}
         for side, model in (("t", self.teacher), ("s", self.student)):
@@ -89,6 +90,12 @@ def random_teacher(size: int) -> nn.Module:
     """The same weights every time."""
     torch.manual_seed(0)
     return build_model("vgg16", num_classes=10, image_size=size, channels=3)
+
+
+def fast_teacher(size: int, device: torch.device) -> nn.Module:
+    """The same, as fast as a recipe's."""
+    torch.manual_seed(0)
+    return speed.random_teacher(size, device, choose_precision("auto", device))
 
 
 def random_images(count: int, size: int, device: torch.device) -> Images:
@@ -149,7 +156,7 @@ def build(
     views, labels = (it.to(device) for it in (torch.randn(batch, 3, size, size), torch.randint(0, 10, (batch,))))
 
     def setup(loaded: LoadedRecipe) -> Setup:
-        return set_up(loaded, teacher=random_teacher(size), images=images)
+        return set_up(loaded, teacher=fast_teacher(size, device), images=images)
 
     def plain(**how: bool) -> Step:
         return Plain(views, labels, **how).step

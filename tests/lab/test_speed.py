@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -45,6 +46,24 @@ def test_every_part_is_timed_and_nothing_learns(recipe: Make, quick: None) -> No
     assert speed.share(teacher) == pytest.approx(
         flops["teacher"] / (teacher.timing.median / 1000) / speed.matrix_rate, rel=1e-12
     )
+
+
+def test_links_alone_that_end_soon_are_measured_as_at_the_start(recipe: Make, quick: None) -> None:
+    links = ["group2 : mse, until=1", "group5 : mse"]
+    setup = set_up(recipe("hard=0", "soft=null", f"links={json.dumps(links)}", "training.batch_size=128", links=True))
+    seen: list[list[str]] = []
+    weigh = setup.distiller.forward
+
+    def forward(*given: Any, **named: Any) -> Any:
+        losses = weigh(*given, **named)
+        seen.append(list(losses.terms))
+        return losses
+
+    setup.distiller.forward = forward  # type: ignore[method-assign]
+    parts = measure_speed(setup).parts
+    assert [part.name for part in parts] == ["data", "teacher", "student", *links, "optimiser"]
+    assert len(seen) > 2  # two batches an epoch: the third step is of the second
+    assert all(terms == links for terms in seen)
 
 
 def test_without_a_recipe_the_study_is_measured_on_random_images(quick: None) -> None:

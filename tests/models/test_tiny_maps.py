@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -63,8 +64,12 @@ def test_under_autocast_it_is_as_near_to_float32_as_the_convolution(frozen: bool
     assert errors[1] < 1.1 * errors[0] < 0.01
 
 
-def test_a_frozen_layer_notices_new_weights() -> None:
-    plain, tiny = pair()
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_frozen_layer_notices_new_weights(keep: bool) -> None:
+    plain, _ = pair()
+    tiny = nn.Conv2d(5, 7, 3, padding=1).double()
+    tiny.load_state_dict(plain.state_dict())
+    use_tiny_map_convolutions(tiny, keep_matrices=keep)
     x = torch.randn(3, 5, 2, 2, dtype=torch.float64)
     for module in (plain, tiny):
         module.requires_grad_(False)
@@ -79,6 +84,45 @@ def test_a_frozen_layer_notices_new_weights() -> None:
     assert learns.grad is not None
     moved = copy.deepcopy(tiny).float()
     torch.testing.assert_close(moved(x.float()), other.float()(x.float()))
+
+
+def test_what_torch_does_not_count_as_a_change_is_seen_unless_matrices_are_kept() -> None:
+    plain, tiny = pair()
+    x = torch.randn(3, 5, 2, 2, dtype=torch.float64)
+    for module in (plain, tiny):
+        module.requires_grad_(False)
+        module(x)
+        module.weight.data.mul_(0.5)
+    torch.testing.assert_close(tiny(x), plain(x))
+
+
+def test_where_torch_transforms_functions_it_is_the_plain_convolution() -> None:
+    plain, tiny = pair()
+    x = torch.randn(3, 5, 2, 2, dtype=torch.float64)
+    torch.testing.assert_close(torch.func.vmap(tiny)(x.unsqueeze(1)).squeeze(1), plain(x))
+    weights = dict(tiny.named_parameters())
+    gradients = torch.func.grad(lambda own: torch.func.functional_call(tiny, own, (x,)).sum())(weights)
+    plain(x).sum().backward()
+    torch.testing.assert_close(gradients["weight"], plain.weight.grad)
+    assert tiny(x[:0]).shape == (0, 7, 2, 2)
+
+
+def test_where_torch_exports_it_is_the_plain_convolution() -> None:
+    plain, tiny = pair()
+    x = torch.randn(3, 5, 2, 2, dtype=torch.float64)
+    exported = torch.export.export(tiny.requires_grad_(False), (x,)).module()
+    torch.testing.assert_close(exported(x), plain(x))
+
+
+def test_a_kept_matrix_is_not_written_along() -> None:
+    _, tiny = pair()
+    tiny.requires_grad_(False)
+    tiny.keeps_matrix = True
+    before = len(pickle.dumps(tiny))
+    tiny(torch.randn(1, 5, 2, 2, dtype=torch.float64))
+    assert tiny._frozen is not None
+    assert len(pickle.dumps(tiny)) == before
+    assert copy.deepcopy(tiny)._frozen is None
 
 
 def test_what_is_no_plain_3x3_convolution_is_left_alone() -> None:

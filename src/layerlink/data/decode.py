@@ -56,7 +56,7 @@ def opened(data: bytes, where: str) -> Iterator[Any]:
     try:
         with pillow.open(BytesIO(data), formats=FORMATS) as image:
             yield image
-    except LayerlinkError:
+    except (LayerlinkError, MemoryError):
         raise
     except Exception as error:  # decoders meet damage in many ways, and Pillow lists no common base of them
         raise BadImageError(

@@ -150,6 +150,11 @@ def _read(train: _Part, test: _Part | None, size: int | None, skip_bad: bool) ->
 
     found = decoded(train)
     images = _image_set(train, found)
+    if test is None and len(images) < 5:
+        raise LayerlinkError(
+            f"{train.files[0].parent.parent}: {len(found.bad)} of {len(train.files)} images were left out by skip_bad, "
+            f"and {len(images)} are too few to keep a fifth apart as the test set. {found.bad[0]}"
+        )
     if test is None:
         return Source(*hold_out(images, len(images) // 5), found.bad)
     found_test = decoded(test)
@@ -165,7 +170,8 @@ def _bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise BadImageError(f"{path}: cannot be read ({error}).") from error
+        # Not a bad image: the next time it may be there, and a cache without it would not tell.
+        raise LayerlinkError(f"{path}: cannot be read ({error}).") from error
 
 
 def _first_side(files: Sequence[Path], skip_bad: bool) -> int:

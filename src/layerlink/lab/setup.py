@@ -79,7 +79,7 @@ def set_up(
 
     Args:
         loaded: the recipe.
-        teacher: a trained model, in place of the one that the recipe names.
+        teacher: a trained model, in place of the one that the recipe names. It is frozen, and otherwise as it was.
         student: a model to train, in place of the one that the recipe names. Such a run cannot be repeated from its
             folder alone.
         images: the recipe's own, where they are loaded already.
@@ -91,6 +91,7 @@ def set_up(
     problems: list[Problem] = []
     device, images = _load(loaded, problems, images)
     precision = choose_precision(loaded.recipe.precision, device)
+    given_teacher, given_student = teacher, student
     if student is None:
         student = _build(loaded, "student", loaded.recipe.student, images, problems)
     if teacher is None and loaded.recipe.teacher is not None:
@@ -103,10 +104,11 @@ def set_up(
         raise loaded.error(problems)
     distiller = _distiller(loaded.recipe, teacher, student)
     distiller.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    make_fast(student, device)
-    if teacher is not None:
-        make_fast(teacher, device)
-        keep_cast_weights(teacher, precision)
+    if given_student is None:
+        make_fast(student, device)
+    if teacher is not None and given_teacher is None:
+        make_fast(teacher, device, frozen=True)
+        keep_cast_weights(teacher, precision, images.views(images.train.images[:2]))
     warnings = (*_bad_images(images), *_teacher_warnings(loaded.recipe, images))
     return Setup(loaded, images, distiller, reports, device, precision, warnings)
 

@@ -8,12 +8,14 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch import nn
 
 from layerlink.data import Batch, ImageSet, Views
 from layerlink.lab.costs import count_flops
 from layerlink.lab.dataset import Images
+from layerlink.lab.fast_paths import keep_cast_weights, make_fast
 from layerlink.lab.learner import Learner
-from layerlink.lab.machine import Precision
+from layerlink.lab.machine import Precision, choose_device, choose_precision
 from layerlink.lab.recipe_file import load_recipe
 from layerlink.lab.setup import Setup, set_up
 from layerlink.lab.timing import Timing, measure
@@ -75,10 +77,22 @@ def set_up_random(overrides: list[str]) -> Setup:
     pixels = torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=draw)
     part = ImageSet(pixels, torch.randint(0, 10, (count,), generator=draw), tuple("0123456789"))
     views = Views(size, (0.5,) * 3, (0.25,) * 3, recipe.data.augment, recipe.seed, recipe.data.crop_padding)
-    device = torch.device("cuda" if torch.cuda.is_available() and recipe.device in ("auto", "cuda") else "cpu")
+    device = choose_device(recipe.device)
     images = Images(part.to(device), part.to(device), part, views, {})
-    teacher = build_model("vgg16", num_classes=10, image_size=size, channels=3)
-    return set_up(loaded, teacher=teacher if recipe.teacher else None, images=images)
+    if recipe.teacher is None:
+        return set_up(loaded, images=images)
+    return set_up(
+        loaded, teacher=random_teacher(size, device, choose_precision(recipe.precision, device)), images=images
+    )
+
+
+def random_teacher(size: int, device: torch.device, precision: Precision) -> nn.Module:
+    """VGG-16 with random weights, as fast as ``set_up`` makes a trained one."""
+    teacher = build_model("vgg16", num_classes=10, image_size=size, channels=3).requires_grad_(False).to(device)
+    teacher.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    make_fast(teacher, device, frozen=True)
+    keep_cast_weights(teacher, precision, torch.zeros(2, 3, size, size, device=device))
+    return teacher
 
 
 def measure_speed(setup: Setup, tell: Callable[[str], None] = lambda text: None) -> Speed:
@@ -106,7 +120,7 @@ def measure_speed(setup: Setup, tell: Callable[[str], None] = lambda text: None)
         fresh = next(batches)
         with setup.arithmetic():
             known = teacher(fresh.images) if teacher is not None else None
-        learner.step(fresh, known)
+        learner.step(replace(fresh, epoch=0, step=0), known)  # links that end or fade are measured at the start
 
     parts = []
     for name, work, flops in (
@@ -154,10 +168,13 @@ def _teacher_flops(setup: Setup, batch: Batch) -> float | None:
 
 def _study(setup: Setup, batch: Batch) -> None:
     """The student's forward and backward pass, from the labels' loss."""
+    setup.distiller.zero_grad()
     with setup.arithmetic():
-        logits = setup.distiller.study(batch.images).logits
-        if logits is not None:
-            hard_cross_entropy(logits, batch.labels).backward()  # type: ignore[no-untyped-call]
+        studied = setup.distiller.study(batch.images)
+        if studied.logits is not None and studied.logits.requires_grad:
+            hard_cross_entropy(studied.logits, batch.labels).backward()  # type: ignore[no-untyped-call]
+        else:  # links alone
+            torch.stack([value.float().mean() for value in studied.taps.values()]).sum().backward()  # type: ignore[no-untyped-call]
 
 
 def _optimise(learner: Learner) -> None:

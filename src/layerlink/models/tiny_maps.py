@@ -22,14 +22,15 @@ _plain = False  # inside ``plain_convolutions``
 class TinyMapConv2d(nn.Conv2d):
     """A ``Conv2d`` that is a matrix product where it gets a tiny map on the CPU, and as it was elsewhere.
 
-    Parameters, state and name are those of ``Conv2d``. A frozen layer builds its matrix once.
+    Parameters, state and name are those of ``Conv2d``. While torch compiles, traces or transforms functions, it is one.
     """
 
+    keeps_matrix = False  # see ``use_tiny_map_convolutions``
     _frozen: tuple[Any, Tensor] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """As ``Conv2d``; in the tiny case differentiable once."""
-        if _plain or x.ndim != 4 or max(x.shape[2:]) > _LARGEST or x.device.type != "cpu" or not x.is_floating_point():
+        if _plain or not (_tiny(x) and _ordinary(x, self.weight)):
             return super().forward(x)
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else self.weight.dtype
         if not torch.is_autocast_enabled("cpu") and x.dtype != dtype:
@@ -42,7 +43,7 @@ class TinyMapConv2d(nn.Conv2d):
             return _apply(x.to(dtype), self._matrix(x.shape[2], x.shape[3], dtype), bias)
 
     def _matrix(self, height: int, width: int, dtype: torch.dtype) -> Tensor:
-        if self.weight.requires_grad:
+        if self.weight.requires_grad or not self.keeps_matrix:
             return _matrix(self.weight, height, width, dtype)
         key = (self.weight.data_ptr(), self.weight._version, height, width, dtype)
         if self._frozen is None or self._frozen[0] != key:
@@ -50,19 +51,48 @@ class TinyMapConv2d(nn.Conv2d):
                 self._frozen = key, _matrix(self.weight, height, width, dtype)
         return self._frozen[1]
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_frozen"}
+
     def _get_name(self) -> str:
         return "Conv2d"
 
 
-def use_tiny_map_convolutions(model: nn.Module) -> int:
+def use_tiny_map_convolutions(model: nn.Module, *, keep_matrices: bool = False) -> int:
     """Let every plain 3x3 convolution of ``model`` (stride 1, padding 1 with zeros, one group) know the tiny case.
 
-    The modules stay the same objects, with their hooks and parameters. Returns how many they are.
+    The modules stay the same objects, with their hooks and parameters.
+
+    Args:
+        model: any module.
+        keep_matrices: build the matrix of a frozen layer once. Only for weights that nobody changes through ``.data``
+            or a shared array, which torch counts as no change.
+
+    Returns:
+        How many convolutions they are.
     """
     found = [module for module in model.modules() if type(module) is nn.Conv2d and _fits(module)]
     for module in found:
         module.__class__ = TinyMapConv2d
+        module.keeps_matrix = keep_matrices  # type: ignore[assignment]
     return len(found)
+
+
+def _tiny(x: Tensor) -> bool:
+    small = x.ndim == 4 and 0 < max(x.shape[2:]) <= _LARGEST and x.numel() > 0
+    return small and x.device.type == "cpu" and x.is_floating_point()
+
+
+def _ordinary(x: Tensor, weight: Tensor) -> bool:
+    """Whether these are tensors with values, outside of compilers and function transforms."""
+    return (
+        type(x) is Tensor
+        and type(weight) in (Tensor, nn.Parameter)
+        and not weight.is_inference()
+        and not torch.compiler.is_compiling()
+        and not torch._C._get_tracing_state()
+        and torch._C._functorch.maybe_current_level() is None
+    )
 
 
 @contextmanager

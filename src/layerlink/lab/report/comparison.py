@@ -96,8 +96,10 @@ def measure_rows(gathered: Gathered, rows: Sequence[Row], data: Path | None = No
     students: list[Measured] = []
     cells: list[Similarity] = []
     alike: Alikeness | None = None
-    teacher, taught, images, model = None, None, None, None
+    teacher, taught, images, model, precision = None, None, None, None, None
     for name, run in runs:
+        if run.recipe is not None and run.recipe.precision != precision:
+            precision, model = run.recipe.precision, None  # a teacher's weights are held as its arithmetic wants them
         setup = _set_up(run, section, images, model, data)
         images = setup.images if len({_pixels(recipe) for recipe in recipes}) == 1 else None
         model = _teacher_of(setup)

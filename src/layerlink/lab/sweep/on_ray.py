@@ -56,7 +56,7 @@ class Ray:
         try:
             return str(self._ray.get(job))
         except self._ray.exceptions.RayError as error:
-            return f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}"
+            return f"{type(error).__name__}: {(str(error).strip().splitlines() or [type(error).__name__])[-1]}"
 
     def cancel(self, jobs: Iterable[Any]) -> None:
         """As Ctrl-C, then by force."""

@@ -67,7 +67,7 @@ class Slurm:
         try:
             return str(job.result())
         except Exception as error:  # noqa: BLE001 - whatever the job raised, or that it gave nothing
-            return f"{str(error).strip().splitlines()[-1]}. Its log: {job.paths.stderr}"
+            return f"{(str(error).strip().splitlines() or [type(error).__name__])[-1]}. Its log: {job.paths.stderr}"
 
     def cancel(self, jobs: Iterable[Any]) -> None:
         """Slurm sends SIGTERM, at which a training writes a checkpoint, and kills after its own time."""
