@@ -1,0 +1,41 @@
+#!/usr/bin/env python3
+"""Copy what tells of finished runs, without their weights, to where it is kept: a few kilobytes a run.
+
+python benchmarks/study_keep.py ~/layerlink-runs/study docs/results/study
+
+A run that is kept already is copied again only where it changed. The command line is left out of the environment.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+KEPT = ("recipe.yaml", "data.json", "metrics.csv", "result.json", "warnings.txt")
+OF_ENVIRONMENT = ("layerlink", "commit", "python", "packages", "hardware", "device", "precision")
+
+
+def main(source: Path, target: Path) -> None:
+    for result in sorted(source.glob("*/*/result.json")):
+        run, kept = result.parent, target / result.parent.relative_to(source)
+        kept.mkdir(parents=True, exist_ok=True)
+        for name in KEPT:
+            if (run / name).exists():
+                _write(kept / name, (run / name).read_text())
+        environment = json.loads((run / "environment.json").read_text())
+        short = {key: environment[key] for key in OF_ENVIRONMENT if key in environment}
+        _write(kept / "environment.json", json.dumps(short, indent=2) + "\n")
+        plan = run.parent / "sweep.json"
+        if plan.exists():
+            _write(kept.parent / "sweep.json", plan.read_text())
+
+
+def _write(path: Path, text: str) -> None:
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)
+        print(path)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
