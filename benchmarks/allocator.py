@@ -20,10 +20,10 @@ STEPS, WARM_UP = 40, 8
 
 
 def child(data: str, keep: bool) -> None:
-    from layerlink.cli.memory import keep_freed_memory
-    from layerlink.lab.learner import Learner
-    from layerlink.lab.recipe_file import load_recipe
-    from layerlink.lab.setup import set_up
+    from layerlink.cli.process.memory import keep_freed_memory
+    from layerlink.lab.recipe.file import load_recipe
+    from layerlink.lab.run.learner import Learner
+    from layerlink.lab.run.setup.setup import set_up
 
     if keep and not keep_freed_memory():
         sys.exit("this machine's allocator does not take the settings")

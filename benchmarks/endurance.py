@@ -17,9 +17,9 @@ from pathlib import Path
 
 import torch
 
-from layerlink.lab.learner import Learner, Meter
-from layerlink.lab.recipe_file import load_recipe
-from layerlink.lab.setup import set_up
+from layerlink.lab.recipe.file import load_recipe
+from layerlink.lab.run.learner import Learner, Meter
+from layerlink.lab.run.setup.setup import set_up
 
 RECIPE = """\
 data: {name: digits, image_size: 8, train_images: 64, validation: 32, augment: crop-flip}

@@ -15,8 +15,8 @@ import sys
 import torch
 import training_speed
 
-from layerlink.lab.machine import processor_name
-from layerlink.lab.speed import measure_speed, set_up_random
+from layerlink.lab.bench.speed import measure_speed, set_up_random
+from layerlink.lab.run.setup.machine import processor_name
 
 
 def main() -> None:

@@ -20,12 +20,12 @@ import torch
 from torch import Tensor, nn
 from training_speed import CPU, LINKS, fast_teacher, ours, random_images, recipe
 
-from layerlink.cli.memory import keep_freed_memory
-from layerlink.lab.cohort import set_up_cohort
-from layerlink.lab.machine import choose_precision
-from layerlink.lab.setup import set_up
-from layerlink.lab.speed import matrix_rate
-from layerlink.lab.timing import Timing, measure
+from layerlink.cli.process.memory import keep_freed_memory
+from layerlink.lab.bench.speed import matrix_rate
+from layerlink.lab.run.setup.cohort import set_up_cohort
+from layerlink.lab.run.setup.machine import choose_precision
+from layerlink.lab.run.setup.setup import set_up
+from layerlink.measure.timing import Timing, measure
 from layerlink.transfer import LiveTeacher, Tap
 
 Row = dict[str, Any]

@@ -2,8 +2,8 @@
 
     python benchmarks/mutation.py                  # every mutant that was not tried yet, then a table by file
     python benchmarks/mutation.py --again          # those that survived, such as after adding tests
-    python benchmarks/mutation.py 'layerlink.transfer.links*'
-    mutmut show layerlink.losses.mse.x_mse__mutmut_1
+    python benchmarks/mutation.py 'layerlink.transfer.link*'
+    mutmut show layerlink.losses.maps.mse.x_mse__mutmut_1
 
 What was found stays in ``mutants/``, so a run that is stopped goes on where it was. mutmut leaves out functions with
 decorators, which here are hooks, locks and reading; the decorators below do not mind, and are put back around the

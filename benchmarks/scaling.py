@@ -29,15 +29,15 @@ TASKS = {"labels alone": [], "teacher and links": ["teacher={model: vgg16, weigh
 
 
 def child(task: str) -> None:
-    from layerlink.cli.memory import keep_freed_memory
+    from layerlink.cli.process.memory import keep_freed_memory
 
     keep_freed_memory()
     import torch
 
-    from layerlink.lab.learner import Learner
-    from layerlink.lab.processes import joined
-    from layerlink.lab.recipe_file import load_recipe
-    from layerlink.lab.setup import set_up
+    from layerlink.lab.parallel.processes import joined
+    from layerlink.lab.recipe.file import load_recipe
+    from layerlink.lab.run.learner import Learner
+    from layerlink.lab.run.setup.setup import set_up
     from layerlink.models import build_model
 
     torch.set_num_threads(1)

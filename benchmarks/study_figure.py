@@ -9,8 +9,8 @@ import statistics
 import sys
 from pathlib import Path
 
-from layerlink.lab.page.charts import Curve, curve_chart, to_svg
-from layerlink.lab.run_folder import RunFolder
+from layerlink.lab.report.page.charts import Curve, curve_chart, to_svg
+from layerlink.lab.run.folder import RunFolder
 
 NAMES = {
     "vgg7-hard": "labels only",

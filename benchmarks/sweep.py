@@ -25,14 +25,14 @@ from typing import Any
 import safetensors.torch
 import torch
 
-from layerlink.cli.memory import keep_freed_memory
+from layerlink.cli.process.memory import keep_freed_memory
 from layerlink.data import ImageSet
-from layerlink.lab.cohort import set_up_cohort
-from layerlink.lab.recipe_file import LoadedRecipe, load_recipe
-from layerlink.lab.run_folder import RunFolder
-from layerlink.lab.setup import Setup
-from layerlink.lab.training import train_cohort
-from layerlink.lab.watch import Watch
+from layerlink.lab.recipe.file import LoadedRecipe, load_recipe
+from layerlink.lab.run.folder import RunFolder
+from layerlink.lab.run.setup.cohort import set_up_cohort
+from layerlink.lab.run.setup.setup import Setup
+from layerlink.lab.run.training import train_cohort
+from layerlink.lab.run.watch import Watch
 from layerlink.models import build_model
 
 TEMPERATURES = (0.6, 1, 1.5, 2, 2.5, 3, 5, 10, 40)

@@ -33,7 +33,7 @@ def child(name: str, size: int, batch: int) -> None:
     if name != "idle":
         from training_speed import build
 
-        from layerlink.cli.memory import keep_freed_memory
+        from layerlink.cli.process.memory import keep_freed_memory
 
         if name in ("live", "stored", "cohort of nine"):
             keep_freed_memory()

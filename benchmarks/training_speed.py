@@ -22,20 +22,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from layerlink.cli.memory import keep_freed_memory
+from layerlink.cli.process.memory import keep_freed_memory
 from layerlink.data import Batch, ImageSet, Views
-from layerlink.lab import speed
-from layerlink.lab.cohort import set_up_cohort
-from layerlink.lab.dataset import Images
-from layerlink.lab.fast_paths import keep_cast_weights, make_fast
-from layerlink.lab.learner import Learner
-from layerlink.lab.machine import choose_precision, processor_name
-from layerlink.lab.recipe_file import LoadedRecipe, load_recipe
-from layerlink.lab.setup import Setup, set_up
-from layerlink.lab.stored_teacher import CohortTeacher
-from layerlink.lab.timing import wait_for
-from layerlink.lab.watch import Watch
+from layerlink.lab.bench import speed
+from layerlink.lab.recipe.file import LoadedRecipe, load_recipe
+from layerlink.lab.run.learner import Learner
+from layerlink.lab.run.setup.cohort import set_up_cohort
+from layerlink.lab.run.setup.fast_paths import keep_cast_weights, make_fast
+from layerlink.lab.run.setup.images import Images
+from layerlink.lab.run.setup.machine import choose_precision, processor_name
+from layerlink.lab.run.setup.setup import Setup, set_up
+from layerlink.lab.run.teaching.cohort_teacher import CohortTeacher
+from layerlink.lab.run.watch import Watch
 from layerlink.losses import mse
+from layerlink.measure.timing import wait_for
 from layerlink.models import build_model
 
 LINKS = ("group2", "group3", "group4", "group5")

@@ -70,7 +70,7 @@ def _where_nothing_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
     for place in ("setup.set_up", "sweep.running.run_sweep", "sweep.running.expected_costs", "quickstart.compare"):
         monkeypatch.setattr(f"layerlink.lab.{place}", refused)
-    monkeypatch.setattr("layerlink.lab.sweep.searching.run_search", refused)
+    monkeypatch.setattr("layerlink.lab.search.running.run_search", refused)
     (tmp_path / "tiny.yaml").write_text("student: vgg7\n")
     (tmp_path / "wrong.yaml").write_text("student: [\n")
     (tmp_path / "sweep.yaml").write_text("base: tiny.yaml\nrows: {a: {}}\nspace: {hard: [1]}\n")

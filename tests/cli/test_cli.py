@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from layerlink.cli.main import run_command_line
-from layerlink.lab.recipe_file import load_recipe
+from layerlink.lab.recipe.file import load_recipe
 
 TINY = """\
 data: {name: digits, image_size: 32, train_images: 256, validation: 100}
@@ -116,7 +116,7 @@ def test_a_fault_of_ours_is_a_sentence_too(capsys: pytest.CaptureFixture[str], m
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr("layerlink.lab.setup.set_up", broken)
+    monkeypatch.setattr("layerlink.lab.run.setup.setup.set_up", broken)
     code, _, err = call(capsys, "run", "tiny.yaml")
     assert code == 1
     assert "ZeroDivisionError: oops" in err
@@ -147,7 +147,7 @@ def test_check_shows_everything_and_trains_nothing(capsys: pytest.CaptureFixture
 def test_bench_times_the_parts_of_a_step(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("layerlink.lab.timing._SECONDS", 0.0)
+    monkeypatch.setattr("layerlink.measure.timing._SECONDS", 0.0)
     code, out, err = call(capsys, "bench", "tiny.yaml", "precision=float32")
     assert (code, err) == (0, "")
     lines = out.splitlines()
@@ -227,7 +227,7 @@ def test_ctrl_c_before_the_training_is_a_sentence_too(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("layerlink.lab.setup.set_up", interrupted)
+    monkeypatch.setattr("layerlink.lab.run.setup.setup.set_up", interrupted)
     code, _, err = call(capsys, "run", "tiny.yaml")
     assert code == 1
     assert "stopped" in err

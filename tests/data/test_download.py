@@ -11,8 +11,8 @@ import pytest
 import torch
 from small_cifar import SMALL10, pixels, python_files, write_archive
 
-from layerlink.data.cifar import load_cifar
 from layerlink.data.download import download
+from layerlink.data.formats.cifar import load_cifar
 from layerlink.errors import LayerlinkError
 
 CONTENT = bytes(range(256)) * 5000

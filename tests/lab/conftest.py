@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from layerlink.lab.recipe_file import LoadedRecipe, dump_recipe, load_recipe
-from layerlink.lab.run_folder import RunFolder
-from layerlink.lab.setup import set_up
-from layerlink.lab.training import train
-from layerlink.lab.watch import Watch
+from layerlink.lab.recipe.file import LoadedRecipe, dump_recipe, load_recipe
+from layerlink.lab.run.folder import RunFolder
+from layerlink.lab.run.setup.setup import set_up
+from layerlink.lab.run.training import train
+from layerlink.lab.run.watch import Watch
 
 STUDENT = """\
 data: {name: digits, image_size: 32, train_images: 256, validation: 100, augment: crop, crop_padding: 1}
@@ -85,7 +85,7 @@ def notes() -> type[Notes]:
 @pytest.fixture
 def quick_digits(monkeypatch: pytest.MonkeyPatch) -> None:
     """The quickstart's recipes with narrow networks and one epoch."""
-    from layerlink.lab import quickstart
+    from layerlink.lab.report import quickstart
 
     def narrow(source: str, overrides: Any = ()) -> LoadedRecipe:
         more = ["training.epochs=1", "student.arguments.width=0.05", "precision=float32"]

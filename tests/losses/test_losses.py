@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from layerlink.losses import LINK_LOSSES, ShapeError, hard_cross_entropy, mse, soft_cross_entropy
-from layerlink.losses.squared_error import _dense
+from layerlink.losses.maps.squared_error import _dense
 
 
 def reference_cases(shared: Path, name: str) -> list[dict[str, Any]]:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
+from group import SUPPORT, run_group
 
-from group import run_group
-
-LOOP = Path(__file__).with_name("own_loop.py")
+LOOP = SUPPORT / "own_loop.py"
 
 
 @pytest.fixture(scope="module")

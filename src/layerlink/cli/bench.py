@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from layerlink.lab.timing import Timing
+    from layerlink.measure.timing import Timing
 
 
 def bench(
@@ -25,12 +25,12 @@ def bench(
 
     Example: layerlink bench study/vgg7-links data.root=~/cifar10 training.batch_size=256
     """
-    from layerlink.cli.console import Console
-    from layerlink.lab.machine import processor_name
-    from layerlink.lab.recipe_file import load_recipe
-    from layerlink.lab.setup import set_up
-    from layerlink.lab.speed import RECIPE, measure_speed, set_up_random
-    from layerlink.lab.speed_advice import advice
+    from layerlink.cli.terminal.console import Console
+    from layerlink.lab.bench.advice import advice
+    from layerlink.lab.bench.speed import RECIPE, measure_speed, set_up_random
+    from layerlink.lab.recipe.file import load_recipe
+    from layerlink.lab.run.setup.machine import processor_name
+    from layerlink.lab.run.setup.setup import set_up
 
     console, fields = Console(), overrides or []
     if recipe is not None and "=" in recipe:

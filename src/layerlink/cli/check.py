@@ -17,12 +17,12 @@ def check(
 
     Example: layerlink check study/vgg7-links data.root=~/cifar10 data.image_size=224
     """
-    from layerlink.cli.console import Console, show_costs, show_setup
-    from layerlink.lab.costs import measure_costs
-    from layerlink.lab.recipe_file import load_recipe
-    from layerlink.lab.run_folder import RunFolder
-    from layerlink.lab.setup import set_up
-    from layerlink.lab.training import default_folder
+    from layerlink.cli.terminal.console import Console, show_costs, show_setup
+    from layerlink.lab.bench.costs import measure_costs
+    from layerlink.lab.recipe.file import load_recipe
+    from layerlink.lab.run.folder import RunFolder
+    from layerlink.lab.run.setup.setup import set_up
+    from layerlink.lab.run.training import default_folder
 
     loaded = load_recipe(recipe, overrides or ())
     console = Console()

@@ -18,9 +18,9 @@ def evaluate(
 
     Example: layerlink evaluate runs/vgg7-links-0 data.root=~/cifar10
     """
-    from layerlink.cli.console import Console
-    from layerlink.lab.evaluation import evaluate_run
-    from layerlink.lab.run_folder import RunFolder
+    from layerlink.cli.terminal.console import Console
+    from layerlink.lab.run.evaluation import evaluate_run
+    from layerlink.lab.run.folder import RunFolder
 
     reading = evaluate_run(RunFolder(run), overrides or ())
     console = Console()

@@ -22,10 +22,10 @@ def layers(
     """
     import torch
 
-    from layerlink.cli.console import Console
+    from layerlink.cli.terminal.console import Console
+    from layerlink.config.yaml_file import parse_override
     from layerlink.errors import UsageError
-    from layerlink.lab.costs import count_flops, count_parameters, list_layers
-    from layerlink.lab.yaml_file import parse_override
+    from layerlink.lab.bench.costs import count_flops, count_parameters, list_layers
     from layerlink.models import MODELS, build_model
 
     given = {str(place[0]): value for place, value in map(parse_override, arguments or ())}

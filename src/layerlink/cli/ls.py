@@ -8,9 +8,9 @@ def ls() -> None:
 
     Example: layerlink ls
     """
-    from layerlink.cli.console import Console
+    from layerlink.cli.terminal.console import Console
+    from layerlink.config.yaml_file import shipped
     from layerlink.data import SOURCES
-    from layerlink.lab.yaml_file import shipped
     from layerlink.losses import LINK_LOSSES
     from layerlink.models import MODELS
 

@@ -13,13 +13,13 @@ from layerlink.cli.check import check
 from layerlink.cli.evaluate import evaluate
 from layerlink.cli.layers import layers
 from layerlink.cli.ls import ls
-from layerlink.cli.memory import keep_freed_memory
+from layerlink.cli.process.memory import keep_freed_memory
+from layerlink.cli.process.together import check_verb, leave
 from layerlink.cli.quickstart import quickstart
 from layerlink.cli.report import report
 from layerlink.cli.run import run
 from layerlink.cli.search import search
 from layerlink.cli.sweep import sweep
-from layerlink.cli.together import check_verb, leave
 from layerlink.cli.verify import verify
 from layerlink.errors import LayerlinkError
 

@@ -16,8 +16,8 @@ def quickstart(
 
     Example: layerlink quickstart --out runs/quickstart
     """
-    from layerlink.cli.console import Console
-    from layerlink.lab.quickstart import compare
+    from layerlink.cli.terminal.console import Console
+    from layerlink.lab.report.quickstart import compare
 
     console = Console(announce=True)
     with console:

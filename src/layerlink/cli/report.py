@@ -29,9 +29,9 @@ def report(
 
     Example: layerlink report runs/study
     """
-    from layerlink.cli.console import Console
-    from layerlink.lab.page.page import shown_text
+    from layerlink.cli.terminal.console import Console
     from layerlink.lab.report.building import write_report
+    from layerlink.lab.report.page.page import shown_text
 
     written = write_report(folders, out, measure=0 if no_measure else measure, data=data)
     console = Console()

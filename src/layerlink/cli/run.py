@@ -22,14 +22,14 @@ def run(
 
     On several GPUs or CPUs: torchrun --nproc-per-node 2 -m layerlink run ... (the batch is that of all together).
     """
-    from layerlink.cli.console import Console, show_setup
-    from layerlink.cli.together import together
-    from layerlink.lab.recipe_file import load_recipe
-    from layerlink.lab.resume import claim
-    from layerlink.lab.run_folder import RunFolder
-    from layerlink.lab.setup import set_up
-    from layerlink.lab.training import default_folder, train
-    from layerlink.paths import expanded
+    from layerlink.cli.process.together import together
+    from layerlink.cli.terminal.console import Console, show_setup
+    from layerlink.files.paths import expanded
+    from layerlink.lab.recipe.file import load_recipe
+    from layerlink.lab.run.folder import RunFolder
+    from layerlink.lab.run.resume import claim
+    from layerlink.lab.run.setup.setup import set_up
+    from layerlink.lab.run.training import default_folder, train
 
     with together() as processes:
         loaded = load_recipe(recipe, overrides or ())

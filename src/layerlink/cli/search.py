@@ -20,10 +20,10 @@ def search(
 
     Example: layerlink search study/weights data.root=~/cifar10 trials=50
     """
-    from layerlink.cli.sweep_console import SweepConsole
-    from layerlink.lab.run_folder import RunFolder
-    from layerlink.lab.sweep.search import load_search
-    from layerlink.lab.sweep.searching import run_search
+    from layerlink.cli.terminal.sweep import SweepConsole
+    from layerlink.lab.run.folder import RunFolder
+    from layerlink.lab.search.running import run_search
+    from layerlink.lab.search.schema import load_search
 
     wanted, family = load_search(file, overrides or (), out=out)
     console = SweepConsole()

@@ -29,8 +29,8 @@ def sweep(
     On machines that share this folder: --on ray --job num_gpus=1, or --on slurm --job slurm_partition=gpu; cohort=4
     makes jobs of 4 runs.
     """
-    from layerlink.cli.sweep_console import SweepConsole, show_outcomes, show_plan
-    from layerlink.cli.together import together
+    from layerlink.cli.process.together import together
+    from layerlink.cli.terminal.sweep import SweepConsole, show_outcomes, show_plan
     from layerlink.lab.sweep.file import load_sweep
     from layerlink.lab.sweep.machines import machines_named, run_sweep_on
     from layerlink.lab.sweep.running import check_folders, run_sweep

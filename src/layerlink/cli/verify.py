@@ -18,9 +18,9 @@ def verify(
 
     Example: layerlink verify runs/vgg7-links-0 data.root=~/cifar10
     """
-    from layerlink.cli.console import Console
-    from layerlink.lab.run_folder import RunFolder
-    from layerlink.lab.verification import verify_run
+    from layerlink.cli.terminal.console import Console
+    from layerlink.lab.run.folder import RunFolder
+    from layerlink.lab.run.verification import verify_run
 
     console = Console()
     found = verify_run(RunFolder(run.expanduser()), overrides or ())

@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from layerlink.data.cifar import CIFAR10, CIFAR100, load_cifar
-from layerlink.data.digits import load_digits
-from layerlink.data.folder import load_folder
+from layerlink.data.formats.cifar import CIFAR10, CIFAR100, load_cifar
+from layerlink.data.formats.digits import load_digits
+from layerlink.data.formats.folder import load_folder
 from layerlink.data.images import Source
 from layerlink.errors import LayerlinkError, UsageError, unknown_name
 

@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from layerlink.losses.hard import hard_cross_entropy
-from layerlink.losses.mse import mse
+from layerlink.losses.maps.mse import mse
+from layerlink.losses.outputs.hard import hard_cross_entropy
+from layerlink.losses.outputs.soft import soft_cross_entropy
 from layerlink.losses.shapes import ShapeError
-from layerlink.losses.soft import soft_cross_entropy
 
 LinkLoss = Callable[[Tensor, Tensor], Tensor]
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from layerlink.taps.recorder import Recorder, Recording
+from layerlink.taps.tap import Tap
+from layerlink.teachers.store.store import StoreWriter, TensorStore
+from layerlink.teachers.teacher import LiveTeacher, Teacher
 from layerlink.transfer.distiller import Distiller
 from layerlink.transfer.inspection import LinkReport, inspect_links
-from layerlink.transfer.links import Link
+from layerlink.transfer.link import Link
 from layerlink.transfer.objective import Activations, Losses, Objective, Soft
-from layerlink.transfer.recorder import Recorder, Recording
 from layerlink.transfer.scales import LinkScales
-from layerlink.transfer.store import StoreWriter, TensorStore
-from layerlink.transfer.taps import Tap
-from layerlink.transfer.teacher import LiveTeacher, Teacher
 
 __all__ = [
     "Activations",

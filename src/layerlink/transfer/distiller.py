@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from layerlink.errors import UsageError
-from layerlink.transfer.links import Decay, Link, Scale, links_error, read_links
+from layerlink.taps.recorder import Recorder
+from layerlink.taps.tap import Tap, find_module, no_such_layer
+from layerlink.teachers.teacher import LiveTeacher, Teacher, logits_of
+from layerlink.transfer.link import Decay, Link, Scale, links_error, read_links
 from layerlink.transfer.objective import Activations, Losses, Objective, Soft
-from layerlink.transfer.recorder import Recorder
 from layerlink.transfer.scales import LinkScales
-from layerlink.transfer.taps import Tap, find_module, no_such_layer
-from layerlink.transfer.teacher import LiveTeacher, Teacher, logits_of
 
 
 class Distiller(nn.Module):

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
-from layerlink.transfer.links import Link, read_links
+from layerlink.taps.recorder import Recorder
+from layerlink.taps.tap import snapshot
+from layerlink.transfer.link import Link, read_links
 from layerlink.transfer.objective import Activations, Objective
-from layerlink.transfer.recorder import Recorder
-from layerlink.transfer.taps import snapshot
 
 
 @dataclass(frozen=True)

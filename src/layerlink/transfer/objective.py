@@ -12,8 +12,8 @@ from torch.autograd.graph import GradientEdge
 
 from layerlink.errors import UsageError
 from layerlink.losses import LINK_LOSSES, ShapeError, hard_cross_entropy, soft_cross_entropy
-from layerlink.transfer.links import Link, links_error
-from layerlink.transfer.taps import Tap
+from layerlink.taps.tap import Tap
+from layerlink.transfer.link import Link, links_error
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from layerlink.errors import LayerlinkError
-from layerlink.transfer.links import Link
+from layerlink.transfer.link import Link
 from layerlink.transfer.objective import Activations, Losses
 
 GRADIENTS_EVERY = 16  # steps; norms change slowly, and measuring them costs half a backward pass

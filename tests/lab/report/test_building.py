@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from layerlink.lab import timing
 from layerlink.lab.report.building import Report, write_report
 from layerlink.lab.report.files import escaped, file_name
-from layerlink.lab.report.rows import gather
+from layerlink.lab.report.gather.rows import gather
+from layerlink.measure import timing
 
 HOSTILE = "</script><img src=x onerror=window.broken=1>| `x` \"'&"
 

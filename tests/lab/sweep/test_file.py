@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from layerlink.config.yaml_file import shipped
 from layerlink.errors import ProblemsError, UsageError
 from layerlink.lab.sweep.file import Plan, load_sweep
-from layerlink.lab.yaml_file import shipped
 
 BASE = """\
 data: {name: digits}

@@ -17,12 +17,12 @@ import safetensors.torch
 import torch
 
 from layerlink.errors import LayerlinkError, UsageError
-from layerlink.lab.run_folder import RunFolder
+from layerlink.lab.run.folder import RunFolder
+from layerlink.lab.run.watch import Watch
 from layerlink.lab.sweep import machines as sweeping
 from layerlink.lab.sweep.file import Plan, load_sweep
 from layerlink.lab.sweep.machines import Part, cohort_parts, machines_named, run_sweep_on, teacher_parts, work
 from layerlink.lab.sweep.running import run_sweep
-from layerlink.lab.watch import Watch
 
 BASE = """\
 data: {name: digits, image_size: 32, train_images: 128, validation: 64}
@@ -228,7 +228,7 @@ cluster.wait_for_nodes()
 os.environ["RAY_ADDRESS"] = cluster.address
 from layerlink.lab.sweep.file import load_sweep
 from layerlink.lab.sweep.machines import machines_named, run_sweep_on
-from layerlink.lab.watch import Watch
+from layerlink.lab.run.watch import Watch
 import ray
 assert len([node for node in ray.nodes() if node["Alive"]]) == 2
 class Told(Watch):

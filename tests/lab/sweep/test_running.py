@@ -13,17 +13,17 @@ import safetensors.torch
 import torch
 
 from layerlink.errors import LayerlinkError, ProblemsError, UsageError
-from layerlink.lab import cohort
-from layerlink.lab.interruption import Interrupted
-from layerlink.lab.learner import OutOfMemoryError
-from layerlink.lab.run_folder import RunFolder
-from layerlink.lab.setup import set_up
+from layerlink.lab.run.folder import RunFolder
+from layerlink.lab.run.interruption import Interrupted
+from layerlink.lab.run.learner import OutOfMemoryError
+from layerlink.lab.run.setup import cohort
+from layerlink.lab.run.setup.setup import set_up
+from layerlink.lab.run.training import train
+from layerlink.lab.run.watch import Watch
 from layerlink.lab.sweep import running as sweeping
 from layerlink.lab.sweep.file import Plan, load_sweep
 from layerlink.lab.sweep.folder import SweepFolder
 from layerlink.lab.sweep.running import cohorts, expected_costs, run_sweep
-from layerlink.lab.training import train
-from layerlink.lab.watch import Watch
 
 SWEEP = """\
 base: base.yaml
@@ -146,10 +146,10 @@ def test_a_request_to_stop_that_comes_as_a_cohort_ends_stops_the_sweep(make: Cal
 KILLED = """\
 import os, sys
 from pathlib import Path
-from layerlink.lab import member
+from layerlink.lab.run import member
 from layerlink.lab.sweep.file import load_sweep
 from layerlink.lab.sweep.running import run_sweep
-from layerlink.lab.watch import Watch
+from layerlink.lab.run.watch import Watch
 
 class Dying(Watch):
     def epoch(self, run, row):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from layerlink.lab.report.records import Row, is_number
-from layerlink.lab.report.rows import Gathered
+from layerlink.lab.report.gather.records import Row, is_number
+from layerlink.lab.report.gather.rows import Gathered
 from layerlink.lab.report.spread import Difference, Spread, Verdict, beyond_spread, difference, judge, spread_of
 
 

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from layerlink.errors import LayerlinkError
-from layerlink.lab.page.page import Picture, Section, Table, write_sections
 from layerlink.lab.report.answer import answer, verdict_of
-from layerlink.lab.report.comparison import Measurements, measure_rows
-from layerlink.lab.report.curves import MOST_CURVES, curve_pictures, curve_runs
-from layerlink.lab.report.figures import OURS, PUBLISHED, Point, Reference, axis_chart, row_chart
+from layerlink.lab.report.figures.bars import OURS, PUBLISHED, Point, Reference, axis_chart, row_chart
+from layerlink.lab.report.figures.curves import MOST_CURVES, curve_pictures, curve_runs
+from layerlink.lab.report.figures.heat_maps import MOST_CLASSES, confusion_chart, similarity_chart
 from layerlink.lab.report.files import write_csv, write_figures, write_markdown
-from layerlink.lab.report.heat_maps import MOST_CLASSES, confusion_chart, similarity_chart
-from layerlink.lab.report.records import Row, is_number
-from layerlink.lab.report.rows import Gathered, gather
+from layerlink.lab.report.gather.records import Row, is_number
+from layerlink.lab.report.gather.rows import Gathered, gather
+from layerlink.lab.report.measured.comparison import Measurements, measure_rows
+from layerlink.lab.report.page.page import Picture, Section, Table, write_sections
 from layerlink.lab.report.spread import Verdict
 from layerlink.lab.report.tables import (
     ReportTable,

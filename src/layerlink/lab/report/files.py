@@ -9,9 +9,9 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from layerlink.lab.page.charts import to_svg
-from layerlink.lab.page.page import Section, Table, shown_text
-from layerlink.lab.whole_files import write_whole
+from layerlink.files.whole import write_whole
+from layerlink.lab.report.page.charts import to_svg
+from layerlink.lab.report.page.page import Section, Table, shown_text
 
 _LONGEST = 60  # letters of a file's name
 

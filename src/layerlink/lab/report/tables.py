@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from layerlink.lab.page.page import Cell, Table
-from layerlink.lab.report.comparison import Measured, Measurements
-from layerlink.lab.report.records import Row, RunRecord
-from layerlink.lab.report.rows import Gathered, recipe_differences
+from layerlink.lab.report.gather.records import Row, RunRecord
+from layerlink.lab.report.gather.rows import Gathered, recipe_differences
+from layerlink.lab.report.measured.comparison import Measured, Measurements
+from layerlink.lab.report.page.page import Cell, Table
 from layerlink.lab.report.spread import Difference, Spread, Verdict, difference, spread_of
 
 RULE = (

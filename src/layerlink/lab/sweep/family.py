@@ -11,11 +11,11 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, JsonValue
 
+from layerlink.config.yaml_file import Change, parse_yaml, place_of, read_as, read_overrides, read_source, shipped
 from layerlink.errors import Problem, ProblemsError, UsageError
-from layerlink.lab.recipe import Section, Whole
-from layerlink.lab.recipe_file import LoadedRecipe, load_recipe
-from layerlink.lab.yaml_file import Change, parse_yaml, place_of, read_as, read_overrides, read_source, shipped
-from layerlink.paths import expanded
+from layerlink.files.paths import expanded
+from layerlink.lab.recipe.file import LoadedRecipe, load_recipe
+from layerlink.lab.recipe.schema import Section, Whole
 
 SHARED_WITH_TEACHER = ("data", "device", "precision")  # what is set for the runs is set for their teacher's run too
 

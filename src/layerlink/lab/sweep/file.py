@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from layerlink.config.yaml_file import Change, dotted
 from layerlink.errors import Problem, ProblemsError
-from layerlink.lab.recipe_file import LoadedRecipe
+from layerlink.lab.recipe.file import LoadedRecipe
 from layerlink.lab.sweep.family import Loaded, problem_of, read_family
 from layerlink.lab.sweep.schema import Row, Sweep, plan_rows
-from layerlink.lab.yaml_file import Change, dotted
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from layerlink.errors import LayerlinkError
-from layerlink.lab.run_folder import RunFolder, alone_in
+from layerlink.files.whole import write_whole
+from layerlink.lab.run.folder import RunFolder, alone_in
 from layerlink.lab.sweep.file import Plan
-from layerlink.lab.whole_files import write_whole
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from layerlink.errors import LayerlinkError, UsageError, unknown_name
-from layerlink.lab.interruption import Interrupted, several_trainings
-from layerlink.lab.processes import here
-from layerlink.lab.run_folder import RunFolder
+from layerlink.lab.parallel.processes import here
+from layerlink.lab.run.folder import RunFolder
+from layerlink.lab.run.interruption import Interrupted, several_trainings
+from layerlink.lab.run.watch import Watch
 from layerlink.lab.sweep.family import Loaded
 from layerlink.lab.sweep.file import Plan, Planned
 from layerlink.lab.sweep.folder import SweepFolder
@@ -25,7 +26,6 @@ from layerlink.lab.sweep.running import (
     train_teacher,
     unfinished,
 )
-from layerlink.lab.watch import Watch
 
 MACHINES = ("ray", "slurm")
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from layerlink.data.extras import need
 from layerlink.errors import UsageError
 from layerlink.lab.sweep.machines import Part, work
+from layerlink.optional import need
 
 DEFAULTS = {"name": "layerlink", "timeout_min": 24 * 60, "gpus_per_node": 1}
 

@@ -12,19 +12,19 @@ from typing import Any
 from torch import nn
 
 from layerlink.errors import Problem, ProblemsError, UsageError
-from layerlink.lab.cohort import set_up_cohort, shared_fields, students_that_fit
-from layerlink.lab.costs import measure_costs
-from layerlink.lab.interruption import several_trainings, stop_before_the_next
-from layerlink.lab.learner import DroppedError, OutOfMemoryError
-from layerlink.lab.processes import here
-from layerlink.lab.resume import claim
-from layerlink.lab.run_folder import RunFolder
-from layerlink.lab.setup import Setup, set_up
+from layerlink.lab.bench.costs import measure_costs
+from layerlink.lab.parallel.processes import here
+from layerlink.lab.run.folder import RunFolder
+from layerlink.lab.run.interruption import several_trainings, stop_before_the_next
+from layerlink.lab.run.learner import DroppedError, OutOfMemoryError
+from layerlink.lab.run.resume import claim
+from layerlink.lab.run.setup.cohort import set_up_cohort, shared_fields, students_that_fit
+from layerlink.lab.run.setup.setup import Setup, set_up
+from layerlink.lab.run.training import train, train_cohort
+from layerlink.lab.run.watch import Watch
 from layerlink.lab.sweep.family import Loaded
 from layerlink.lab.sweep.file import Plan, Planned
 from layerlink.lab.sweep.folder import SweepFolder, run_state
-from layerlink.lab.training import train, train_cohort
-from layerlink.lab.watch import Watch
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,225 @@
+"""What is printed: tables, a progress bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import rich.console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from layerlink.files.paths import expanded
+from layerlink.lab.bench.costs import Costs, count_parameters
+from layerlink.lab.parallel.processes import here
+from layerlink.lab.run.folder import NOT_TERMS, RunFolder
+from layerlink.lab.run.setup.setup import Setup
+from layerlink.lab.run.watch import Watch
+from layerlink.transfer import LiveTeacher, Losses
+
+SECONDS_BETWEEN_LINES = 30  # without a terminal
+
+
+class Console(Watch):
+    """Prints, and watches trainings. Names are printed as typed: no markup, no wrapping in the middle.
+
+    Args:
+        announce: name every run when it begins, where several follow each other.
+        silent: print nothing: another process does.
+    """
+
+    def __init__(self, *, announce: bool = False, silent: bool = False) -> None:
+        self._announce = announce
+        # Without a terminal there is no width to fit into: nothing is cut.
+        width = None if sys.stdout is not None and sys.stdout.isatty() else 400
+        self.rich = rich.console.Console(highlight=False, markup=False, soft_wrap=True, width=width, quiet=silent)
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._epochs = self._steps = self._images = 0
+        self._clock = self._last_line = time.monotonic()
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        (self._bar.console if self._bar else self.rich).print(Text(text), soft_wrap=True)
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Print a table; columns of numbers are set to the right."""
+        table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+        for name in columns:
+            table.add_column(Text(name))
+        for column, cells in zip(table.columns, zip(*rows, strict=True), strict=False):
+            column.justify = "right" if all(cell[:1].isdigit() or cell in ("", "-") for cell in cells) else "left"
+            column.overflow = "fold"
+        for row in rows:
+            table.add_row(*[Text(cell) for cell in row])
+        self.rich.print(table)
+
+    def __enter__(self) -> Console:
+        if self.rich.is_terminal and not self.rich.quiet:
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.percentage:3.0f} %  {task.fields[rate]}"),
+                TimeRemainingColumn(),
+                TextColumn("left in all"),
+                console=self.rich,
+                transient=True,
+            )
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
+
+    def begin(self, setup: Setup, run: RunFolder, epoch: int) -> None:
+        """Training begins, or goes on."""
+        self._epochs, self._steps = setup.recipe.training.epochs, len(setup.batches)
+        if self._announce:
+            self.say(f"{setup.loaded.source}   {setup.recipe.student.model}   {run.path}")
+        if epoch:
+            self.say(f"{run.path} goes on with epoch {epoch + 1}")
+        self._clock = self._last_line = time.monotonic()
+        self._images = 0
+        if self._bar:
+            if self._task is not None:
+                self._bar.remove_task(self._task)
+            total = self._epochs * self._steps
+            self._task = self._bar.add_task("", total=total, completed=epoch * self._steps, rate="")
+
+    def step(self, epoch: int, step: int, images: int, losses: Losses) -> None:
+        """A step is done."""
+        self._images += images
+        now = time.monotonic()
+        rate = f"{self._images / max(now - self._clock, 1e-9):,.0f} images/s"
+        if self._bar and self._task is not None:
+            done = epoch * self._steps + step + 1
+            self._bar.update(self._task, completed=done, rate=rate, description=f"epoch {epoch + 1}/{self._epochs}")
+        elif now - self._last_line > SECONDS_BETWEEN_LINES:
+            self.say(f"epoch {epoch + 1}/{self._epochs}   step {step + 1}/{self._steps}   {rate}   {losses}")
+            self._last_line = now
+
+    def epoch(self, run: RunFolder, row: dict[str, Any]) -> None:
+        """An epoch is done."""
+        terms = "  ".join(f"{_short(name)} {value:.4g}" for name, value in row.items() if name not in NOT_TERMS)
+        self.say(
+            f"epoch {row['epoch']:>3}/{self._epochs}   validation {row['validation_accuracy']:5.1f} %   "
+            f"train {row.get('train_accuracy', float('nan')):5.1f} %   {row['images_per_second']:,.0f} images/s   "
+            f"{terms}"
+        )
+        self._clock = self._last_line = time.monotonic()
+        self._images = 0
+
+    def tell(self, text: str) -> None:
+        """Something to know."""
+        self.say(text)
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Something before the training is done for so many images."""
+        now = time.monotonic()
+        if self._bar and self._task is not None:
+            self._bar.update(self._task, description=f"{what}: {done:,} of {total:,} images")
+        elif now - self._last_line > SECONDS_BETWEEN_LINES:
+            self.say(f"{what}: {done:,} of {total:,} images")
+            self._last_line = now
+        if done == total:
+            self._clock = self._last_line = now  # the training's speed counts from here
+
+    def warn(self, text: str) -> None:
+        """Something to mend."""
+        self.say(f"warning: {text}")
+
+    def result(self, run: RunFolder, result: dict[str, Any]) -> None:
+        """The run is done."""
+        teacher = f" (teacher {result['teacher_test_accuracy']:.2f} %)" if "teacher_test_accuracy" in result else ""
+        self.say(f"test accuracy {result['test_accuracy']:.2f} %{teacher} of {result['test_images']:,} images")
+        self.say(f"saved {run.path}    next: layerlink evaluate {run.path}")
+
+
+def show_setup(console: Console, setup: Setup, run: RunFolder) -> None:
+    """Print what is about to happen."""
+    recipe, images, views = setup.recipe, setup.images, setup.images.views
+    console.say(f"recipe     {setup.loaded.source}   seed {recipe.seed}   {run.path}")
+    console.say(
+        f"data       {recipe.data.name}: {len(images.train):,} train / {len(images.validation):,} validation / "
+        f"{len(images.test):,} test, {views.image_size}x{views.image_size}, {len(images.train.classes)} classes, "
+        f"normalize {recipe.data.normalize}, augment {recipe.data.augment}"
+    )
+    teacher = setup.distiller.teacher
+    if isinstance(teacher, LiveTeacher) and recipe.teacher:
+        console.say(
+            f"teacher    {recipe.teacher.model}   {count_parameters(teacher.model):,} parameters   "
+            f"{recipe.teacher.weights or 'given'}{_teacher_accuracy(recipe.teacher.weights)}"
+        )
+    smaller = ""
+    if isinstance(teacher, LiveTeacher):
+        ratio = count_parameters(teacher.model) / count_parameters(setup.distiller.student)
+        smaller = f"   {ratio:.1f}x fewer than the teacher"
+    console.say(
+        f"student    {recipe.student.model}   {count_parameters(setup.distiller.student):,} parameters{smaller}"
+    )
+    console.say(f"losses     hard * {recipe.hard:g}{_soft(setup)}")
+    for report in setup.links:
+        shape = report.student_shape or ()
+        console.say(f"link       {report.text}   ({', '.join(['N', *map(str, shape[1:])])})")
+    together = f"   {here().size} processes, each with its part of every batch" if here().size > 1 else ""
+    console.say(f"machine    {setup.device}, {_precision(setup)}{together}")
+
+
+def show_costs(console: Console, costs: Costs, setup: Setup) -> None:
+    """Print what it would cost."""
+    console.say("")
+    rows = [("student", f"{costs.student_parameters:,}", f"{costs.student_flops / 1e9:.3f}")]
+    if costs.teacher_parameters is not None and costs.teacher_flops is not None:
+        rows.insert(0, ("teacher", f"{costs.teacher_parameters:,}", f"{costs.teacher_flops / 1e9:.3f}"))
+    console.table(("model", "parameters", "GFLOP per image"), rows)
+    batch = setup.recipe.training.batch_size
+    seconds = costs.seconds_per_step * costs.steps
+    console.say(f"memory     about {costs.memory_bytes / 1e9:.2f} GB for weights, optimiser and a batch of {batch}")
+    console.say(
+        f"time       about {duration(seconds)} for {costs.steps:,} steps of {costs.seconds_per_step:.3f} s "
+        "(one step measured, nothing trained; validation not counted)"
+    )
+
+
+def duration(seconds: float) -> str:
+    """Hours, minutes and seconds: ``1:02:03``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}"
+
+
+def _teacher_accuracy(weights: Path | None) -> str:
+    """What the teacher's run says of it, where the weights are a run's."""
+    run = RunFolder(expanded(weights)) if weights else None
+    if run is None or not run.result.exists():
+        return ""
+    return f"   {run.read_result()['validation_accuracy']:.1f} % validation (read from its run)"
+
+
+def _soft(setup: Setup) -> str:
+    soft = setup.recipe.soft
+    if soft is None:
+        return ""
+    squared = "with" if soft.t_squared else "without"
+    return f" + soft ({soft.form}, T = {soft.temperature:g}, {squared} T^2) * {soft.weight:g}"
+
+
+def _precision(setup: Setup) -> str:
+    if setup.recipe.precision == "auto":
+        other = "float32" if setup.precision == "bfloat16" else "bfloat16"
+        reason = "multiplies it natively" if setup.precision == "bfloat16" else "has no native bfloat16"
+        return f"{setup.precision} (this machine {reason}; precision={other} to change)"
+    return setup.precision
+
+
+def _short(name: str) -> str:
+    return name.partition(" :")[0]

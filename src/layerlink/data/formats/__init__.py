@@ -1,0 +1,1 @@
+"""The files that images come from, one format a file."""

@@ -1,0 +1,104 @@
+"""Encoded images to uint8 arrays, on all cores: Pillow gives up the interpreter lock while it decodes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from layerlink.errors import LayerlinkError
+from layerlink.optional import need
+
+Pixels = NDArray[np.uint8]
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
+"""The only decoders that are tried: every further one is code that a damaged file could reach."""
+
+# Enough images a piece of work that handing it out costs nothing, few enough that the cores end together.
+_CHUNK = 128
+
+
+class BadImageError(LayerlinkError):
+    """One image that cannot be used. The others can, so it may be left out where the user says so (``skip_bad``)."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What became of a number of encoded images.
+
+    Args:
+        pixels: (N, 3, size, size) uint8, of the images that could be decoded, in order.
+        kept: (N,) int64, their indices.
+        bad: why each of the others could not be.
+    """
+
+    pixels: Pixels
+    kept: NDArray[np.int64]
+    bad: tuple[str, ...] = ()
+
+
+@contextmanager
+def opened(data: bytes, where: str) -> Iterator[Any]:
+    """The Pillow image in ``data``; whatever goes wrong with its bytes inside the block is told with ``where``.
+
+    Raises:
+        BadImageError: where the bytes are no image that Pillow can decode.
+        LayerlinkError: where Pillow is missing.
+    """
+    pillow = need("PIL.Image", "images", "reading images")
+    try:
+        with pillow.open(BytesIO(data), formats=FORMATS) as image:
+            yield image
+    except (LayerlinkError, MemoryError):
+        raise
+    except Exception as error:  # decoders meet damage in many ways, and Pillow lists no common base of them
+        raise BadImageError(
+            f"{where}: expected a {', '.join(FORMATS)} image; got {len(data):,} bytes that do not decode "
+            f"({type(error).__name__}: {error}). Replace the image, or leave such images out with skip_bad."
+        ) from error
+
+
+def decode_all(count: int, size: int, decode: Callable[[int], Pixels], *, skip_bad: bool = False) -> Decoded:
+    """Decodes ``count`` images in threads.
+
+    Args:
+        count: how many images.
+        size: height and width of each.
+        decode: the image at an index as (size, size, 3) uint8; called from several threads.
+        skip_bad: leave images out for which ``decode`` raises ``BadImageError``.
+
+    Raises:
+        LayerlinkError: what ``decode`` raises, for the earliest index that fails; also with ``skip_bad`` where not
+            a single image is left.
+    """
+    pixels = np.empty((count, size, size, 3), dtype=np.uint8)
+    bad: dict[int, BadImageError] = {}
+
+    def fill(start: int) -> None:
+        for index in range(start, min(start + _CHUNK, count)):
+            try:
+                pixels[index] = decode(index)
+            except BadImageError as error:
+                if not skip_bad:
+                    raise
+                bad[index] = error
+
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        try:
+            for _ in pool.map(fill, range(0, count, _CHUNK)):
+                pass
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    if bad and len(bad) == count:
+        raise bad[0]
+    kept = np.array([index for index in range(count) if index not in bad], dtype=np.int64)
+    pixels = pixels[kept] if bad else pixels
+    return Decoded(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), kept, tuple(str(bad[i]) for i in sorted(bad)))

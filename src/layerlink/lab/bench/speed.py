@@ -1,0 +1,208 @@
+"""Where the time of a training step goes, on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from layerlink.data import Batch, ImageSet, Views
+from layerlink.lab.bench.costs import count_flops
+from layerlink.lab.recipe.file import load_recipe
+from layerlink.lab.run.learner import Learner
+from layerlink.lab.run.setup.fast_paths import keep_cast_weights, make_fast
+from layerlink.lab.run.setup.images import Images
+from layerlink.lab.run.setup.machine import Precision, choose_device, choose_precision
+from layerlink.lab.run.setup.setup import Setup, set_up
+from layerlink.losses import hard_cross_entropy
+from layerlink.measure.timing import Timing, measure
+from layerlink.models import build_model
+from layerlink.transfer import Activations, LiveTeacher, Objective
+
+RECIPE = "study/vgg7-links"  # what is measured where no recipe is given
+_BATCHES = 4  # of random images
+_SIDE = {"cpu": 2048, "cuda": 8192, "mps": 4096}  # of the matrices
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a step.
+
+    Args:
+        name: "data", "teacher", "student", "labels", "soft", a link's text or "optimiser".
+        timing: of a whole batch.
+        flops: of a whole batch, by the models' definition; None where it is not matrix work.
+    """
+
+    name: str
+    timing: Timing
+    flops: float | None = None
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What was measured.
+
+    Args:
+        batch: images in a batch.
+        matrix_rate: FLOP/s of a large matrix product in the run's arithmetic.
+        parts: each measured alone.
+        step: all of them together, as they are trained.
+    """
+
+    batch: int
+    matrix_rate: float
+    parts: tuple[Part, ...]
+    step: Timing
+
+    def share(self, part: Part) -> float | None:
+        """Of the matrix rate, 0..1 (above 1 where a fast path saves FLOPs of the definition)."""
+        return None if part.flops is None else part.flops / (part.timing.median / 1000) / self.matrix_rate
+
+
+def set_up_random(overrides: list[str]) -> Setup:
+    """The study's best row, on random images with a random teacher, which cost the same as real ones.
+
+    Raises:
+        ProblemsError: everything that is wrong with the overrides.
+    """
+    loaded = load_recipe(RECIPE, overrides)
+    recipe = loaded.recipe
+    size, count = recipe.data.image_size, _BATCHES * recipe.training.batch_size
+    draw = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=draw)
+    part = ImageSet(pixels, torch.randint(0, 10, (count,), generator=draw), tuple("0123456789"))
+    views = Views(size, (0.5,) * 3, (0.25,) * 3, recipe.data.augment, recipe.seed, recipe.data.crop_padding)
+    device = choose_device(recipe.device)
+    images = Images(part.to(device), part.to(device), part, views, {})
+    if recipe.teacher is None:
+        return set_up(loaded, images=images)
+    return set_up(
+        loaded, teacher=random_teacher(size, device, choose_precision(recipe.precision, device)), images=images
+    )
+
+
+def random_teacher(size: int, device: torch.device, precision: Precision) -> nn.Module:
+    """VGG-16 with random weights, as fast as ``set_up`` makes a trained one."""
+    teacher = build_model("vgg16", num_classes=10, image_size=size, channels=3).requires_grad_(False).to(device)
+    teacher.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    make_fast(teacher, device, frozen=True)
+    keep_cast_weights(teacher, precision, torch.zeros(2, 3, size, size, device=device))
+    return teacher
+
+
+def measure_speed(setup: Setup, tell: Callable[[str], None] = lambda text: None) -> Speed:
+    """Time every part of a step, then the whole. The student learns nothing: its learning rate is 0.
+
+    Args:
+        setup: what to measure; a stored teacher is measured live.
+        tell: is told what is measured next.
+    """
+    batches = _endless(setup)
+    batch = next(batches)
+    teacher = setup.distiller.teacher if setup.distiller.objective.needs_teacher else None
+    learner = Learner(setup)
+    learner.schedule.base_lrs = [0.0 for _ in learner.schedule.base_lrs]
+    learner.start_epoch(0)
+    for group in learner.optimizer.param_groups:
+        group["lr"] = 0.0
+    taught: list[Activations | None] = [None]
+
+    def teach() -> None:
+        with setup.arithmetic():
+            taught[0] = teacher(batch.images) if teacher is not None else None
+
+    def step() -> None:
+        fresh = next(batches)
+        with setup.arithmetic():
+            known = teacher(fresh.images) if teacher is not None else None
+        learner.step(replace(fresh, epoch=0, step=0), known)  # links that end or fade are measured at the start
+
+    parts = []
+    for name, work, flops in (
+        ("data", lambda: next(batches), None),
+        *([("teacher", teach, _teacher_flops(setup, batch))] if teacher is not None else []),
+        ("student", lambda: _study(setup, batch), 3.0 * _flops(setup, setup.distiller.student, batch)),
+    ):
+        tell(name)
+        parts.append(Part(name, measure(work, setup.device), flops))
+    teach()
+    for name, work in _terms(setup, batch, taught[0]).items():
+        tell(name)
+        parts.append(Part(name, measure(work, setup.device)))
+    tell("optimiser")
+    _study(setup, batch)
+    parts.append(Part("optimiser", measure(lambda: _optimise(learner), setup.device)))
+    tell("the whole step")
+    whole = measure(step, setup.device)
+    return Speed(len(batch.labels), matrix_rate(setup.device, setup.precision), tuple(parts), whole)
+
+
+def matrix_rate(device: torch.device, precision: Precision) -> float:
+    """FLOP/s of a square matrix product: what the device can do at most, near enough."""
+    side, dtype = _SIDE.get(device.type, 2048), torch.bfloat16 if precision == "bfloat16" else torch.float32
+    first, second = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+    return 2 * side**3 / (measure(lambda: first @ second, device).low / 1000)
+
+
+def _endless(setup: Setup) -> Iterator[Batch]:
+    epoch = 0
+    while True:
+        yield from setup.batches.epoch(epoch)
+        epoch += 1
+
+
+def _flops(setup: Setup, model: Any, batch: Batch) -> float:
+    return float(count_flops(model, batch.images[:1], setup.arithmetic()) * len(batch.labels))
+
+
+def _teacher_flops(setup: Setup, batch: Batch) -> float | None:
+    """Of the whole teacher; None where it runs only a part of itself, or is no module."""
+    teacher = setup.distiller.teacher
+    return _flops(setup, teacher.model, batch) if isinstance(teacher, LiveTeacher) and teacher.logits else None
+
+
+def _study(setup: Setup, batch: Batch) -> None:
+    """The student's forward and backward pass, from the labels' loss."""
+    setup.distiller.zero_grad()
+    with setup.arithmetic():
+        studied = setup.distiller.study(batch.images)
+        if studied.logits is not None and studied.logits.requires_grad:
+            hard_cross_entropy(studied.logits, batch.labels).backward()  # type: ignore[no-untyped-call]
+        else:  # links alone
+            torch.stack([value.float().mean() for value in studied.taps.values()]).sum().backward()  # type: ignore[no-untyped-call]
+
+
+def _optimise(learner: Learner) -> None:
+    if learner.training.clip_norm is not None:
+        torch.nn.utils.clip_grad_norm_(learner.distiller.trainable_parameters(), learner.training.clip_norm)
+    learner.optimizer.step()
+
+
+def _terms(setup: Setup, batch: Batch, taught: Activations | None) -> dict[str, Callable[[], None]]:
+    """Each loss's forward and backward pass, from activations on."""
+    with torch.no_grad(), setup.arithmetic():
+        student = setup.distiller.study(batch.images)
+    whole, single = setup.distiller.objective, {}
+    if whole.hard:
+        single["labels"] = Objective(1.0, label_smoothing=whole.label_smoothing)
+    if whole.soft is not None:
+        single["soft"] = Objective(0.0, replace(whole.soft, weight=1.0))
+    single |= {link.text: Objective(0.0, None, (replace(link, weight=1.0),)) for link in whole.links}
+    learnt = Activations(
+        None if student.logits is None else student.logits.detach().requires_grad_(),
+        {tap: value.detach().requires_grad_() for tap, value in student.taps.items()},
+    )
+
+    def work(objective: Objective) -> None:
+        for leaf in (learnt.logits, *learnt.taps.values()):
+            if leaf is not None:
+                leaf.grad = None
+        with setup.arithmetic():
+            objective(learnt, taught, batch.labels).total.backward()  # type: ignore[no-untyped-call]
+
+    return {name: partial(work, objective) for name, objective in single.items()}

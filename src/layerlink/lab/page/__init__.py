@@ -1,1 +1,0 @@
-"""Pages and charts that need nothing but a browser."""

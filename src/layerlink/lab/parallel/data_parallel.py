@@ -1,0 +1,166 @@
+"""Data-parallel steps: every process has a part of the batch, and all end with the whole batch's losses and gradients.
+
+A loss is a mean over the images of the batch, so the whole batch's is the mean of the parts' weighted by their shares,
+and so is its gradient. What is no such mean is put together here: statistics of batch normalisation, and the
+norms and variances that links are scaled by.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parallel import DistributedDataParallel
+
+from layerlink.data import Batch
+from layerlink.lab.parallel.processes import Processes
+from layerlink.lab.run.setup.setup import Setup
+from layerlink.transfer import Activations, Losses
+from layerlink.transfer.inspection import untouched
+
+
+class DataParallel:
+    """A distiller whose ``losses`` are those of the whole batch, and so are the gradients of their total.
+
+    Args:
+        setup: images and distiller. Its student's batch normalisation is changed to take its statistics over all
+            processes; names and ``state_dict`` stay.
+        processes: more than one.
+    """
+
+    def __init__(self, setup: Setup, processes: Processes) -> None:
+        self.processes = processes
+        self.share = 1.0  # of this step's images that this process counts
+        self.images = self.own = 1  # of this step, in all processes and here
+        distiller = setup.distiller
+        unused = _leaves_parameters_unused(setup)
+        for module in distiller.student.modules():
+            if type(module) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d):
+                module.__class__ = WholeBatchNorm  # parameters, buffers and hooks stay, the root may be one too
+                module.parallel = self  # type: ignore[assignment]
+        if distiller.scales is not None:
+            distiller.scales.parts = self
+        self._total = _Total(distiller)
+        words = inspect.signature(DistributedDataParallel).parameters
+        options: dict[str, Any] = {"gradient_as_bucket_view": True, "find_unused_parameters": unused}
+        # Every process computes the same buffers; torch's word for not sending them has changed.
+        options["forward_sync_buffers" if "forward_sync_buffers" in words else "broadcast_buffers"] = False
+        self._module = DistributedDataParallel(self._total, **options)
+
+    def losses(self, batch: Batch, taught: Activations | None) -> Losses:
+        """The whole batch's losses; after ``backward`` all processes have the whole batch's gradients.
+
+        Args:
+            batch: this process's part.
+            taught: the teacher's activations for it.
+        """
+        self.share, self.images, self.own = batch.share, batch.count, len(batch.labels)
+        own = self._module(batch.images, batch.labels, taught) * (self.share * self.processes.size)  # it is averaged
+        losses = self._total.losses
+        values = [*losses.terms.values(), losses.total]
+        *terms, total = self.whole(torch.stack([value.detach().float() for value in values])).unbind()
+        return Losses(
+            dict(zip(losses.terms, terms, strict=True)),
+            losses.weights,
+            own + (total - own.detach()),  # this process's gradient, and the value that all agree on
+            losses.logits,
+        )
+
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum over the processes, without gradients."""
+        return self.processes.sum(values)
+
+    def whole(self, values: Tensor) -> Tensor:
+        """The whole batch's means, from means over this process's images, without gradients."""
+        return self.sum(values * self.share)
+
+    def whole_with_gradient(self, values: Tensor) -> Tensor:
+        """As ``whole``, with gradients."""
+        whole: Tensor = _Sum.apply(values * self.share, self.processes)  # type: ignore[no-untyped-call]
+        return whole
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> DataParallel:
+        return self  # a copied model is of the same processes
+
+
+class _Total(nn.Module):
+    """All that torch looks through for the parameters in use: of the other losses and the logits none may be."""
+
+    losses: Losses
+
+    def __init__(self, distiller: nn.Module) -> None:
+        super().__init__()
+        self.distiller = distiller
+
+    def forward(self, images: Tensor, labels: Tensor, taught: Activations | None) -> Tensor:
+        self.losses = self.distiller(images, labels, taught=taught)
+        return self.losses.total
+
+
+def _leaves_parameters_unused(setup: Setup) -> bool:
+    """Whether a step may leave a parameter without a gradient, for which torch has to look at every step."""
+    objective, student = setup.distiller.whole_objective, setup.distiller.student
+    if not objective.hard and not (objective.soft and objective.soft.weight):
+        return True
+    wanted = [parameter for parameter in student.parameters() if parameter.requires_grad]
+    with untouched(student), torch.enable_grad():
+        student.train()
+        logits = setup.distiller.study(setup.images.views(setup.images.train.images[:2])).logits
+        assert logits is not None  # noqa: S101 - hard or soft asks for them
+        gradients = torch.autograd.grad(logits.float().sum(), wanted, allow_unused=True)
+    return any(gradient is None for gradient in gradients)
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over the processes; so is the gradient's, for every process's loss depends on it."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, processes: Processes) -> Tensor:
+        ctx.processes = processes
+        return processes.sum(values.contiguous())  # a product of ours: nobody else sees that it is changed
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return ctx.processes.sum(gradients[0].clone().contiguous()), None
+
+
+class WholeBatchNorm(_BatchNorm):
+    """Batch normalisation over the images of all processes, on any device and for parts of unequal size.
+
+    Mean first, then the variance about it, as one process does: two small sums forward and two backward.
+    """
+
+    parallel: DataParallel
+
+    def _check_input_dim(self, input: Tensor) -> None:  # noqa: A002 - torch's name
+        """Any: the class it had before is gone."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(N, C, ...) normalised per channel, in the inputs' dtype."""
+        if not self.training:
+            return super().forward(inputs)
+        values = inputs if inputs.dtype == torch.float64 else inputs.float()
+        dims, shape = [0, *range(2, values.ndim)], (1, -1, *([1] * (values.ndim - 2)))
+        mean = self.parallel.whole_with_gradient(values.mean(dims))
+        centred = values - mean.view(shape)
+        variance = self.parallel.whole_with_gradient(centred.square().mean(dims))
+        if self.track_running_stats:
+            count = values[:, 0].numel() * self.parallel.images / self.parallel.own
+            self._track(mean.detach(), variance.detach() * (count / max(count - 1, 1)))
+        result = centred * torch.rsqrt(variance + self.eps).view(shape)
+        if self.affine:
+            result = result * self.weight.view(shape) + self.bias.view(shape)
+        return result.to(inputs.dtype)
+
+    @torch.no_grad()
+    def _track(self, mean: Tensor, variance: Tensor) -> None:
+        assert self.num_batches_tracked is not None  # noqa: S101
+        assert self.running_mean is not None  # noqa: S101
+        assert self.running_var is not None  # noqa: S101
+        self.num_batches_tracked.add_(1)
+        momentum = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), momentum)
+        self.running_var.lerp_(variance.to(self.running_var.dtype), momentum)

@@ -1,0 +1,71 @@
+"""Recipe files: found by path or shipped name, overridden by key=value, every mistake told with its line."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from layerlink.config.yaml_file import Change, Place, parse_yaml, problem_at, read_as, read_overrides, read_source
+from layerlink.errors import Problem, ProblemsError
+from layerlink.lab.recipe.schema import Recipe
+
+
+@dataclass(frozen=True)
+class LoadedRecipe:
+    """A recipe and where each of its fields was written.
+
+    Args:
+        recipe: the checked recipe.
+        name: the file's name without its ending; a run is called by it.
+        source: the file as the user named it.
+        tree: the file's mappings and lists, which know their lines; None for a recipe made in Python.
+        origins: who set a field that is not the file's, by its place.
+    """
+
+    recipe: Recipe
+    name: str
+    source: str
+    tree: Any = None
+    origins: Mapping[Place, str] = field(default_factory=dict)
+
+    def problem(self, place: Place, what: str) -> Problem:
+        """A problem with the field at ``place``, with its line or who set it."""
+        return problem_at(place, what, self.tree, self.origins)
+
+    def error(self, problems: Sequence[Problem]) -> ProblemsError:
+        """The error that tells all ``problems`` of this recipe."""
+        return ProblemsError(self.source, problems)
+
+
+def load_recipe(source: str, overrides: Sequence[str] = (), *, changes: Sequence[Change] = ()) -> LoadedRecipe:
+    """Read and check a recipe.
+
+    Args:
+        source: path of a YAML file, or the name of a shipped recipe.
+        overrides: ``key=value`` texts; the key is a dotted path, the value is YAML.
+        changes: other values in place of the file's; ``overrides`` win over them.
+
+    Raises:
+        UsageError: where there is no such recipe.
+        ProblemsError: everything that is wrong with the recipe and the overrides, with lines.
+    """
+    text, name = read_source(source, "recipe")
+    tree = parse_yaml(text, source)
+    problems: list[Problem] = []
+    everything = [*changes, *read_overrides(overrides, problems)]
+    recipe = read_as(Recipe, tree, source, everything, problems)
+    return LoadedRecipe(recipe, name, source, tree, {change.place: change.origin for change in everything})
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The recipe with every field, as YAML that ``load_recipe`` reads."""
+    out = io.StringIO()
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    yaml.dump(recipe.model_dump(mode="json"), out)
+    return out.getvalue()

@@ -1,0 +1,232 @@
+"""Recipes: everything that decides a run, as a typed schema. What each field means stands beside it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    Strict,
+    field_validator,
+    model_validator,
+)
+
+from layerlink.errors import UsageError
+from layerlink.files.paths import why_impossible
+from layerlink.teachers.store.store import StoreDtype
+from layerlink.transfer import Link, Soft
+from layerlink.transfer.link import Decay, Scale
+from layerlink.transfer.objective import HIGHEST_T, LOWEST_T
+
+
+class Section(BaseModel):
+    """A part of a recipe: unknown keys are errors, nothing changes after it was read, no NaN or infinity."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
+
+
+Whole = Annotated[int, Strict()]
+YesNo = Annotated[bool, Strict()]
+
+
+def _possible(path: Path) -> Path:
+    if why := why_impossible(path):
+        raise ValueError(why)
+    return path
+
+
+FilePath = Annotated[Path, AfterValidator(_possible)]
+
+
+class DataSection(Section):
+    """Which images, and how the models see them."""
+
+    name: str = Field("digits", description="a data set that `layerlink ls` shows")
+    root: FilePath | None = Field(None, description="folder of its files; relative to where the command is run")
+    download: YesNo = Field(False, description="fetch the original archive into root where it is missing")
+    skip_bad: YesNo = Field(False, description="leave out images that cannot be read, with a warning")
+    image_size: Whole = Field(32, ge=1, le=4096, description="pixels the models get; images are scaled to it")
+    train_images: Whole | None = Field(None, ge=1, description="how many to train on; all that are left by default")
+    validation: float = Field(0.1, gt=0, description="kept apart for selection: a share below 1, or a count")
+    split_seed: Whole = Field(0, ge=0, lt=2**31, description="of the split; the same for runs to be compared")
+    augment: Literal["none", "flip", "crop", "crop-flip"] = "none"
+    crop_padding: Whole = Field(4, ge=0, le=64, description="largest shift of a crop, in stored pixels")
+    normalize: Literal["mean-std", "mean", "none"] = Field(
+        "mean-std", description="subtract the training images' mean; divide by their standard deviation"
+    )
+
+    @field_validator("validation")
+    @classmethod
+    def _whole_count(cls, value: float) -> float:
+        if value >= 1 and value != int(value):
+            raise ValueError("a share below 1 or a whole number of images")
+        return value
+
+
+class ModelSection(Section):
+    """A model; `student: vgg7` is short for `student: {model: vgg7}`."""
+
+    model: str = Field(description="a name that `layerlink ls` shows, or package.module:callable")
+    arguments: dict[str, JsonValue] = Field(
+        default_factory=dict,
+        description="keyword arguments; the project's own models get num_classes, image_size and channels unasked",
+    )
+    weights: FilePath | None = Field(None, description="a .safetensors file or a run folder")
+    logits: str = Field("", description="element of the output that holds the logits, where it is no tensor")
+
+
+class StoreSection(Section):
+    """What the teacher gives, kept on disk and read back; `store: auto` is short for the defaults."""
+
+    dtype: StoreDtype = Field("bfloat16", description="of stored layers; logits are float32. uint8: per channel")
+    budget_gb: float = Field(8.0, gt=0, description="10^9 bytes on disk; what is over it is computed on every batch")
+    root: FilePath | None = Field(None, description="folder of the stores; by default in layerlink's cache")
+
+
+def _defaults_by_name(value: Any) -> Any:
+    if value == "auto":
+        return {}
+    if value is None or isinstance(value, dict | StoreSection):
+        return value
+    raise ValueError(f"must be auto, or fields such as {{dtype: uint8, budget_gb: 2}}; got {value!r}")
+
+
+class TeacherSection(ModelSection):
+    """The frozen model; `teacher: vgg16` is short for `teacher: {model: vgg16}`."""
+
+    store: Annotated[StoreSection | None, BeforeValidator(_defaults_by_name)] = Field(
+        None, description="auto: keep what the teacher gives on disk, and read it in place of computing it again"
+    )
+
+
+class SoftSection(Section):
+    """The teacher's softened outputs; fields as in ``layerlink.Soft``."""
+
+    temperature: float = Field(4.0, ge=LOWEST_T, le=HIGHEST_T)
+    weight: float = Field(1.0, ge=0)
+    t_squared: YesNo = True
+    form: Literal["kl", "cross-entropy"] = "kl"
+
+    def build(self) -> Soft:
+        """The loss that this section describes."""
+        return Soft(self.temperature, self.weight, self.t_squared, self.form)
+
+
+class TrainingSection(Section):
+    """How the student is trained."""
+
+    epochs: Whole = Field(25, ge=1, le=100_000)
+    batch_size: Whole = Field(128, ge=1)
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr: float = Field(0.004, gt=0, description="peak learning rate")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of SGD")
+    nesterov: YesNo = False
+    weight_decay: float = Field(0.0, ge=0)
+    schedule: Literal["constant", "step", "cosine", "one-cycle"] = "step"
+    step_epochs: float = Field(10, gt=0, description="the step schedule multiplies by step_factor every so often")
+    step_factor: float = Field(0.1, gt=0, le=1)
+    warmup_epochs: float = Field(0, ge=0, description="learning rate rises linearly from 0 for so long")
+    clip_norm: float | None = Field(None, gt=0, description="largest L2 norm of the whole gradient")
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    ema: float | None = Field(None, gt=0, lt=1, description="decay per step of averaged weights, which are kept")
+    keep: Literal["best", "last"] = Field("best", description="epoch whose weights are kept, by validation accuracy")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> TrainingSection:
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(f"warmup_epochs ({self.warmup_epochs:g}) must be below epochs ({self.epochs})")
+        if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
+            raise ValueError("nesterov needs optimizer sgd and momentum > 0")
+        return self
+
+
+def _model_by_name(value: Any) -> Any:
+    return {"model": value} if isinstance(value, str) else value
+
+
+def _is_text(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise ValueError('put the link in quotes: without them YAML reads its colon as "key: value"')
+    return value
+
+
+def _parses(text: str) -> str:
+    try:
+        Link.parse(text)
+    except UsageError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+def _list_of_texts(value: Any) -> Any:
+    if not isinstance(value, list | tuple):
+        raise ValueError('must be a list of texts in quotes, such as ["group2 : mse * 40"]')
+    return value
+
+
+LinkText = Annotated[str, BeforeValidator(_is_text), AfterValidator(_parses)]
+ModelField = Annotated[ModelSection, BeforeValidator(_model_by_name)]
+TeacherField = Annotated[TeacherSection | None, BeforeValidator(_model_by_name)]
+
+
+class Recipe(Section):
+    """A full description of a run. With its seed, versions and commit it can be run again."""
+
+    data: DataSection = Field(default_factory=lambda: DataSection.model_validate({}))
+    teacher: TeacherField = Field(None, description="the frozen source; none where labels alone teach")
+    student: ModelField
+    hard: float = Field(1.0, ge=0, description="weight of the labels' loss")
+    soft: SoftSection | None = None
+    links: Annotated[tuple[LinkText, ...], BeforeValidator(_list_of_texts)] = Field(
+        (), description='"TEACHER -> STUDENT : LOSS * WEIGHT, scale=..., until=..., decay=..."'
+    )
+    link_scale: Scale = Field("none", description="of links that do not say their own; see layerlink.LinkScales")
+    link_until: float | None = Field(None, gt=0, description="links end after so many epochs; fractions are allowed")
+    link_decay: Decay = Field("none", description="linear: links fade to 0 at their end, or the training's")
+    training: TrainingSection = Field(default_factory=lambda: TrainingSection.model_validate({}))
+    seed: Whole = Field(0, ge=0, lt=2**31, description="of initial weights, order and augmentation")
+    device: str = "auto"
+    strict: YesNo = Field(False, description="what a run would warn of ends it")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="of the arithmetic; weights are float32. auto: what this machine multiplies fast"
+    )
+
+    @field_validator("links")
+    @classmethod
+    def _links_stand_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError("a link stands here twice; add up its weights instead")
+        return value
+
+    @field_validator("device")
+    @classmethod
+    def _device_form(cls, value: str) -> str:
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", value):
+            raise ValueError("must be auto, cpu, cuda, cuda:N or mps")
+        return value
+
+    @model_validator(mode="after")
+    def _has_something_to_learn_from(self) -> Recipe:
+        if self.teacher is None and (self.soft is not None or self.links):
+            raise ValueError("soft and links need a teacher: add teacher: {model: ..., weights: ...}")
+        taught = [self.hard, self.soft.weight if self.soft else 0, *(Link.parse(text).weight for text in self.links)]
+        if not any(taught):
+            raise ValueError("nothing to learn from: give hard, soft or a link a weight > 0")
+        if not any(taught[:2]):
+            self._check_links_alone()
+        return self
+
+    def _check_links_alone(self) -> None:
+        """Where nothing but links teaches, one must last, and none can be measured by the labels' gradient."""
+        links = [Link.parse(text).filled(scale=self.link_scale, until=self.link_until) for text in self.links]
+        if not any(link.weight and (link.until or self.training.epochs) >= self.training.epochs for link in links):
+            raise ValueError("nothing is left to learn from when the links end: raise until, or give hard a weight > 0")
+        if any(link.scale == "gradient" for link in links):
+            raise ValueError("scale=gradient compares with the gradient of the labels: give hard or soft a weight > 0")

@@ -1,0 +1,168 @@
+"""What a report reads of runs: their folders as plain values. A damaged file is named, never a traceback."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from layerlink.errors import LayerlinkError
+from layerlink.lab.recipe.file import load_recipe
+from layerlink.lab.recipe.schema import Recipe
+from layerlink.lab.run.folder import RunFolder
+
+State = Literal["finished", "failed", "unfinished", "damaged"]
+FAILED = "failed.txt"  # a sweep writes it where a run failed for good
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run, as its folder tells it.
+
+    Args:
+        folder: as the user named it, or below what the user named.
+        seed: of the run.
+        state: a run counts in statistics only where it is finished.
+        reason: why it is not finished; empty where it is.
+        recipe: the resolved recipe; None where it is missing or damaged.
+        result: as in ``result.json``; empty unless finished.
+        metrics: one mapping an epoch; what is no number is left out.
+        environment: versions, commit, hardware and command; empty where the file is missing.
+        warnings: what the run warned of, a text each.
+    """
+
+    folder: Path
+    seed: int
+    state: State
+    reason: str = ""
+    recipe: Recipe | None = None
+    result: Mapping[str, Any] = field(default_factory=dict)
+    metrics: tuple[Mapping[str, float], ...] = ()
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    def number(self, name: str) -> float | None:
+        """A number of the result; None where the run is not finished or its result has none of that name."""
+        value = self.result.get(name)
+        return float(value) if value is not None and is_number(value) else None
+
+
+@dataclass(frozen=True)
+class Row:
+    """Runs that differ in their seed alone.
+
+    Args:
+        name: as shown.
+        changes: what tells it from other rows, by dotted recipe field.
+        runs: one a seed.
+        baseline: whether the others are compared with it.
+        published: the test accuracy in percent that the source gives for it.
+        source: where ``published`` was published.
+    """
+
+    name: str
+    changes: Mapping[str, Any]
+    runs: tuple[RunRecord, ...]
+    baseline: bool = False
+    published: float | None = None
+    source: str = ""
+
+    @property
+    def finished(self) -> tuple[RunRecord, ...]:
+        """The runs that count."""
+        return tuple(run for run in self.runs if run.state == "finished")
+
+    def values(self, name: str = "test_accuracy") -> dict[int, float]:
+        """A number of every finished run's result, by seed."""
+        found = {run.seed: run.number(name) for run in self.finished}
+        return {seed: value for seed, value in found.items() if value is not None}
+
+
+def read_record(folder: Path, seed: int | None = None) -> RunRecord:
+    """The run in ``folder``. What is missing or damaged in it becomes its state and reason.
+
+    Args:
+        folder: of the run; need not exist where a sweep has not come to it.
+        seed: that the run is known to have; None: as its recipe says.
+    """
+    run = RunFolder(folder)
+    try:
+        recipe = load_recipe(str(run.recipe)).recipe if run.recipe.exists() else None
+        wrong = (
+            "" if recipe is None or seed in (None, recipe.seed) else f"it is a run of seed {recipe.seed}, not {seed}"
+        )
+    except LayerlinkError as error:
+        recipe, wrong = None, _one_line(str(error))
+    metrics, trouble = _metrics(run)
+    state, reason, result = _outcome(run, wrong)
+    if state == "unfinished" and recipe is not None:
+        reason = f"{len(metrics)} of {recipe.training.epochs} epochs are done"
+    try:
+        environment = run.read_environment() if run.environment.exists() else {}
+    except LayerlinkError as error:
+        environment, trouble = {}, (*trouble, _one_line(str(error)))
+    return RunRecord(
+        folder=folder,
+        seed=recipe.seed if seed is None and recipe is not None else seed or 0,
+        state=state,
+        reason=reason,
+        recipe=recipe,
+        result=result,
+        metrics=metrics,
+        environment=environment,
+        warnings=(*_lines(run.warnings), *trouble),
+    )
+
+
+def _outcome(run: RunFolder, wrong: str) -> tuple[State, str, dict[str, Any]]:
+    if wrong:
+        return "damaged", wrong, {}
+    if run.result.exists():
+        try:
+            result = run.read_result()
+        except LayerlinkError as error:
+            return "damaged", _one_line(str(error)), {}
+        return "finished", "", result
+    failed = run.path / FAILED
+    if failed.exists():
+        return "failed", " ".join(_lines(failed)) or "no reason was written down", {}
+    return "unfinished", "not begun", {}
+
+
+def _metrics(run: RunFolder) -> tuple[tuple[dict[str, float], ...], tuple[str, ...]]:
+    """The epochs, and what is wrong with their file."""
+    try:
+        rows = run.read_metrics()
+    except LayerlinkError as error:
+        return (), (f"{_one_line(str(error))}; its curves are left out",)
+    if any(None in row for row in rows):
+        return (), (f"{run.metrics} is damaged: a row has more entries than columns; its curves are left out",)
+    return tuple(
+        {name: value for name, text in row.items() if (value := _number(text)) is not None} for row in rows
+    ), ()
+
+
+def _number(text: Any) -> float | None:
+    try:
+        return float(text)
+    except (TypeError, ValueError):
+        return None
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value read from JSON or a recipe is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _lines(path: Path) -> tuple[str, ...]:
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    except OSError as error:
+        return (f"{path} cannot be read ({error})",)
+    return tuple(line.strip() for line in text.splitlines() if line.strip())
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,217 @@
+"""Teacher against student, measured: size, arithmetic, latency, confusion, similarity of their layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from layerlink.errors import UsageError
+from layerlink.files.paths import expanded
+from layerlink.lab.bench.costs import count_flops, count_parameters
+from layerlink.lab.recipe.file import load_recipe
+from layerlink.lab.recipe.schema import ModelSection, Recipe
+from layerlink.lab.report.gather.records import Row, RunRecord
+from layerlink.lab.report.gather.rows import Gathered
+from layerlink.lab.report.measured.similarity import Alikeness, Similarity, linked_pairs
+from layerlink.lab.run.evaluation import as_the_run_saw, percent_equal, predict
+from layerlink.lab.run.folder import RunFolder
+from layerlink.lab.run.setup.images import Images
+from layerlink.lab.run.setup.machine import processor_name
+from layerlink.lab.run.setup.setup import Setup, set_up
+from layerlink.measure.latency import Latency, measure_latency
+from layerlink.transfer import LiveTeacher
+
+BATCHES = (1, 128)  # for latency
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one model costs and does.
+
+    Args:
+        name: of its row, or "teacher".
+        model: as the recipe names it.
+        parameters: count.
+        flops: of one image's forward pass.
+        size: bytes of the file of its weights; 4 a parameter where it has no file of its own.
+        latency: one a batch size.
+        accuracy: on the test images, percent.
+        agreement: with the teacher, percent of the test images; None for the teacher.
+        confusion: (C, C) images, true class by answer.
+        with_teacher: (C, C) images, the teacher's answer by the student's; None for the teacher.
+    """
+
+    name: str
+    model: str
+    parameters: int
+    flops: int
+    size: int
+    latency: tuple[Latency, ...]
+    accuracy: float
+    agreement: float | None
+    confusion: Tensor
+    with_teacher: Tensor | None
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """A teacher and some of its students.
+
+    Args:
+        teacher: measured.
+        students: measured, in the order of their rows.
+        similarity: of their layers, before and after training.
+        classes: names, in the order of the confusions.
+        images: how many validation images the similarity is over.
+        conditions: hardware, threads and precision, in words.
+    """
+
+    teacher: Measured
+    students: tuple[Measured, ...]
+    similarity: tuple[Similarity, ...]
+    classes: tuple[str, ...]
+    images: int
+    conditions: str
+
+
+def measure_rows(gathered: Gathered, rows: Sequence[Row], data: Path | None = None) -> Measurements:
+    """Measure the teacher and the first finished run of each row.
+
+    Args:
+        gathered: what ``rows`` are from; tells who the teacher is.
+        rows: at least one, each with a finished run.
+        data: folder of the images, where they are no longer where the recipes say.
+
+    Raises:
+        LayerlinkError: where images, weights or teacher are not there; the message says which.
+    """
+    section = _teacher_section(gathered)
+    runs = [(row.name, row.finished[0]) for row in rows]
+    recipes = [run.recipe for _, run in runs if run.recipe is not None]
+    students: list[Measured] = []
+    cells: list[Similarity] = []
+    alike: Alikeness | None = None
+    teacher, taught, images, model, precision = None, None, None, None, None
+    for name, run in runs:
+        if run.recipe is not None and run.recipe.precision != precision:
+            precision, model = run.recipe.precision, None  # a teacher's weights are held as its arithmetic wants them
+        setup = _set_up(run, section, images, model, data)
+        images = setup.images if len({_pixels(recipe) for recipe in recipes}) == 1 else None
+        model = _teacher_of(setup)
+        if alike is None:
+            alike = Alikeness(setup, model, linked_pairs(recipes))
+        if teacher is None or taught is None or images is None:
+            teacher, taught = _measure_teacher(setup, model, section, gathered)
+        cells += alike.of_student(name, setup, run.folder)  # leaves the trained weights in the student
+        students.append(_measure_student(name, run, setup, taught))
+    if teacher is None or alike is None:
+        raise UsageError("nothing to measure: no row has a finished run")
+    classes, conditions = setup.images.test.classes, f"{processor_name(setup.device)}, {setup.precision}"
+    return Measurements(teacher, tuple(students), tuple(cells), classes, alike.count, conditions)
+
+
+def _teacher_section(gathered: Gathered) -> ModelSection:
+    """The teacher as a recipe names it, with weights that are there."""
+    sections = [run.recipe.teacher for run in gathered.runs if run.recipe and run.recipe.teacher]
+    known = gathered.teacher
+    if known is not None and known.state == "finished" and known.recipe is not None:
+        logits = sections[0].logits if sections else known.recipe.student.logits
+        return known.recipe.student.model_copy(update={"weights": known.folder, "logits": logits})
+    if not sections:
+        raise UsageError("there is no teacher among these runs")
+    weights = sections[0].weights
+    if weights is None or not expanded(weights).exists():
+        raise UsageError(f"the teacher's weights are not at {weights} (relative to where this command runs)")
+    return sections[0]
+
+
+def _set_up(
+    run: RunRecord, section: ModelSection, images: Images | None, teacher: nn.Module | None, data: Path | None
+) -> Setup:
+    """The run's setup with its student as training began, and with the teacher, whether it was taught by it or not."""
+    folder = RunFolder(run.folder)
+    loaded = load_recipe(str(folder.recipe), [] if data is None else [f"data.root={data}"])
+    recipe = loaded.recipe.model_copy(update={"teacher": section})
+    return as_the_run_saw(set_up(replace(loaded, recipe=recipe), images=images, teacher=teacher), folder)
+
+
+def _pixels(recipe: Recipe) -> str:
+    """What decides the images that a run reads."""
+    return f"{recipe.data.model_dump(exclude={'root', 'download', 'augment', 'crop_padding'})} {recipe.device}"
+
+
+def _teacher_of(setup: Setup) -> nn.Module:
+    teacher = setup.distiller.teacher
+    assert isinstance(teacher, LiveTeacher)  # noqa: S101 - _set_up names one in the recipe
+    return teacher.model
+
+
+def _measure_teacher(
+    setup: Setup, model: nn.Module, section: ModelSection, gathered: Gathered
+) -> tuple[Measured, Tensor]:
+    answers = predict(model, setup.images.test, setup.images, setup.arithmetic(), section.logits)
+    labels, count = setup.images.test.labels, len(setup.images.test.classes)
+    recorded = gathered.teacher.number("test_accuracy") if gathered.teacher else None
+    measured = Measured(
+        name="teacher",
+        model=section.model,
+        accuracy=percent_equal(answers, labels) if recorded is None else recorded,
+        agreement=None,
+        confusion=confusion(labels, answers, count),
+        with_teacher=None,
+        **_cost(model, setup, section.weights),
+    )
+    return measured, answers
+
+
+def _measure_student(name: str, run: RunRecord, setup: Setup, taught: Tensor) -> Measured:
+    model, section = setup.distiller.student, setup.recipe.student
+    answers = predict(model, setup.images.test, setup.images, setup.arithmetic(), section.logits)
+    labels, count = setup.images.test.labels, len(setup.images.test.classes)
+    agreement = run.number("agreement")
+    return Measured(
+        name=name,
+        model=section.model,
+        accuracy=float(run.result["test_accuracy"]),
+        agreement=percent_equal(answers, taught) if agreement is None else agreement,
+        confusion=confusion(labels, answers, count),
+        with_teacher=confusion(taught, answers, count),
+        **_cost(model, setup, run.folder),
+    )
+
+
+def _cost(model: nn.Module, setup: Setup, weights: Path | None) -> dict[str, Any]:
+    file = expanded(weights) if weights else None
+    if file is not None and file.is_dir():
+        file = RunFolder(file).student
+    parameters = count_parameters(model)
+    image = setup.images.views(setup.images.test.images[:1])
+    return {
+        "parameters": parameters,
+        "flops": count_flops(model, image, setup.arithmetic()),
+        "size": file.stat().st_size if file is not None and file.exists() else 4 * parameters,
+        "latency": tuple(measure_latency(model, _batch(setup, batch), setup.arithmetic) for batch in BATCHES),
+    }
+
+
+def _batch(setup: Setup, count: int) -> Tensor:
+    """So many test images, some of them more than once where there are fewer."""
+    images = setup.images.test.images
+    return setup.images.views(images[torch.arange(count, device=images.device) % len(images)])
+
+
+def confusion(rows: Tensor, columns: Tensor, classes: int) -> Tensor:
+    """How often each pair of classes meets: (C, C) int64.
+
+    Args:
+        rows: (N,) int64 in ``0 .. classes - 1``, such as true classes.
+        columns: (N,) int64, such as answers.
+        classes: C.
+    """
+    pairs = torch.bincount(rows * classes + columns, minlength=classes * classes)
+    return pairs.reshape(classes, classes).cpu()

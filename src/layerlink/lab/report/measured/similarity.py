@@ -1,0 +1,172 @@
+"""How alike two layers see the same images: linear centred kernel alignment (CKA).
+
+Source: Kornblith, Norouzi, Lee & Hinton 2019 (arXiv 1905.00414), section 3, linear CKA:
+
+    CKA(X, Y) = ||Y^T X||_F^2 / (||X^T X||_F ||Y^T Y||_F)
+
+for features X (N, P) and Y (N, Q) of the same N images, each column with mean 0. It is 1 for features that differ by
+a rotation and a factor, and does not ask for P = Q. The same number comes from the images' Gram matrices K = X X^T and
+L = Y Y^T: <K, L>_F / (||K||_F ||L||_F). With few images and many features it is biased upwards, also for features
+that have nothing to do with each other: compare values of the same layers and images only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from layerlink.files.weights import load_weights
+from layerlink.lab.recipe.schema import Recipe
+from layerlink.lab.run.evaluation import evaluating
+from layerlink.lab.run.setup.setup import Setup
+from layerlink.transfer import Link, Recorder, Tap
+
+IMAGES = 512  # at most
+_BATCH = 64
+_COLUMNS = 8192  # of features that are widened to float64 at a time
+_MEMORY = 2**30  # bytes of features kept at a time; more pixels make fewer images
+_MOST_PAIRS = 16
+
+Pair = tuple[Tap, Tap]  # the teacher's layer, the student's
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """How alike a pair of layers is.
+
+    Args:
+        pair: such as ``"group3"`` or ``"layer3 -> group3"``.
+        when: the column, such as ``"labels only, after"``.
+        value: 0 to 1.
+        linked: whether the recipe of that column links the pair.
+    """
+
+    pair: str
+    when: str
+    value: float
+    linked: bool
+
+
+def linear_cka(first: Tensor, second: Tensor) -> float:
+    """Linear CKA of two sets of features, 0 to 1; nan where one of them is the same for all images.
+
+    Summed in float64, over Gram matrices or over features, whichever is less work.
+
+    Args:
+        first: (N, ...) of any floating-point type; flattened per image.
+        second: (N, ...), the same images.
+
+    Raises:
+        ValueError: where they are of different numbers of images.
+    """
+    if len(first) != len(second):
+        raise ValueError(f"CKA needs the same images on both sides; got {len(first)} and {len(second)}")
+    x, y = first.flatten(1), second.flatten(1)
+    count, p, q = len(x), x.shape[1], y.shape[1]
+    if count**2 * (p + q) <= count * (p * p + q * q + p * q):
+        return cka_of_grams(centred_gram(x), centred_gram(y))
+    x, y = (features.double() - features.double().mean(dim=0) for features in (x, y))
+    return _ratio((y.T @ x).square().sum(), (x.T @ x).norm() * (y.T @ y).norm())
+
+
+def centred_gram(features: Tensor) -> Tensor:
+    """Inner products of the images' features once each feature has mean 0: (N, N) float64 of features (N, ...)."""
+    flat = features.flatten(1)
+    gram = flat.new_zeros((len(flat), len(flat)), dtype=torch.float64)
+    for part in torch.split(flat, _COLUMNS, dim=1):
+        wide = part.double()
+        wide = wide - wide.mean(dim=0)
+        gram.addmm_(wide, wide.T)
+    return gram
+
+
+def cka_of_grams(first: Tensor, second: Tensor) -> float:
+    """Linear CKA from two centred Gram matrices (N, N)."""
+    return _ratio((first * second).sum(), first.norm() * second.norm())
+
+
+def _ratio(above: Tensor, below: Tensor) -> float:
+    return float(above / below) if float(below) > 0 else float("nan")
+
+
+def linked_pairs(recipes: Sequence[Recipe]) -> list[Pair]:
+    """The pairs of layers that any of the recipes links, each once."""
+    links = [Link.parse(text) for recipe in recipes for text in recipe.links]
+    return list(dict.fromkeys((link.teacher, link.student) for link in links))
+
+
+def namesakes(teacher: nn.Module, student: nn.Module) -> list[Pair]:
+    """Layers with parameters that stand under the same name at the top of both models, 16 at most."""
+    own = {name for name, module in teacher.named_children() if any(True for _ in module.parameters())}
+    return [
+        (Tap(name), Tap(name))
+        for name, module in student.named_children()
+        if name in own and any(True for _ in module.parameters())
+    ][:_MOST_PAIRS]
+
+
+class Alikeness:
+    """Compares students with one teacher, layer by layer, on the same validation images.
+
+    Args:
+        setup: of the first student, which is fresh; its validation images and views are used.
+        teacher: trained.
+        linked: pairs that any of the students' recipes links; namesakes are added.
+    """
+
+    def __init__(self, setup: Setup, teacher: nn.Module, linked: Sequence[Pair]) -> None:
+        student = setup.distiller.student
+        self.pairs = list(dict.fromkeys([*namesakes(teacher, student), *linked]))
+        taps = [pair[0] for pair in self.pairs], [pair[1] for pair in self.pairs]
+        sizes = _bytes_an_image(teacher, taps[0], setup), _bytes_an_image(student, taps[1], setup)
+        # The same images for both, as many as leave room for the features of the larger.
+        self.count = max(2, min(IMAGES, len(setup.images.validation), _MEMORY // max(*sizes, 1)))
+        self._taught = self._grams(teacher, taps[0], setup)
+
+    def of_student(self, name: str, setup: Setup, run: Path) -> list[Similarity]:
+        """CKA of every pair, of the student as it begins and as it ended; the trained weights stay in it.
+
+        Args:
+            name: of its row.
+            setup: its own, with the student as training began.
+            run: folder of its weights.
+        """
+        student, linked = setup.distiller.student, linked_pairs([setup.recipe])
+        cells = []
+        for when in ("before", "after"):
+            if when == "after":
+                load_weights(student, run)
+            own = self._grams(student, [pair[1] for pair in self.pairs], setup)
+            for pair in self.pairs:
+                if pair[0] in self._taught and pair[1] in own:
+                    value = cka_of_grams(self._taught[pair[0]], own[pair[1]])
+                    if math.isfinite(value):  # a layer that is the same for all images is like nothing
+                        cells.append(Similarity(pair_name(pair), f"{name}, {when}", value, pair in linked))
+        return cells
+
+    def _grams(self, model: nn.Module, taps: Sequence[Tap], setup: Setup) -> dict[Tap, Tensor]:
+        """The centred Gram matrix of every tap that can be read."""
+        recorder = Recorder(model, taps, "model")
+        found: dict[Tap, list[Tensor]] = {}
+        with evaluating(model), setup.arithmetic():
+            for batch in torch.split(setup.images.validation.images[: self.count], _BATCH):
+                for tap, value in recorder.record(setup.images.views(batch)).values.items():
+                    found.setdefault(tap, []).append(value.detach().float().cpu().flatten(1))
+        # One at a time leaves memory as soon as its Gram matrix is there.
+        return {tap: centred_gram(torch.cat(found.pop(tap))) for tap in list(found)}
+
+
+def _bytes_an_image(model: nn.Module, taps: Sequence[Tap], setup: Setup) -> int:
+    image = setup.images.views(setup.images.validation.images[:1])
+    with evaluating(model), setup.arithmetic():
+        return 4 * sum(value.numel() for value in Recorder(model, taps, "model").record(image).values.values())
+
+
+def pair_name(pair: Pair) -> str:
+    """The pair as a link writes it; one name stands for both where they are the same."""
+    return str(pair[1]) if pair[0] == pair[1] else f"{pair[0]} -> {pair[1]}"

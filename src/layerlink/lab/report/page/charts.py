@@ -1,0 +1,285 @@
+"""Curves over epochs as Altair charts, and as static figures. Pure functions; no file is read or written.
+
+A chart names no colour of its own: the page and the static figure each bring theirs (``page_config`` and
+``FIGURE_CONFIG``), so one chart reads well in light, in dark and on paper.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from layerlink.lab.report.page.vega import alt, vl_convert
+
+# Six colours that stay apart under simulated protanopia, deuteranopia and tritanopia and have a contrast
+# of at least 3 to their background (tests/lab/test_charts.py measures both). Neutral first: it is the reference.
+LIGHT = ("#303030", "#0056ae", "#be8a19", "#b53d7e", "#19a862", "#6c4500")
+DARK = ("#e9e9e9", "#4f7cff", "#da5921", "#e570c6", "#16dd80", "#f3c819")
+LIGHT_BACKGROUND, DARK_BACKGROUND = "#ffffff", "#16181c"
+
+# Lengths of stroke and gap in pixels. Seven against six colours: the pairs repeat after 42 runs, not after 6.
+DASHES = ((1, 0), (7, 3), (2, 2), (10, 3, 2, 3), (14, 4), (5, 2, 1, 2, 1, 2), (4, 5))
+MOST_RUNS = len(LIGHT) * len(DASHES)
+
+# A chart's parameter: the pixels its legend may take. Vega's own "width" would do in a figure, but in a page it
+# changes during layout, and rows of the legend that appear then are cut off. The page sets this one beforehand.
+ROOM = "room"
+
+# What hovering tells. An expression, because Vega-Lite 6.4 reads named fields of the nearest point from the wrong
+# object, one level up. Fixed names only: vega-tooltip would fetch the value of a name "image".
+_POINT = "(datum.datum || datum)"
+_TOLD = f"{{'run': {_POINT}.run, 'epoch': {_POINT}.epoch, 'value': {_POINT}.text}}"
+
+_MANY_EPOCHS = 12  # above this, points hide the line and not every epoch has a tick
+FIGURE_WIDTH, HEIGHT = 640, 250  # pixels
+_PLAIN: dict[str, Any] = {
+    "view": {"stroke": None},
+    "axis": {"domain": False, "ticks": False, "labelPadding": 6, "titlePadding": 10, "titleFontWeight": 500},
+    "legend": {"symbolStrokeWidth": 2.5, "symbolSize": 700, "columnPadding": 18, "rowPadding": 4},
+}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One quantity of one run over its epochs.
+
+    Args:
+        run: shown name of the run, such as ``"labels only"``.
+        quantity: what was measured, such as ``"validation accuracy"`` or ``"group3 : mse * 40"``.
+        values: one an epoch, the first is epoch 1. Values that are not finite leave a gap in the line.
+        unit: ``"%"``, or empty for a loss term. Decides the scale, see ``curve_chart``.
+    """
+
+    run: str
+    quantity: str
+    values: tuple[float, ...]
+    unit: str = ""
+
+
+def curve_chart(
+    curves: Sequence[Curve], *, title: str, y_title: str, runs: Sequence[str] | None = None
+) -> alt.LayerChart:
+    """One line a run. Hovering tells run, epoch and value; a click on a name in the legend hides or shows it.
+
+    The y-axis is logarithmic, and its title says so, where no curve has a unit and every finite value is above 0.
+
+    Args:
+        curves: of one quantity, each of another run.
+        title: of the static figure; ``write_page`` puts a heading in its place.
+        y_title: of the y-axis, with the unit where there is one.
+        runs: all runs of the page, 42 at most; colour and dash go by their order, so that a run that is missing
+            from one chart does not change the others' looks. None: the runs of ``curves``.
+
+    Raises:
+        ValueError: where there is no curve, two of one run, two quantities, a run missing from ``runs``, or there
+            are too many.
+    """
+    present = [curve.run for curve in curves]
+    everyone = list(dict.fromkeys(present if runs is None else runs))
+    _check(curves, everyone)
+    longest = max(len(curve.values) for curve in curves)
+    base = alt.Chart(alt.InlineData(values=_rows(curves))).encode(
+        x=_x_axis(longest), y=_y_axis(y_title, _log_ticks(curves))
+    )
+    colour, dash = run_looks(present, everyone)
+    shown = legend_switch(present)
+    lines = base.mark_line(strokeWidth=2).encode(colour, dash).transform_filter(shown)
+    points = _points(base.encode(colour).transform_filter(shown), 16 if longest <= _MANY_EPOCHS else 0)
+    chart: alt.LayerChart = alt.LayerChart(layer=[lines.add_params(shown, room()), points]).properties(
+        title=title, description=title, width="container", height=HEIGHT
+    )
+    return chart
+
+
+def run_looks(present: Sequence[str], everyone: Sequence[str]) -> tuple[alt.Color, alt.StrokeDash]:
+    """Colour and dash of the runs that a chart shows, by their place among all runs of the page."""
+    names: Any = {"title": None, "legend": legend(present)}
+    dashes = [list(DASHES[place % len(DASHES)]) for place in range(len(everyone))]
+    colour = alt.Color("run:N", scale=alt.Scale(domain=list(everyone)), **names)
+    return colour, alt.StrokeDash("run:N", scale=alt.Scale(domain=list(everyone), range=dashes), **names)
+
+
+def room() -> alt.Parameter:
+    """The parameter ``ROOM``; a chart with a legend needs it."""
+    return alt.param(name=ROOM, value=FIGURE_WIDTH)
+
+
+def legend_switch(names: Sequence[str], field: str = "run") -> alt.Parameter:
+    """A selection that holds the names that are shown; each click on one takes it out or puts it back."""
+    # The null entry is no name. It keeps the selection from ever being empty, when every name would look switched on.
+    entries: Any = [{field: name} for name in [*names, None]]
+    return alt.selection_point(
+        name="shown", fields=[field], bind="legend", toggle="true", clear=False, value=entries, empty=False
+    )
+
+
+def _points(base: alt.Chart, size: int) -> alt.Chart:
+    """The point of every epoch, ``size`` square pixels large; the one nearest to the pointer grows and speaks."""
+    hover = alt.selection_point(
+        name="hover", fields=["run", "epoch"], on="pointerover", clear="pointerout", nearest=True, empty=False
+    )
+    told: Any = alt.value({"expr": _TOLD})
+    points: alt.Chart = base.mark_circle(opacity=1).encode(
+        size=alt.when(hover).then(alt.value(90)).otherwise(alt.value(size)), tooltip=told
+    )
+    listening: alt.Chart = points.add_params(hover)
+    return listening
+
+
+def _check(curves: Sequence[Curve], everyone: Sequence[str]) -> None:
+    quantities = list(dict.fromkeys(curve.quantity for curve in curves))
+    twice = [run for run, count in Counter(curve.run for curve in curves).items() if count > 1]
+    strangers = [curve.run for curve in curves if curve.run not in everyone]
+    if not any(curve.values for curve in curves):
+        raise ValueError("a chart needs at least one curve with at least one value")
+    if len(quantities) > 1:
+        raise ValueError(f"a chart shows one quantity; got {', '.join(map(repr, quantities))}. Make one chart of each")
+    if twice:
+        raise ValueError(f"a chart shows one curve a run; got more of {', '.join(map(repr, twice))}")
+    if strangers:
+        raise ValueError(f"runs must name every run of the chart; it lacks {', '.join(map(repr, strangers))}")
+    if len(everyone) > MOST_RUNS:
+        raise ValueError(f"colour and dash tell {MOST_RUNS} runs apart; got {len(everyone)}. Make several charts")
+
+
+def _log_ticks(curves: Sequence[Curve]) -> list[float] | None:
+    """Round values for a logarithmic axis, maybe none in a narrow range; None where the axis is to be linear."""
+    finite = [value for curve in curves for value in curve.values if math.isfinite(value)]
+    if not finite or min(finite) <= 0 or any(curve.unit for curve in curves):
+        return None
+    low, high = min(finite), max(finite)
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    steps = (1, 2, 5) if len(decades) <= 5 else (1,)
+    # From text, because 10.0**-5 is not the float that 1e-5 is.
+    ticks = [float(f"{step}e{decade}") for decade in decades for step in steps]
+    return [tick for tick in ticks if low <= tick <= high]
+
+
+def _rows(curves: Sequence[Curve]) -> list[dict[str, Any]]:
+    return [
+        {
+            "run": curve.run,
+            "epoch": epoch,
+            # JSON knows no nan; null breaks the line, which is what a diverged run should look like.
+            "value": value if math.isfinite(value) else None,
+            "text": f"{value:.4g} {curve.unit}".rstrip(),
+        }
+        for curve in curves
+        for epoch, value in enumerate(curve.values, start=1)
+    ]
+
+
+def _x_axis(epochs: int) -> alt.X:
+    # A single epoch would make a domain without extent.
+    scale = alt.Scale(domain=[1, max(2, epochs)], nice=False, padding=8)
+    axis = alt.Axis(format="d", grid=False)
+    if epochs <= _MANY_EPOCHS:
+        axis.values = list(range(1, epochs + 1))  # else Vega puts ticks on half epochs
+    return alt.X("epoch:Q", title="epoch", scale=scale, axis=axis)
+
+
+def _y_axis(title: str, log_ticks: list[float] | None) -> alt.Y:
+    if log_ticks is None:
+        axis = alt.Axis(tickCount=5, titleLimit=HEIGHT)
+        return alt.Y("value:Q", title=title, scale=alt.Scale(zero=False), axis=axis)
+    # Vega draws a grid line at each of 1 to 9 in a decade but leaves labels out; an expression labels what is drawn.
+    axis = alt.Axis(labelExpr="format(datum.value, '~g')", titleLimit=HEIGHT, tickCount=5)
+    if len(log_ticks) >= 3:
+        axis.values = log_ticks
+    return alt.Y("value:Q", title=f"{title} (log scale)", scale=alt.Scale(type="log", nice=False), axis=axis)
+
+
+def legend(names: Sequence[str], symbol: str = "stroke") -> alt.Legend:
+    """The legend of these names above a chart: as many beside each other as the room allows."""
+    # About 7 pixels a letter, 55 for the stroke and the gap; it begins where the y-axis stands.
+    column = min(260, 7 * max(map(len, names))) + 55
+    limit: Any = {"expr": f"min(260, {ROOM} - 120)"}
+    columns: Any = {"expr": f"max(1, floor(({ROOM} - 45) / {column}))"}
+    size: dict[str, Any] = {} if symbol == "stroke" else {"symbolSize": 110}
+    return alt.Legend(
+        values=list(names), orient="top", columns=columns, labelLimit=limit, symbolType=symbol, offset=12, **size
+    )
+
+
+def page_config() -> dict[str, Any]:
+    """Vega-Lite's config for a chart inside a page: colours come from CSS, so they follow light and dark.
+
+    ``var(--run-1)`` and on are the page's; outside of it, as in a saved picture, the light palette stands in.
+    """
+    ink = {"labelColor": "currentColor", "titleColor": "currentColor"}
+    colours = [f"var(--run-{number}, {colour})" for number, colour in enumerate(LIGHT, start=1)]
+    return _config("transparent", ink, {"gridColor": "currentColor", "gridOpacity": 0.14}, colours, "system-ui")
+
+
+def _config(
+    background: str, ink: dict[str, str], grid: dict[str, Any], colours: Sequence[str], font: str
+) -> dict[str, Any]:
+    return {
+        "background": background,
+        "font": f"{font}, sans-serif",
+        "view": _PLAIN["view"],
+        "axis": {**_PLAIN["axis"], **ink, **grid, "labelFontSize": 11, "titleFontSize": 12},
+        "legend": {**_PLAIN["legend"], **ink, "labelFontSize": 12},
+        "title": {"color": ink["titleColor"], "fontSize": 14, "fontWeight": 600, "anchor": "start", "offset": 10},
+        "range": {"category": list(colours)},
+    }
+
+
+# Dark ink on white, not on nothing: a transparent picture cannot be read where its reader's page is dark.
+FIGURE_CONFIG = _config(
+    LIGHT_BACKGROUND,
+    {"labelColor": "#303030", "titleColor": "#303030"},
+    {"gridColor": "#e2e2e2"},
+    LIGHT,
+    "Helvetica, Arial",
+)
+
+
+def to_svg(chart: alt.TopLevelMixin) -> str:
+    """A static figure, dark ink on a white ground, 640 pixels wide where the chart fits its container.
+
+    Made without a browser and without the network: data given by an address is refused.
+    """
+    return str(
+        vl_convert.vegalite_to_svg(
+            _static(chart), vl_version=_vegalite_version(), config=FIGURE_CONFIG, allowed_base_urls=[]
+        )
+    )
+
+
+def to_png(chart: alt.TopLevelMixin, scale: float = 2) -> bytes:
+    """The figure of ``to_svg`` as a PNG.
+
+    Args:
+        chart: any Altair chart.
+        scale: PNG pixels per pixel of the figure; 2 suits dense screens.
+    """
+    return bytes(
+        vl_convert.vegalite_to_png(
+            _static(chart), vl_version=_vegalite_version(), config=FIGURE_CONFIG, scale=scale, allowed_base_urls=[]
+        )
+    )
+
+
+def _static(chart: alt.TopLevelMixin) -> dict[str, Any]:
+    spec: dict[str, Any] = chart.to_dict()
+    if spec.get("width") == "container":
+        spec["width"] = FIGURE_WIDTH
+    return spec
+
+
+def javascript() -> str:
+    """Vega, Vega-Lite and vega-embed as one module that sets ``window.vegaEmbed``; loads nothing from anywhere."""
+    version = _vegalite_version()
+    # vl-convert's type hints ask for a snippet that the function itself does without.
+    options: Any = {} if version is None else {"vl_version": version}
+    return str(vl_convert.javascript_bundle(**options))
+
+
+def _vegalite_version() -> str | None:
+    """The bundled Vega-Lite that Altair writes for; None, the newest bundled, where that one is not there."""
+    wanted = alt.SCHEMA_VERSION.removeprefix("v").rpartition(".")[0]
+    return wanted if wanted in vl_convert.get_vegalite_versions() else None

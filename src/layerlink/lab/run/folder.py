@@ -1,0 +1,300 @@
+"""A run's folder: the one place that knows its file names."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from layerlink.errors import LayerlinkError, UsageError
+from layerlink.files.whole import load_tensors, write_whole
+from layerlink.lab.parallel.processes import here
+
+try:
+    import fcntl
+except ImportError:
+    fcntl = None  # type: ignore[assignment]
+
+# A row of metrics holds these and, between them, every raw term by its name.
+NOT_TERMS = ("epoch", "train_accuracy", "validation_accuracy", "lr", "images_per_second", "seconds")
+_RESULT_NUMBERS = (
+    *((name, "0 to 100 percent", 100) for name in ("test_accuracy", "validation_accuracy")),
+    *((name, "0 to 100 percent", 100) for name in ("teacher_test_accuracy", "agreement")),
+    *((name, "a number", 1e15) for name in ("test_images", "parameters", "train_seconds")),
+)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Reads and writes a run's files. Every file is written whole or not at all.
+    Of several processes that train together the first one writes; for the others writing does nothing.
+
+    Args:
+        path: the folder; made when first written to.
+    """
+
+    path: Path
+
+    @property
+    def recipe(self) -> Path:
+        """The resolved recipe, YAML."""
+        return self.path / "recipe.yaml"
+
+    @property
+    def environment(self) -> Path:
+        """Versions, commit, hardware and command, JSON."""
+        return self.path / "environment.json"
+
+    @property
+    def data(self) -> Path:
+        """What was trained and tested on: classes, counts, checksums, normalisation, JSON."""
+        return self.path / "data.json"
+
+    @property
+    def metrics(self) -> Path:
+        """One row per epoch, CSV."""
+        return self.path / "metrics.csv"
+
+    @property
+    def warnings(self) -> Path:
+        """Everything the run warned of, text."""
+        return self.path / "warnings.txt"
+
+    @property
+    def student(self) -> Path:
+        """The trained student's weights, safetensors."""
+        return self.path / "student.safetensors"
+
+    @property
+    def result(self) -> Path:
+        """The single test reading and what led to it, JSON."""
+        return self.path / "result.json"
+
+    def best(self, epoch: int) -> Path:
+        """Weights of an epoch that was the best so far; gone when the run is done."""
+        return self.path / f"best-{epoch}.safetensors"
+
+    @property
+    def checkpoint(self) -> Path:
+        """Everything needed to go on; gone when the run is done."""
+        return self.path / "checkpoint.pt"
+
+    @property
+    def checkpoint_before(self) -> Path:
+        """The checkpoint before the last, for when that one is damaged."""
+        return self.path / "checkpoint-before.pt"
+
+    @property
+    def checkpoints(self) -> list[Path]:
+        """Those that are there, the last one first."""
+        return [path for path in (self.checkpoint, self.checkpoint_before) if path.exists()]
+
+    @property
+    def failure(self) -> Path:
+        """Why the run of a sweep was given up, text."""
+        return self.path / "failed.txt"
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other processes from training in this folder meanwhile. The operating system lifts the lock of a process
+        that dies.
+
+        Raises:
+            UsageError: where another process holds the folder.
+        """
+        with alone_in(self.path):
+            yield
+
+    def check_empty(self) -> None:
+        """Raise ``UsageError`` where the folder holds anything already."""
+        if self.path.exists() and not self.path.is_dir():
+            raise UsageError(f"{self.path} is a file, and a run needs a folder. Choose another: --out FOLDER")
+        if self.path.exists() and any(self.path.iterdir()):
+            raise UsageError(f"{self.path} holds {self.state()} already; nothing was written. {self._advice()}")
+
+    def start(self, recipe: str, environment: Mapping[str, Any], data: Mapping[str, Any]) -> None:
+        """Write what a run begins with. ``check_empty`` comes before."""
+        self.write_text(self.recipe, recipe)  # first: from here on the folder is known as a run's
+        self.write_text(self.environment, json.dumps(dict(environment), indent=2) + "\n")
+        self.write_text(self.data, json.dumps(dict(data), indent=2) + "\n")
+
+    def state(self) -> str:
+        """What the folder holds, in words."""
+        if self.result.exists():
+            return "a finished run"
+        if self.failure.exists():
+            return "a failed run"
+        if self.checkpoints:
+            return "an unfinished run"
+        return "a run that stopped before its first checkpoint" if self.recipe.exists() else "other files"
+
+    def _advice(self) -> str:
+        if self.result.exists():
+            return f"See it: layerlink evaluate {self.path}. For another run: --out FOLDER"
+        if self.recipe.exists():
+            return "Go on with it: --resume. For another run: --out FOLDER"
+        return "Choose another folder: --out FOLDER"
+
+    def write_text(self, path: Path, text: str) -> None:
+        """Write a text file."""
+        if here().first:
+            write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+    def write_weights(self, path: Path, state: Mapping[str, Tensor]) -> None:
+        """Write tensors as safetensors; a tensor under two names (tied weights) is written under both."""
+        odd = [name for name, value in state.items() if not isinstance(value, Tensor)]
+        if odd:
+            raise LayerlinkError(f"cannot write {path}: {odd[0]} in the model's state is no tensor")
+        if not here().first:
+            return
+        tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+        write_whole(path, lambda temporary: safetensors.torch.save_file(tensors, temporary))
+
+    def write_checkpoint(self, state: Mapping[str, Any], keep_best: Iterable[int]) -> None:
+        """Write the checkpoint; the one there was stays as the one before.
+
+        Args:
+            state: plain values and tensors.
+            keep_best: the epochs whose best weights one of the two goes by; other best weights are removed.
+        """
+        if not here().first:
+            return
+
+        def write(temporary: Path) -> None:
+            torch.save(dict(state), temporary)
+            if self.checkpoint.exists():  # a kill between the two renames leaves the one before
+                self.checkpoint.replace(self.checkpoint_before)
+
+        write_whole(self.checkpoint, write)
+        needed = {self.best(epoch) for epoch in keep_best}
+        for file in self.path.glob("best-*.safetensors"):
+            if file not in needed:
+                file.unlink()
+
+    def read_checkpoint(self, path: Path) -> dict[str, Any]:
+        """A checkpoint.
+
+        Raises:
+            LayerlinkError: where it is damaged.
+        """
+        try:
+            state = load_tensors(path)
+            if not isinstance(state, dict):
+                raise TypeError(f"a {type(state).__name__}")
+        except Exception as error:
+            raise LayerlinkError(f"{path} is damaged ({type(error).__name__})") from error
+        return state
+
+    def remove_checkpoints(self) -> None:
+        """When the run is done, nothing is needed to go on."""
+        if here().first:
+            for file in (*self.checkpoints, *self.path.glob("best-*.safetensors")):
+                file.unlink(missing_ok=True)
+
+    def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write all rows; columns in order of first appearance."""
+        columns = list(dict.fromkeys(name for row in rows for name in row))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        self.write_text(self.metrics, text.getvalue())
+
+    def read_metrics(self) -> list[dict[str, str]]:
+        """The rows written so far; none where there is no file.
+
+        Raises:
+            LayerlinkError: where it is damaged.
+        """
+        if not self.metrics.exists():
+            return []
+        try:
+            with self.metrics.open(encoding="utf-8", newline="") as file:
+                return list(csv.DictReader(file))
+        except (OSError, ValueError, csv.Error) as error:
+            raise LayerlinkError(f"{self.metrics} is damaged ({error})") from error
+
+    def read_environment(self) -> dict[str, Any]:
+        """Versions, commit, hardware and command."""
+        return self._read_json(self.environment)
+
+    def read_data(self) -> dict[str, Any]:
+        """What was trained and tested on."""
+        return self._read_json(self.data)
+
+    @staticmethod
+    def _read_json(path: Path) -> dict[str, Any]:
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise LayerlinkError(f"{path} is missing or damaged ({error})") from error
+        if not isinstance(value, dict):
+            raise LayerlinkError(f"{path} is damaged: it must hold fields; got {type(value).__name__}")
+        return value
+
+    def write_result(self, result: Mapping[str, Any]) -> None:
+        """Write the result: from now on the run counts as finished."""
+        self.write_text(self.result, json.dumps(dict(result), indent=2) + "\n")
+
+    def read_result(self) -> dict[str, Any]:
+        """The result.
+
+        Raises:
+            UsageError: where the run is not finished.
+            LayerlinkError: where it is damaged.
+        """
+        if not self.result.exists():
+            raise UsageError(f"{self.path} holds no finished run ({self.result.name} is missing)")
+        result = self._read_json(self.result)
+        missing = [name for name in ("test_accuracy", "test_images", "validation_accuracy") if name not in result]
+        if missing:
+            raise LayerlinkError(f"{self.result} is damaged: {', '.join(missing)} missing")
+        for name, what, most in _RESULT_NUMBERS:
+            value = result.get(name, 0)
+            if type(value) not in (int, float) or not 0 <= value <= most:
+                raise LayerlinkError(f"{self.result} is damaged: {name} must be {what}; got {value!r}")
+        return result
+
+    def warn(self, text: str) -> None:
+        """Add a line to the warnings."""
+        if not here().first:
+            return
+        with self.warnings.open("a", encoding="utf-8") as file:
+            file.write(text + "\n")
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Make the folder, and keep other processes out of it meanwhile.
+
+    Raises:
+        UsageError: where another process holds it, or it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot make the run's folder: {error}. Choose another: --out FOLDER") from error
+    if fcntl is None:  # not on Windows
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                f"another process is training in {folder}. Wait for it, or choose another folder: --out FOLDER"
+            ) from None
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,113 @@
+"""Guardrails: what goes wrong without breaking. Each finding has its number and the line to change."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from layerlink.data import ImageSet
+from layerlink.lab.run.evaluation import dead_layers
+from layerlink.lab.run.learner import DroppedError, Learner, Meter
+from layerlink.lab.run.setup.images import Images
+from layerlink.lab.run.setup.setup import Setup
+
+DOMINATES = 1000.0  # times all other weighted terms together
+FEWEST_STEPS = 8  # that a term must be the same in to be called constant
+CHANCE_SPREADS = 2.0  # standard deviations above chance that still count as chance
+
+
+class StrictError(DroppedError):
+    """A finding, in a recipe with ``strict: true``."""
+
+
+def findings_before(setup: Setup) -> Iterator[str]:
+    """What is odd about a run before it begins."""
+    yield from setup.warnings
+    images = setup.images
+    for name, part in (("validation", images.validation), ("training", images.train)):
+        count = copies(part, images.test)
+        if count:
+            points = 100 * count / len(images.test)
+            yield (
+                f"data: {count} of the {len(images.test):,} test images are also among the {name} images, pixel for "
+                f"pixel, so the test accuracy may be too high by {points:.2f} points: take them out of data.root"
+            )
+    missing = _missing_classes(images)
+    if missing:
+        yield (
+            f"data: {len(missing)} of {len(images.train.classes)} classes have no training image: "
+            f"{', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''}. Raise data.train_images"
+        )
+
+
+def copies(part: ImageSet, test: ImageSet) -> int:
+    """How many of the ``test`` images are exact copies of an image of ``part``."""
+    known = _digests(part.images)
+    return sum(digest in known for digest in _digest_list(test.images))
+
+
+def _digests(images: Tensor) -> set[bytes]:
+    return set(_digest_list(images))
+
+
+def _digest_list(images: Tensor) -> list[bytes]:
+    rows = images.cpu().contiguous().flatten(1).numpy()
+    return [hashlib.blake2b(row.data, digest_size=16).digest() for row in rows]
+
+
+def _missing_classes(images: Images) -> list[str]:
+    counts = torch.bincount(images.train.labels.cpu(), minlength=len(images.train.classes))
+    return [name for name, count in zip(images.train.classes, counts.tolist(), strict=True) if not count]
+
+
+def findings_after_epoch(setup: Setup, learner: Learner, meter: Meter, accuracy: float) -> Iterator[str]:
+    """What is odd about an epoch.
+
+    Args:
+        setup: of the run.
+        learner: after the epoch.
+        meter: its losses.
+        accuracy: on the validation images, in percent.
+    """
+    yield from _at_chance(setup, accuracy)
+    yield from _odd_links(learner, meter)
+    dead = dead_layers(learner.model, setup)
+    if dead:
+        shares = ", ".join(f"{100 * zeros:.1f} % of {name}" for name, zeros in dead.items())
+        yield (
+            f"dead layers: these activations are 0 on validation images: {shares}. Lower the links' weights or "
+            "training.lr, or set training.clip_norm=5"
+        )
+
+
+def _at_chance(setup: Setup, accuracy: float) -> Iterator[str]:
+    labels = setup.images.validation.labels
+    share = float(torch.bincount(labels).max()) / len(labels)
+    spread = math.sqrt(share * (1 - share) / len(labels))
+    if share < 1 and accuracy <= 100 * (share + CHANCE_SPREADS * spread):
+        yield (
+            f"validation accuracy {accuracy:.2f} % is no better than chance ({100 * share:.1f} % of the images are of "
+            f"the commonest class, sd {100 * spread:.1f}): change training.lr, or look whether labels fit images"
+        )
+
+
+def _odd_links(learner: Learner, meter: Meter) -> Iterator[str]:
+    means, weights = meter.means(), meter.weights
+    weighted = {name: abs(means[name] * weight) for name, weight in weights.items() if name in means}
+    total = sum(weighted.values())
+    for name in (link.text for link in learner.distiller.whole_objective.links if link.text in weighted):
+        others = total - weighted[name]
+        if others > 0 and weighted[name] > DOMINATES * others:
+            yield (
+                f"link {name!r} is {weighted[name] / others:,.0f} times all other weighted losses together "
+                f"({weighted[name]:.3g} to {others:.3g}): lower its weight, or set link_scale: teacher"
+            )
+        if weights[name] and meter.steps >= FEWEST_STEPS and meter.spread(name) == 0:
+            yield (
+                f"link {name!r} was {means[name]:.4g} in all of {meter.steps} steps, so it teaches nothing: link "
+                "other layers, or leave it out"
+            )

@@ -1,0 +1,257 @@
+"""A student while it learns: one optimiser step, and everything that has to be kept to go on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from layerlink.data import Batch
+from layerlink.errors import LayerlinkError
+from layerlink.lab.parallel.data_parallel import DataParallel
+from layerlink.lab.parallel.processes import ALONE, Processes, here
+from layerlink.lab.run.optimisation import build_ema, build_optimizer, build_schedule
+from layerlink.lab.run.setup.setup import Setup
+from layerlink.transfer import Activations, Losses
+
+
+class DroppedError(LayerlinkError):
+    """A student is given up; others of its cohort go on."""
+
+
+class NotFiniteError(DroppedError):
+    """A loss or a weight became NaN or infinite."""
+
+
+class OutOfMemoryError(LayerlinkError):
+    """The device has no memory left for a step."""
+
+
+class Learner:
+    """Student, optimiser, schedule and averaged weights.
+
+    Args:
+        setup: what to train, and how.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self.distiller = setup.distiller
+        self.training = setup.recipe.training
+        self.optimizer = build_optimizer(self.distiller.trainable_parameters(), self.training)
+        self.schedule = build_schedule(self.optimizer, self.training, len(setup.batches))
+        self.ema = build_ema(self.distiller.student, self.training)
+        self.lr = 0.0  # of the last step
+        self.processes = here()
+        self.random = _random_state_of(setup.recipe.seed + self.processes.rank)
+        self.parallel = DataParallel(setup, self.processes) if self.processes.size > 1 else None
+
+    @property
+    def model(self) -> nn.Module:
+        """The student as it would be used: with averaged weights where there are any."""
+        return self.ema.module if self.ema is not None else self.distiller.student
+
+    def start_epoch(self, epoch: int) -> None:
+        """Get ready to learn: from here on, links that are over ask nothing of the teacher."""
+        self.distiller.train()
+        self.distiller.at(epoch, self.training.epochs)
+
+    def step(self, batch: Batch, taught: Activations | None = None) -> Losses:
+        """Learn from one batch.
+
+        Args:
+            batch: images and labels; this process's part, where several train together.
+            taught: the teacher's activations for them, where they are known already.
+
+        Returns:
+            The losses of the whole batch; the logits are those of this process's part.
+
+        Raises:
+            NotFiniteError: before anything is changed, where a term is NaN or infinite.
+        """
+        time = (batch.epoch or 0) + batch.step / len(self.setup.batches)
+        self.distiller.at(time, self.training.epochs)
+        with self._own_random_numbers(), out_of_memory_explained(len(batch.labels)), self.processes.talking():
+            with self.setup.arithmetic():
+                losses = self._losses(batch, taught)
+            check_finite(losses, batch, taught)
+            losses.total.backward()  # type: ignore[no-untyped-call]
+        if self.training.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.distiller.trainable_parameters(), self.training.clip_norm)
+        self.lr = float(self.schedule.get_last_lr()[0])
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.schedule.step()
+        if self.ema is not None:
+            self.ema.update_parameters(self.distiller.student)
+        return losses
+
+    def _losses(self, batch: Batch, taught: Activations | None) -> Losses:
+        if self.parallel is not None:
+            return self.parallel.losses(batch, taught)
+        losses: Losses = self.distiller(batch.images, batch.labels, taught=taught)
+        return losses
+
+    @contextmanager
+    def _own_random_numbers(self) -> Iterator[None]:
+        """What a model draws follows from its recipe's seed, not from other students or what came before."""
+        with torch.random.fork_rng():
+            _set_random_state(self.random)
+            yield
+            self.random = _random_state()
+
+    def check_weights(self) -> None:
+        """Raise ``NotFiniteError`` where a weight or buffer is NaN or infinite."""
+        states = [self.distiller.state_dict(), {} if self.ema is None else self.ema.state_dict()]
+        for name, value in (item for state in states for item in state.items()):
+            if value.is_floating_point() and not bool(value.isfinite().all()):
+                raise NotFiniteError(f"weights of {name} became NaN or infinite{_remedy()}")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next step depends on.
+
+        Raises:
+            NotFiniteError: where a weight is NaN or infinite: such a state is not worth going on from.
+        """
+        self.check_weights()
+        return {
+            "student": self.distiller.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict()["last_epoch"],
+            "ema": None if self.ema is None else self.ema.state_dict(),
+            "random": self.random,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from ``state``."""
+        self.distiller.load_state_dict(state["student"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.last_epoch = state["schedule"]
+        factor = self.schedule.lr_lambdas[0](state["schedule"])
+        self.schedule._last_lr = [base * factor for base in self.schedule.base_lrs]
+        if self.ema is not None and state["ema"] is not None:
+            self.ema.load_state_dict(state["ema"])
+        self.random = state["random"] if self.processes.first else _other_random_state(state["random"], self.processes)
+
+
+def _random_state() -> list[Tensor]:
+    """The generators' states: the CPU's, then every GPU's."""
+    return [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [])]
+
+
+def _set_random_state(state: list[Tensor]) -> None:
+    torch.set_rng_state(state[0])
+    if torch.cuda.is_available() and len(state) == 1 + torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state[1:])
+
+
+def _random_state_of(seed: int) -> list[Tensor]:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return _random_state()
+
+
+def _other_random_state(state: list[Tensor], processes: Processes) -> list[Tensor]:
+    """What follows from the first process's state for this one: checkpoints hold only that."""
+    with torch.random.fork_rng():
+        torch.set_rng_state(state[0])
+        return _random_state_of(int(torch.randint(1 << 31, ())) + processes.rank)
+
+
+@contextmanager
+def out_of_memory_explained(batch_size: int) -> Iterator[None]:
+    """Turn the device's refusal of memory into what to change.
+
+    Raises:
+        OutOfMemoryError: in its place.
+    """
+    try:
+        yield
+    except RuntimeError as error:  # torch.OutOfMemoryError on a GPU; the CPU's allocator has no type of its own
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
+        raise OutOfMemoryError(
+            f"out of memory with {batch_size} images in a batch. Start again (--out FOLDER) with training.batch_size="
+            f"{max(batch_size // 2, 1)} or a smaller data.image_size; layerlink check tells what a step needs"
+        ) from error
+
+
+def check_finite(losses: Losses, batch: Batch, taught: Activations | None = None) -> None:
+    """Raise ``NotFiniteError`` for a NaN or infinite term, by name, and say whose values overflowed."""
+    if bool(losses.total.detach().isfinite()):
+        return
+    terms = {name: float(term.detach()) for name, term in losses.terms.items()}
+    bad = [f"{name} = {value}" for name, value in terms.items() if not math.isfinite(value)]
+    read = {"the logits of the student": losses.logits}
+    if taught is not None:
+        read["the logits of the teacher"] = taught.logits
+        read |= {f"the teacher's {tap}": value for tap, value in taught.taps.items()}
+    whose = [name for name, value in read.items() if value is not None and not bool(value.detach().isfinite().all())]
+    raise NotFiniteError(
+        f"epoch {(batch.epoch or 0) + 1}, step {batch.step + 1}: {', '.join(bad) or 'the weighted sum'} is not a "
+        f"finite number{f' (neither are {_and(whose)})' if whose else ''}{_remedy()}"
+    )
+
+
+def _and(names: list[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def _remedy() -> str:
+    return (
+        ". Checkpoints of earlier epochs are as they were. Start again (--out FOLDER) with a lower training.lr or "
+        "links' weights, training.clip_norm=5, or precision=float32"
+    )
+
+
+class Meter:
+    """Means over the images of an epoch. Sums stay on the device until they are read."""
+
+    def __init__(self, state: Mapping[str, Any] | None = None) -> None:
+        self.sums: dict[str, Tensor] = dict(state["sums"]) if state else {}
+        self.lowest: dict[str, Tensor] = dict(state["lowest"]) if state else {}
+        self.highest: dict[str, Tensor] = dict(state["highest"]) if state else {}
+        self.weights: dict[str, float] = dict(state["weights"]) if state else {}  # of the last step
+        self.images = int(state["images"]) if state else 0
+        self.steps = int(state["steps"]) if state else 0
+        self.seconds = float(state["seconds"]) if state else 0.0
+
+    def add(self, losses: Losses, batch: Batch, seconds: float, processes: Processes = ALONE) -> None:
+        """Count one step. The losses are the whole batch's already, the logits those of this process's part."""
+        count = batch.count
+        terms = {name: term.detach().float() for name, term in losses.terms.items()}
+        for name, term in terms.items():
+            known = name in self.sums
+            self.sums[name] = self.sums[name] + term * count if known else term * count
+            self.lowest[name] = torch.minimum(self.lowest[name], term) if known else term
+            self.highest[name] = torch.maximum(self.highest[name], term) if known else term
+        if losses.logits is not None:
+            correct = (losses.logits.detach().argmax(dim=1) == batch.labels).sum().float()
+            correct = processes.sum(correct * (not batch.stand_in) if processes.size > 1 else correct)
+            self.sums["correct"] = self.sums["correct"] + correct if "correct" in self.sums else correct
+        self.weights = dict(losses.weights)
+        self.images += count
+        self.steps += 1
+        self.seconds += seconds
+
+    def means(self) -> dict[str, float]:
+        """Every raw term's mean, and "train_accuracy" in percent."""
+        means = {name: float(value) / self.images for name, value in self.sums.items() if name != "correct"}
+        if "correct" in self.sums:
+            means["train_accuracy"] = 100 * float(self.sums["correct"]) / self.images
+        return means
+
+    def spread(self, name: str) -> float:
+        """A term's highest value of a step minus its lowest."""
+        return float(self.highest[name]) - float(self.lowest[name])
+
+    def state_dict(self) -> dict[str, Any]:
+        """The sums so far."""
+        tensors = {"sums": self.sums, "lowest": self.lowest, "highest": self.highest}
+        on_cpu = {part: {name: value.cpu() for name, value in values.items()} for part, values in tensors.items()}
+        numbers = {"images": self.images, "steps": self.steps, "seconds": self.seconds}
+        return {**on_cpu, **numbers, "weights": self.weights}

@@ -1,0 +1,75 @@
+"""Optimisers, learning-rate schedules and averaged weights, as a recipe's training section asks for them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from layerlink.lab.recipe.schema import TrainingSection
+
+ONE_CYCLE_RISE = 0.3  # share of the training in which the learning rate rises (Smith & Topin 2017, arXiv 1708.07120)
+ONE_CYCLE_START = 1 / 25  # of the peak
+ONE_CYCLE_END = 1e-4  # of the peak
+
+
+def build_optimizer(parameters: Iterable[nn.Parameter], training: TrainingSection) -> torch.optim.Optimizer:
+    """The optimiser over ``parameters``."""
+    if training.optimizer == "adamw":
+        return torch.optim.AdamW(parameters, lr=training.lr, weight_decay=training.weight_decay, fused=True)
+    return torch.optim.SGD(
+        parameters,
+        lr=training.lr,
+        momentum=training.momentum,
+        nesterov=training.nesterov,
+        weight_decay=training.weight_decay,
+        fused=True,
+    )
+
+
+def build_schedule(optimizer: torch.optim.Optimizer, training: TrainingSection, steps_per_epoch: int) -> LambdaLR:
+    """The schedule, to be advanced once a step."""
+    return LambdaLR(optimizer, lambda step: lr_factor(step / steps_per_epoch, training))
+
+
+def build_ema(student: nn.Module, training: TrainingSection) -> AveragedModel | None:
+    """Exponentially averaged weights and buffers, where the recipe asks for them."""
+    if training.ema is None:
+        return None
+    average = get_ema_multi_avg_fn(training.ema)  # type: ignore[no-untyped-call]
+    return AveragedModel(student, multi_avg_fn=average, use_buffers=True)
+
+
+def lr_factor(time: float, training: TrainingSection) -> float:
+    """What the peak learning rate is multiplied by.
+
+    Args:
+        time: in epochs since the start, 0 <= time <= epochs.
+        training: schedule, its numbers and the warm-up.
+
+    Returns:
+        In 0..1. Warm-up: linear from 0, and the schedule's own time begins after it, except for the steps of
+        "step", which are counted from the start as the study does.
+    """
+    warmup = training.warmup_epochs
+    if time < warmup:
+        return time / warmup
+    progress = min((time - warmup) / (training.epochs - warmup), 1.0)
+    if training.schedule == "step":
+        # The small number keeps rounding of step / steps_per_epoch from delaying a drop by one step.
+        return training.step_factor ** math.floor(time / training.step_epochs + 1e-9)
+    if training.schedule == "cosine":
+        return _cosine(1.0, 0.0, progress)
+    if training.schedule == "one-cycle":
+        if progress < ONE_CYCLE_RISE:
+            return _cosine(ONE_CYCLE_START, 1.0, progress / ONE_CYCLE_RISE)
+        return _cosine(1.0, ONE_CYCLE_END, (progress - ONE_CYCLE_RISE) / (1 - ONE_CYCLE_RISE))
+    return 1.0
+
+
+def _cosine(start: float, end: float, progress: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2

@@ -1,0 +1,239 @@
+"""Where a run stands: what a checkpoint holds, and going on from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from ruamel.yaml.error import YAMLError
+
+from layerlink.config.plain_values import plain
+from layerlink.config.yaml_file import load_yaml
+from layerlink.data import Batch
+from layerlink.errors import LayerlinkError, UsageError
+from layerlink.lab.parallel.processes import ALONE, Processes, here
+from layerlink.lab.recipe.file import dump_recipe
+from layerlink.lab.recipe.schema import Recipe
+from layerlink.lab.run.folder import RunFolder
+from layerlink.lab.run.learner import Learner, Meter
+from layerlink.lab.run.setup.machine import describe_machine
+from layerlink.lab.run.setup.setup import Setup
+from layerlink.lab.run.watch import Watch
+from layerlink.transfer import Losses
+
+FIRST_STEPS = 5  # whose losses are kept, to verify a run by
+
+
+@dataclass
+class Position:
+    """How far a run is.
+
+    Args:
+        epoch: from 0; ``step`` steps of it are done.
+        step: from 0, within the epoch.
+        meter: what the epoch gave so far.
+        rows: the finished epochs' metrics.
+        best_accuracy: validation accuracy of the epoch whose weights are kept so far, in percent.
+        best_epoch: that epoch, from 1; 0 where none is finished.
+        saved_best_epoch: what it was at the last checkpoint.
+        first_losses: the weighted sums of the first steps, to verify the run by.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    meter: Meter = field(default_factory=Meter)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    best_accuracy: float = -1.0
+    best_epoch: int = 0
+    saved_best_epoch: int = 0
+    first_losses: list[float] = field(default_factory=list)
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Epoch and step."""
+        return self.epoch, self.step
+
+    def add(self, losses: Losses, batch: Batch, seconds: float, processes: Processes = ALONE) -> None:
+        """Count one step."""
+        self.meter.add(losses, batch, seconds, processes)
+        self.step = batch.step + 1
+        if self.epoch == 0 and len(self.first_losses) < FIRST_STEPS:
+            self.first_losses.append(float(losses.total.detach()))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values and tensors."""
+        return {**vars(self), "meter": self.meter.state_dict()}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Position:
+        """The position that ``state_dict`` gave."""
+        return cls(**{**state, "meter": Meter(state["meter"])})
+
+
+def claim(run: RunFolder, recipe: Recipe, *, resume: bool) -> None:
+    """Raise ``UsageError`` where the folder is not this run's: told before minutes are spent on setting up.
+
+    A run that is not finished may go on with another number of epochs.
+    """
+    if not (resume and run.recipe.exists()):
+        run.check_empty()
+        return
+    there, asked = _recipe_of(run), _comparable(dump_recipe(recipe))
+    if not run.result.exists():
+        there.pop("training.epochs", None)
+        asked.pop("training.epochs", None)
+    changed = [
+        f"  {name}: {there.get(name, 'not there')}   now: {asked.get(name, 'not there')}"
+        for name in dict.fromkeys([*asked, *there])
+        if there.get(name) != asked.get(name)
+    ]
+    if changed:
+        lines = "\n".join(changed[:10])
+        raise UsageError(
+            f"{run.path} holds a run of another recipe:\n{lines}\nGive the same recipe and overrides to go on with it, "
+            "or --out FOLDER for another run"
+        )
+
+
+def _recipe_of(run: RunFolder) -> dict[str, str]:
+    try:
+        return _comparable(run.recipe.read_text(encoding="utf-8"))
+    except (OSError, YAMLError, ValueError, RecursionError, UsageError) as error:
+        raise LayerlinkError(
+            f"{run.recipe} is damaged, which says what run this is. Start again with --out FOLDER ({error})"
+        ) from error
+
+
+def _comparable(text: str) -> dict[str, str]:
+    """The fields of a resolved recipe by dotted name, as text."""
+    fields: dict[str, str] = {}
+
+    def walk(value: Any, name: str) -> None:
+        if isinstance(value, dict) and value:
+            for key, item in value.items():
+                walk(item, f"{name}.{key}" if name else str(key))
+        else:
+            fields[name] = repr(value)
+
+    walk(plain(load_yaml(text, "safe")), "")
+    return fields
+
+
+@contextmanager
+def claimed(run: RunFolder, recipe: Recipe, *, resume: bool) -> Iterator[None]:
+    """Claim the folder, and keep other processes from training in it meanwhile."""
+    claim(run, recipe, resume=resume)
+    with run.alone():
+        claim(run, recipe, resume=resume)  # again: another process may have been quicker
+        yield
+
+
+def open_run(setup: Setup, run: RunFolder, learner: Learner, watch: Watch) -> Position:
+    """Read where the claimed folder's run stands and put the learner there; begin it where nothing is there.
+
+    A damaged checkpoint is named, and the one before it is used.
+
+    Raises:
+        UsageError: where the data or the version of layerlink is another one.
+        LayerlinkError: where no checkpoint can be read, or it is another model's.
+    """
+    state = here().first_says(lambda: _begin_or_read(setup, run, watch))
+    if state is None:
+        return Position()
+    try:
+        learner.load_state_dict(state["learner"])
+        position = Position.from_state(state["position"])
+    except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise LayerlinkError(
+            f"{run.checkpoint} is of another model or version of layerlink: {error}. Start again with --out FOLDER"
+        ) from error
+    here().first_says(lambda: _check_epochs(setup, run, position, watch))
+    return position
+
+
+def _begin_or_read(setup: Setup, run: RunFolder, watch: Watch) -> dict[str, Any] | None:
+    """The state of the run's checkpoint; None where there is none. A run that is not there yet is begun."""
+    machine = describe_machine(setup.device, setup.precision)
+    if not run.data.exists():  # new, or stopped before its first file was whole
+        run.start(dump_recipe(setup.recipe), machine, setup.images.stamp)
+        return None
+    _check_data(setup, run)
+    _check_version(run, machine, watch)
+    return _read_checkpoint(run, watch) if run.checkpoints else None
+
+
+def _read_checkpoint(run: RunFolder, watch: Watch) -> dict[str, Any]:
+    damaged = []
+    for path in run.checkpoints:
+        try:
+            state = run.read_checkpoint(path)
+        except LayerlinkError as error:
+            damaged.append(str(error))
+            continue
+        if damaged:
+            text = f"{damaged[0]}; going on from the one before, {path}"
+            run.warn(text)
+            watch.warn(text)
+        return state
+    raise LayerlinkError(f"{' and '.join(damaged)}: the run cannot go on. Start it again with --out FOLDER")
+
+
+def _check_version(run: RunFolder, machine: dict[str, Any], watch: Watch) -> None:
+    """Another version may compute otherwise: refused; so may another commit, torch or machine: told."""
+    there = run.read_environment()
+    if run.checkpoints and there.get("layerlink") != machine["layerlink"]:
+        raise UsageError(
+            f"{run.path} was begun with layerlink {there.get('layerlink')}; this is {machine['layerlink']}. Go on with "
+            "that version, or start again with --out FOLDER"
+        )
+    before, now = _circumstances(there), _circumstances(machine)
+    changed = [f"{name} was {before[name]}, is {now[name]}" for name in now if before[name] != now[name]]
+    if run.checkpoints and changed:
+        text = f"goes on under other circumstances, so the numbers may differ in the last bits: {'; '.join(changed)}"
+        run.warn(text)
+        watch.warn(f"{run.path} {text}")
+
+
+def _circumstances(environment: dict[str, Any]) -> dict[str, Any]:
+    names = ("commit", "hardware", "device", "precision")
+    packages = environment.get("packages")
+    torch_version = packages.get("torch") if isinstance(packages, dict) else None
+    processes = environment.get("processes", 1)
+    return {"torch": torch_version, **{name: environment.get(name) for name in names}, "processes": processes}
+
+
+def _check_epochs(setup: Setup, run: RunFolder, position: Position, watch: Watch) -> None:
+    """Say so where the number of epochs is another one than before."""
+    there = _recipe_of(run).get("training.epochs")
+    epochs = setup.recipe.training.epochs
+    if there == repr(epochs):
+        return
+    if epochs < position.epoch:
+        raise UsageError(
+            f"{run.path} has learnt for {position.epoch} epochs already; training.epochs={epochs} would be fewer"
+        )
+    text = (
+        f"training.epochs was {there}, is {epochs} from epoch {position.epoch + 1} on; the schedule goes by the new one"
+    )
+    run.warn(text)
+    watch.warn(f"{run.path}: {text}")
+    run.write_text(run.recipe, dump_recipe(setup.recipe))
+
+
+def _check_data(setup: Setup, run: RunFolder) -> None:
+    before, now = run.read_data(), setup.images.stamp
+    changed = [f"  {name}: {before.get(name)}   now: {now[name]}" for name in now if before.get(name) != now[name]]
+    if changed:
+        lines = "\n".join(changed)
+        raise UsageError(
+            f"{run.path} was trained on other data:\n{lines}\nBring it back, or start again with --out FOLDER"
+        )
+
+
+def save(run: RunFolder, learner: Learner, position: Position) -> None:
+    """Write a checkpoint."""
+    before, position.saved_best_epoch = position.saved_best_epoch, position.best_epoch
+    state = {"learner": learner.state_dict(), "position": position.state_dict()}
+    run.write_checkpoint(state, keep_best=(before, position.best_epoch))

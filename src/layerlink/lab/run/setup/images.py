@@ -1,0 +1,70 @@
+"""A recipe's data section as images on the device, in three parts."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from layerlink.data import ImageSet, Views, channel_statistics, load_source, split
+from layerlink.lab.recipe.schema import Recipe
+
+
+@dataclass(frozen=True)
+class Images:
+    """The three parts of a data set on the device, and how models see them.
+
+    Args:
+        train: to train on.
+        validation: to select on.
+        test: to read once, at the end.
+        views: what the models get.
+        stamp: what tells this data from other data: classes, counts, normalisation, a checksum of every part.
+        bad: why images were left out, a sentence each (``data.skip_bad``).
+    """
+
+    train: ImageSet
+    validation: ImageSet
+    test: ImageSet
+    views: Views
+    stamp: dict[str, Any]
+    bad: tuple[str, ...] = ()
+
+
+def load_images(recipe: Recipe, device: torch.device) -> Images:
+    """The recipe's data set, split, on ``device``.
+
+    Raises:
+        LayerlinkError: where it cannot be read or has too few images.
+    """
+    data = recipe.data
+    source = load_source(data.name, data.root, size=data.image_size, download=data.download, skip_bad=data.skip_bad)
+    count = int(data.validation) if data.validation >= 1 else round(data.validation * len(source.train))
+    train, validation = split(
+        source.train, validation=max(count, 1), train_images=data.train_images, seed=data.split_seed
+    )
+    # Of the whole training set, so that a teacher and a student with fewer images see the same pixels alike.
+    mean, std = channel_statistics(source.train.images)
+    if data.normalize == "none":
+        mean = tuple(0.0 for _ in mean)
+    if data.normalize != "mean-std":
+        std = tuple(1.0 for _ in std)
+    views = Views(data.image_size, mean, std, data.augment, recipe.seed, data.crop_padding)
+    stamp = {
+        "classes": list(train.classes),
+        "image_size": data.image_size,
+        "mean": list(mean),
+        "std": list(std),
+        "train": _checksum(train),
+        "validation": _checksum(validation),
+        "test": _checksum(source.test),
+    }
+    return Images(train.to(device), validation.to(device), source.test.to(device), views, stamp, source.bad)
+
+
+def _checksum(images: ImageSet) -> str:
+    """The number of images and a CRC of pixels and labels, in order."""
+    crc = zlib.crc32(images.labels.numpy().data, zlib.crc32(images.images.contiguous().numpy().data))
+    return f"{len(images)} images, crc32 {crc:08x}"

@@ -1,0 +1,154 @@
+"""What this machine is and what it does fast."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+import layerlink
+from layerlink.errors import UsageError
+from layerlink.lab.parallel.processes import here
+
+Precision = Literal["float32", "bfloat16"]
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that a recipe asks for; "auto" takes a GPU where there is one.
+
+    Raises:
+        UsageError: for a device that this machine lacks.
+    """
+    if here().size > 1 and not (name == "cpu" or (name == "auto" and not torch.cuda.is_available())):
+        return _own_gpu(name)
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(f"device: this machine has {torch.cuda.device_count()} CUDA GPUs; {name!r} is not there")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UsageError("device: this machine has no Apple GPU; use device=auto")
+    return device
+
+
+def _own_gpu(name: str) -> torch.device:
+    """The GPU of this process, one of several of a training."""
+    if name not in ("auto", "cuda"):
+        raise UsageError(f"device: every process takes its own; got {name!r}. Use auto, cuda or cpu")
+    count, processes = torch.cuda.device_count(), here()
+    if processes.local_size > count:
+        raise UsageError(
+            f"device: this machine has {count} CUDA GPUs for {processes.local_size} processes. Start as many as there "
+            "are GPUs (torchrun --nproc-per-node), or use device=cpu"
+        )
+    torch.cuda.set_device(processes.local_rank)
+    return torch.device("cuda", processes.local_rank)
+
+
+def choose_precision(name: str, device: torch.device) -> Precision:
+    """What the arithmetic is done in; "auto" takes bfloat16 where the hardware multiplies it natively."""
+    if name != "auto":
+        return "bfloat16" if name == "bfloat16" else "float32"
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    return "bfloat16" if device.type == "cpu" and _cpu_multiplies_bfloat16() else "float32"
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags or "bf16 " in flags.partition("Features")[2]
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that can still be had on ``device``; within the limits of the process's control group."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    free = [_available_pages(), *_group_limits()]
+    return min(number for number in free if number is not None)
+
+
+def _available_pages() -> int:
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration, ValueError, IndexError):
+        pages = os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
+        return pages * os.sysconf("SC_PAGE_SIZE") // 2 if pages > 0 else 4 << 30
+
+
+def _group_limits() -> list[int | None]:
+    """What the memory limit of the control group (versions 2 and 1) leaves, where there is one."""
+    found: list[int | None] = []
+    for folder, limit, used in (
+        ("/sys/fs/cgroup", "memory.max", "memory.current"),
+        ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+    ):
+        try:
+            most, now = (Path(folder, name).read_text(encoding="utf-8").strip() for name in (limit, used))
+            found.append(None if most == "max" else max(int(most) - int(now), 0))
+        except (OSError, ValueError):
+            continue
+    return found
+
+
+def processor_name(device: torch.device) -> str:
+    """The device's model, with what there is of it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
+    except OSError:
+        pass
+    return f"{name}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+
+
+def describe_machine(device: torch.device, precision: Precision) -> dict[str, Any]:
+    """What has to be known to understand a run's numbers later: versions, commit, hardware, command."""
+    packages = ("torch", "numpy", "safetensors", "pydantic", "scikit-learn", "pyarrow", "pillow")
+    together = {"processes": here().size} if here().size > 1 else {}
+    return {
+        "layerlink": layerlink.__version__,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "packages": {name: version for name in packages if (version := _version(name))},
+        "platform": platform.platform(),
+        "hardware": processor_name(device),
+        "device": str(device),
+        "precision": precision,
+        **together,
+        "command": " ".join(["layerlink", *sys.argv[1:]]),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """The commit that this code is at, "+changes" where files differ from it; None where it is no checkout."""
+    folder = Path(layerlink.__file__).parent
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()  # noqa: S603
+
+    try:
+        if not git("ls-files", "--error-unmatch", str(folder / "__init__.py")):
+            return None
+        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "--", str(folder)) else "")
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,1 @@
+"""The teacher of a training: what is read from disk, what is computed."""

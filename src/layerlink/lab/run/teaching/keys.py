@@ -1,0 +1,101 @@
+"""What a teacher's stored tensors depend on, as keys: another key is another store."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from layerlink.lab.run.setup.setup import Setup
+from layerlink.teachers.store.store import FORMAT, StoreDtype
+from layerlink.transfer import Tap
+
+Item = Tap | None
+"""What is stored: a tap, or the logits (None)."""
+
+
+@dataclass(frozen=True)
+class StoreKeys:
+    """Makes the keys of one teacher on one set of images.
+
+    Args:
+        teacher: what the model's side contributes: weights, architecture, where the logits are.
+        seen: what the images' side contributes, and the arithmetic.
+        view: what decides the augmentation, but for the epoch; empty where there is none.
+    """
+
+    teacher: Mapping[str, Any]
+    seen: Mapping[str, Any]
+    view: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, setup: Setup, model: nn.Module, element: tuple[str, ...]) -> StoreKeys:
+        """The keys of ``model`` as the setup runs it; every weight is read for that, once."""
+        stamp, views = setup.images.stamp, setup.images.views
+        view: dict[str, Any] = {}
+        if views.augment != "none":
+            view = {"augment": views.augment, "seed": views.seed}
+        if "crop" in views.augment:
+            view["crop_padding"] = views.padding
+        return cls(
+            teacher={
+                "architecture": hashlib.sha256(repr(model).encode()).hexdigest(),
+                "weights": digest_of_weights(model),
+                "logits": list(element),
+            },
+            seen={
+                "images": stamp["train"],
+                **{name: stamp[name] for name in ("image_size", "mean", "std")},
+                "precision": setup.precision,
+                "device": setup.device.type,
+            },
+            view=view,
+        )
+
+    def key(self, item: Item, dtype: StoreDtype, epoch: int | None = None) -> dict[str, Any]:
+        """The key of one tensor.
+
+        Args:
+            item: which.
+            dtype: how it is kept.
+            epoch: whose views it is of, from 0; None for the plain view.
+        """
+        teacher = dict(self.teacher)
+        if item is not None:
+            del teacher["logits"]
+        return {
+            "layerlink store": FORMAT,
+            "tensor": name_of(item),
+            "layer": None if item is None else str(item),
+            **teacher,
+            **self.seen,
+            "view": {"augment": "none"} if epoch is None else {**self.view, "epoch": epoch},
+            "dtype": dtype,
+        }
+
+
+def name_of(item: Item) -> str:
+    """What messages call it."""
+    return "logits" if item is None else str(item)
+
+
+def folder_name(key: Mapping[str, Any]) -> str:
+    """The name of a key's store: 64 bits of its digest."""
+    return hashlib.sha256(json.dumps(dict(key), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def digest_of_weights(model: nn.Module) -> str:
+    """SHA-256 of everything in the model's ``state_dict``: names, dtypes, shapes, values."""
+    digest = hashlib.sha256()
+    for name, value in model.state_dict().items():
+        if not isinstance(value, Tensor):  # extra state of a module
+            digest.update(f"{name} {value!r}\n".encode())
+            continue
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,180 @@
+"""The training loop, from top to bottom: one student, or several on one teacher pass."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from layerlink.data import Batch
+from layerlink.errors import LayerlinkError
+from layerlink.lab.parallel.processes import here
+from layerlink.lab.run.folder import RunFolder
+from layerlink.lab.run.interruption import stop_if_asked, stop_signals
+from layerlink.lab.run.learner import DroppedError, Learner, NotFiniteError
+from layerlink.lab.run.member import Member, Saving, begin, finish, finish_epoch
+from layerlink.lab.run.resume import claimed, open_run
+from layerlink.lab.run.setup.setup import Setup
+from layerlink.lab.run.teaching.cohort_teacher import BatchTeacher, CohortTeacher
+from layerlink.lab.run.watch import Watch
+from layerlink.transfer import Losses
+
+
+def train(setup: Setup, run: RunFolder, *, watch: Watch | None = None, resume: bool = False) -> dict[str, Any]:
+    """Train the setup's student and write its run folder.
+
+    Args:
+        setup: what ``set_up`` made of a recipe.
+        run: the folder to write.
+        watch: is told what happens.
+        resume: go on with the run in the folder; start it where nothing is there yet.
+
+    Returns:
+        The result, as in ``result.json``.
+
+    Raises:
+        UsageError: where the folder holds another run, or holds one and ``resume`` is off.
+        NotFiniteError: where a loss became NaN or infinite; the last checkpoint stays.
+        Interrupted: where the user asked to stop; the run can be resumed.
+    """
+    (outcome,) = train_cohort([(setup, run)], watch=watch, resume=resume)
+    if isinstance(outcome, LayerlinkError):
+        raise outcome
+    return outcome
+
+
+def train_cohort(
+    runs: Sequence[tuple[Setup, RunFolder]], *, watch: Watch | None = None, resume: bool = False
+) -> list[dict[str, Any] | LayerlinkError]:
+    """Train several students side by side: each batch is loaded, and sent through the teacher, once for all.
+
+    Every student ends with the weights that it would have alone. One whose loss becomes NaN or infinite, or for which
+    ``watch.epoch`` raises ``DroppedError``, is dropped and the others go on.
+
+    Args:
+        runs: setups that ``set_up_cohort`` made, each with its folder.
+        watch: is told what happens.
+        resume: go on with the runs in the folders.
+
+    Returns:
+        For each run its result, or why it was dropped.
+
+    Raises:
+        UsageError: where a folder holds another run, or holds one and ``resume`` is off.
+        Interrupted: where the user asked to stop; all runs can be resumed.
+    """
+    with ExitStack() as claims:
+        here().first_says(lambda: _claim_all(claims, runs, resume=resume))
+        members = []
+        watch = watch or Watch()
+        for setup, run in runs:
+            learner = Learner(setup)
+            members.append(Member(setup, run, learner, open_run(setup, run, learner, watch)))
+        finished = here().first_says(lambda: [member.run.result.exists() for member in members])
+        _train([member for member, done in zip(members, finished, strict=True) if not done], watch)
+        results = here().first_says(
+            lambda: [None if member.failure else member.run.read_result() for member in members]
+        )
+        return [member.failure or result or {} for member, result in zip(members, results, strict=True)]
+
+
+def _claim_all(claims: ExitStack, runs: Sequence[tuple[Setup, RunFolder]], *, resume: bool) -> None:
+    for setup, run in runs:
+        claims.enter_context(claimed(run, setup.recipe, resume=resume))
+
+
+def _train(members: list[Member], watch: Watch) -> None:
+    """The loop. Members leave it when they are done; after an interruption, those that are further join it later."""
+    for member in members:
+        try:
+            begin(member, watch)
+        except DroppedError as error:
+            member.failure = error
+    members = still_in(members, watch)
+    members = leave_if_done(members, watch)
+    if not members:
+        return
+    batches, (epoch, step) = members[0].setup.batches, min(member.position.place for member in members)
+    saving, teachers = Saving(), CohortTeacher([member.setup for member in members], watch)
+    with stop_signals() as asked_to_stop:
+        while members:
+            for member in members:
+                member.learner.start_epoch(epoch)
+            teacher = teachers.at(epoch, [member.setup for member in members])
+            for batch in batches.epoch(epoch, step):
+                members = learn(members, batch, teacher, watch)
+                if not members:
+                    return
+                step = batch.step + 1
+                if step == len(batches) or step % here().steps_between_questions:
+                    continue
+                stop, overdue = here().any(asked_to_stop.is_set(), saving.overdue())
+                if stop or overdue:
+                    saving.save(members)
+                    stop_if_asked(stop, [member.run.path for member in members], epoch=epoch, step=step)
+            members = end_epoch(members, epoch, watch)
+            epoch, step = epoch + 1, 0
+            members = leave_if_done(members, watch)
+            stop, worth_it = here().any(asked_to_stop.is_set(), saving.worth_it())
+            if members and (stop or worth_it):
+                saving.save(members)
+                stop_if_asked(stop, [member.run.path for member in members], epoch=epoch, step=step)
+
+
+def leave_if_done(members: list[Member], watch: Watch) -> list[Member]:
+    """Finish the members that have learnt for all their epochs; the others."""
+    for member in members:
+        if member.position.epoch >= member.setup.recipe.training.epochs:
+            watch.done(member.run, finish(member))
+    return [member for member in members if member.position.epoch < member.setup.recipe.training.epochs]
+
+
+def learn(members: list[Member], batch: Batch, teacher: BatchTeacher | None, watch: Watch) -> list[Member]:
+    """One batch through the teacher and every student that is there yet; the members that are still in."""
+    learning = [member for member in members if member.position.place == (batch.epoch, batch.step)]
+    clock = time.monotonic()
+    taught = None
+    if teacher is not None:
+        with members[0].setup.arithmetic():
+            taught = teacher(batch)
+    shared = (time.monotonic() - clock) / max(len(learning), 1)
+    first: Losses | None = None
+    for member in learning:
+        clock = time.monotonic()
+        try:
+            losses = member.learner.step(batch, taught)
+        except NotFiniteError as error:
+            member.failure = error
+            continue
+        member.position.add(losses, batch, time.monotonic() - clock + shared, here())
+        first = first or losses
+    if first is not None and batch.epoch is not None:
+        watch.step(batch.epoch, batch.step, batch.count, first)
+    return still_in(members, watch)
+
+
+def still_in(members: list[Member], watch: Watch) -> list[Member]:
+    """The members without a failure; in a cohort, the others' ends are told."""
+    for member in members:
+        if member.failure is not None and len(members) > 1:
+            text = f"{member.run.path} is dropped, the others go on: {member.failure}"
+            member.run.warn(text)
+            watch.warn(text)
+    return [member for member in members if member.failure is None]
+
+
+def end_epoch(members: list[Member], epoch: int, watch: Watch) -> list[Member]:
+    """Finish the epoch of every member that is in it; those that are still in."""
+    for member in (member for member in members if member.position.epoch == epoch):
+        try:
+            finish_epoch(member, watch)
+        except DroppedError as error:
+            member.failure = error
+    return still_in(members, watch)
+
+
+def default_folder(name: str, seed: int) -> Path:
+    """Where a run goes unless told otherwise."""
+    return Path("runs") / f"{name}-{seed}"

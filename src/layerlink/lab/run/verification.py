@@ -1,0 +1,92 @@
+"""Verifying a run: its first steps and its test reading, made again from its folder alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from layerlink.errors import UsageError
+from layerlink.lab.recipe.file import load_recipe
+from layerlink.lab.run.evaluation import evaluate_run
+from layerlink.lab.run.folder import RunFolder
+from layerlink.lab.run.learner import Learner
+from layerlink.lab.run.setup.machine import Precision
+from layerlink.lab.run.setup.setup import set_up
+from layerlink.lab.run.teaching.cohort_teacher import CohortTeacher
+from layerlink.lab.run.watch import Watch
+
+# How far losses of the first steps may be from the recorded ones, relatively, on another machine or thread count.
+TOLERANCE: dict[Precision, float] = {"float32": 1e-4, "bfloat16": 2e-2}
+TEST_IMAGES_OFF = 0.001  # share of the test images that may be read otherwise, at least one
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was recorded, and what came now.
+
+    Args:
+        recorded_losses: weighted sums of the first steps.
+        losses: the same, made again.
+        tolerance: their largest relative difference that is allowed.
+        recorded_accuracy: on the test images, in percent.
+        accuracy: the same, read again.
+        accuracy_tolerance: in points.
+    """
+
+    recorded_losses: tuple[float, ...]
+    losses: tuple[float, ...]
+    tolerance: float
+    recorded_accuracy: float
+    accuracy: float
+    accuracy_tolerance: float
+
+    @property
+    def largest_difference(self) -> float:
+        """Of the losses, relative."""
+        pairs = zip(self.recorded_losses, self.losses, strict=True)
+        return max((abs(now - then) / max(abs(then), 1e-12) for then, now in pairs), default=0.0)
+
+    @property
+    def holds(self) -> bool:
+        """Whether everything is within its tolerance."""
+        same_reading = abs(self.accuracy - self.recorded_accuracy) <= self.accuracy_tolerance
+        return same_reading and self.largest_difference <= self.tolerance
+
+
+def verify_run(run: RunFolder, overrides: Sequence[str] = ()) -> Verification:
+    """Repeat a finished run's first steps and its test reading. Nothing is written.
+
+    Args:
+        run: the folder.
+        overrides: ``key=value`` texts over its recipe, such as another ``data.root``.
+
+    Raises:
+        UsageError: where the run is not finished, or has lost what it was made of.
+    """
+    result = run.read_result()
+    recorded = tuple(float(loss) for loss in result.get("first_losses", ()))
+    if not recorded:
+        raise UsageError(f"{run.result} holds no losses of the first steps: the run was made by an older layerlink")
+    loaded = load_recipe(str(run.recipe), overrides)
+    setup = set_up(loaded)
+    stamp, now = run.read_data(), setup.images.stamp
+    changed = [name for name in ("train", "mean", "std", "image_size") if stamp.get(name) != now[name]]
+    if changed:
+        raise UsageError(f"{run.path} was trained on other data: {', '.join(changed)} differ. Set data.root to its own")
+    learner = Learner(setup)
+    learner.start_epoch(0)
+    teacher = CohortTeacher([setup], Watch()).at(0, [setup])
+    losses = []
+    for _, batch in zip(recorded, setup.batches.epoch(0), strict=False):
+        with setup.arithmetic():
+            taught = teacher(batch) if teacher is not None else None
+        losses.append(float(learner.step(batch, taught).total.detach()))
+    reading = evaluate_run(run, overrides)
+    return Verification(
+        recorded,
+        tuple(losses),
+        TOLERANCE[setup.precision],
+        float(result["test_accuracy"]),
+        float(reading["test_accuracy"]),
+        100 * max(TEST_IMAGES_OFF, 1 / int(reading["test_images"])),
+    )

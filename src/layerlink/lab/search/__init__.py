@@ -1,0 +1,1 @@
+"""Searches: Optuna proposes recipes, cohorts train them."""

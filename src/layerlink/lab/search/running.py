@@ -1,0 +1,221 @@
+"""Running a search: Optuna proposes, cohorts of trials train, the validation accuracy decides."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from layerlink.errors import LayerlinkError, UsageError
+from layerlink.lab.run.folder import RunFolder, alone_in
+from layerlink.lab.run.interruption import several_trainings
+from layerlink.lab.run.learner import DroppedError
+from layerlink.lab.run.setup.setup import Setup
+from layerlink.lab.run.watch import Watch
+from layerlink.lab.search.schema import Dimension, Search
+from layerlink.lab.sweep.family import Loaded
+from layerlink.lab.sweep.file import Planned
+from layerlink.lab.sweep.running import cohorts, outcome_of, run_cohort, train_teacher
+from layerlink.lab.sweep.schema import Row
+from layerlink.transfer import Losses
+
+try:
+    import optuna
+except ImportError as error:
+    raise LayerlinkError(
+        f"searches need the package {error.name!r}, which cannot be imported ({error}). "
+        "Install it: pip install 'layerlink[search]'"
+    ) from error
+
+STARTUP_TRIALS = 5  # that no trial is pruned before
+
+
+class PrunedError(DroppedError):
+    """A trial is below the median of the others."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial of a search.
+
+    Args:
+        number: from 0.
+        fields: its values by dotted name.
+        state: "complete", "pruned", "failed" or "running".
+        validation_accuracy: in percent; of the last epoch reported where it is not complete.
+        folder: its run's folder.
+    """
+
+    number: int
+    fields: Mapping[str, Any]
+    state: str
+    validation_accuracy: float | None
+    folder: Path
+
+
+def run_search(search: Search, family: Loaded, *, watch: Watch) -> list[Trial]:
+    """Run trials until there are as many as asked for. What earlier starts did is not repeated.
+
+    Args:
+        search: what ``load_search`` made of a file.
+        family: the same.
+        watch: is told what happens.
+
+    Returns:
+        All trials, the best first. Only their validation accuracy may choose among them.
+
+    Raises:
+        UsageError: where the folder holds a search over another space, or another process runs it.
+        Interrupted: where the user asked to stop. The same call goes on.
+    """
+    with alone_in(family.folder), _open_study(search, family) as study, several_trainings(family.folder):
+        while trials := _next_trials(study, search):
+            _run_trials(study, trials, search, family, watch)
+        return sorted(_trials(study, search, family), key=_rank)
+
+
+def _rank(trial: Trial) -> tuple[bool, float]:
+    return trial.state != "complete", -(trial.validation_accuracy or 0.0)
+
+
+@contextmanager
+def _open_study(search: Search, family: Loaded) -> Iterator[optuna.Study]:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = optuna.storages.RDBStorage(f"sqlite:///{(family.folder / 'search.db').resolve()}")
+    try:
+        yield _study(storage, search, family)
+    finally:
+        storage.remove_session()
+
+
+def _study(storage: optuna.storages.RDBStorage, search: Search, family: Loaded) -> optuna.Study:
+    pruner = optuna.pruners.MedianPruner(STARTUP_TRIALS) if search.prune else optuna.pruners.NopPruner()
+    study = optuna.create_study(
+        storage=storage, study_name="layerlink", direction="maximize", load_if_exists=True, pruner=pruner
+    )
+    space = {name: dimension.model_dump(mode="json") for name, dimension in search.space.items()}
+    asked = json.dumps({"base": family.base, "space": space}, sort_keys=True)
+    known = study.user_attrs.get("asked")
+    if known is None:
+        study.set_user_attr("asked", asked)
+    elif known != asked:
+        raise UsageError(
+            f"{family.folder} holds a search over another space or base:\n  {known}\n  now: {asked}\n"
+            "Ask for the same to go on with it, or choose another folder: --out FOLDER"
+        )
+    return study
+
+
+def _next_trials(study: optuna.Study, search: Search) -> list[optuna.trial.Trial]:
+    """Trials that an earlier start left unfinished, else new ones; none when there are enough."""
+    states = optuna.trial.TrialState
+    left = study.get_trials(deepcopy=False, states=(states.RUNNING,))
+    if left:
+        return [optuna.trial.Trial(study, trial._trial_id) for trial in left]
+    done = len(study.get_trials(deepcopy=False))
+    trials = []
+    for number in range(done, min(done + (search.cohort or 1), search.trials)):
+        # A sampler of its own for every trial: what is proposed does not depend on how often the search was stopped.
+        study.sampler = optuna.samplers.TPESampler(seed=(search.seed << 16) + number, multivariate=False)
+        trials.append(study.ask({name: _distribution(dimension) for name, dimension in search.space.items()}))
+    return trials
+
+
+def _distribution(dimension: Dimension) -> optuna.distributions.BaseDistribution:
+    if dimension.choices is not None:  # by place: Optuna keeps no lists
+        return optuna.distributions.CategoricalDistribution(list(range(len(dimension.choices))))
+    low, high = dimension.low or 0.0, dimension.high or 0.0
+    if dimension.whole:
+        return optuna.distributions.IntDistribution(int(low), int(high), step=int(dimension.step or 1))
+    return optuna.distributions.FloatDistribution(low, high, log=dimension.log, step=dimension.step)
+
+
+def _fields(params: Mapping[str, Any], search: Search) -> dict[str, Any]:
+    """Optuna's parameters as values of fields."""
+    values = {}
+    for name, value in params.items():
+        choices = search.space[name].choices
+        values[name] = value if choices is None else choices[value]
+    return values
+
+
+def _folder(number: int, family: Loaded) -> Path:
+    return family.folder / f"trial-{number:04d}"
+
+
+def _run_trials(
+    study: optuna.Study, trials: list[optuna.trial.Trial], search: Search, family: Loaded, watch: Watch
+) -> None:
+    """Train trials side by side, and tell Optuna how they ended."""
+    runs = {}
+    for trial in trials:
+        fields = _fields(trial.params, search)
+        loaded = family.recipe(fields, f"trial {trial.number}")
+        folder = _folder(trial.number, family)
+        runs[folder] = trial, Planned(Row(folder.name, fields), loaded, folder)
+    planned = [run for _, run in runs.values()]
+    train_teacher(family, planned, watch)
+    listening = _Pruning(watch, runs)
+    for cohort in cohorts(planned):
+        run_cohort(cohort, search.cohort, listening)
+    for trial, run in runs.values():
+        outcome = outcome_of(run)
+        states = optuna.trial.TrialState
+        if outcome.result is not None:
+            study.tell(trial.number, outcome.result["validation_accuracy"])
+        elif outcome.failure.startswith("pruned"):
+            study.tell(trial.number, state=states.PRUNED)
+        else:
+            study.tell(trial.number, state=states.FAIL)
+
+
+class _Pruning(Watch):
+    """Passes everything on, reports validation accuracies, and drops trials that are not worth going on with."""
+
+    def __init__(self, watch: Watch, trials: Mapping[Path, tuple[optuna.trial.Trial, Planned]]) -> None:
+        self._watch, self._trials = watch, trials
+
+    def begin(self, setup: Setup, run: RunFolder, epoch: int) -> None:
+        self._watch.begin(setup, run, epoch)
+
+    def step(self, epoch: int, step: int, images: int, losses: Losses) -> None:
+        self._watch.step(epoch, step, images, losses)
+
+    def done(self, run: RunFolder, result: dict[str, Any]) -> None:
+        self._watch.done(run, result)
+
+    def tell(self, text: str) -> None:
+        self._watch.tell(text)
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        self._watch.progress(what, done, total)
+
+    def warn(self, text: str) -> None:
+        self._watch.warn(text)
+
+    def epoch(self, run: RunFolder, row: dict[str, Any]) -> None:
+        self._watch.epoch(run, row)
+        if run.path not in self._trials:  # the teacher's
+            return
+        trial, planned = self._trials[run.path]
+        known = trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values
+        if row["epoch"] not in known:  # after a kill an epoch may be trained again
+            trial.report(row["validation_accuracy"], row["epoch"])
+        if row["epoch"] < planned.loaded.recipe.training.epochs and trial.should_prune():
+            raise PrunedError(
+                f"pruned: {row['validation_accuracy']:.2f} % validation after epoch {row['epoch']} is below the median "
+                "of the other trials"
+            )
+
+
+def _trials(study: optuna.Study, search: Search, family: Loaded) -> list[Trial]:
+    names = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
+    found = []
+    for trial in study.get_trials(deepcopy=False):
+        reached = trial.value if trial.state.name == "COMPLETE" else trial.intermediate_values.get(trial.last_step or 0)
+        state = names.get(trial.state.name, "running")
+        found.append(Trial(trial.number, _fields(trial.params, search), state, reached, _folder(trial.number, family)))
+    return found

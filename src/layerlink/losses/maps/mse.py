@@ -1,0 +1,40 @@
+"""Mean squared error between two activations: the study's link loss."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from layerlink.losses.maps.squared_error import MeanSquaredError
+from layerlink.losses.shapes import at_least_float32, require_equal_shapes
+
+_HALVES = (torch.bfloat16, torch.float16)
+
+
+def mse(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean over all elements of ``(student - teacher)^2``.
+
+    Args:
+        student: activation of any shape, any floating dtype.
+        teacher: activation of the same shape. Shapes are never broadcast.
+
+    Returns:
+        Scalar, float32 (float64 where an input is), in squared units of the activations, >= 0.
+
+    Raises:
+        ShapeError: where the shapes differ, or there is nothing in them.
+
+    Source: Romero et al. 2015 (FitNets, arXiv 1412.6550), eq. 3, without the regressor.
+    Differs: the mean over all elements in place of half the sum, so that a weight means the same at every
+    batch size and resolution.
+
+    >>> import torch
+    >>> mse(torch.tensor([1.0, 2.0]), torch.tensor([0.0, 4.0]))
+    tensor(2.5000)
+    """
+    require_equal_shapes("mse", student, teacher)
+    if student.dtype in _HALVES and teacher.dtype in _HALVES:
+        loss: Tensor = MeanSquaredError.apply(student, teacher)  # type: ignore[no-untyped-call]
+        return loss
+    return F.mse_loss(at_least_float32(student), at_least_float32(teacher))

@@ -1,0 +1,37 @@
+"""How long a model takes for a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from layerlink.lab.run.evaluation import evaluating
+from layerlink.measure.timing import Timing, measure
+
+
+@dataclass(frozen=True)
+class Latency(Timing):
+    """Time of a forward pass.
+
+    Args:
+        batch: images in it.
+    """
+
+    batch: int
+
+
+def measure_latency(model: nn.Module, inputs: Tensor, arithmetic: Callable[[], AbstractContextManager[Any]]) -> Latency:
+    """Time forward passes on ``inputs`` in eval mode.
+
+    Args:
+        model: left as it was.
+        inputs: a batch (N, ...), on the model's device.
+        arithmetic: makes the context to run in.
+    """
+    with evaluating(model), arithmetic():
+        timing = measure(lambda: model(inputs), inputs.device)
+    return Latency(**vars(timing), batch=len(inputs))

@@ -1,0 +1,1 @@
+"""Tensors of a teacher on disk, one row an example."""
