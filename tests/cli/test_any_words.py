@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cases import cases
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cases import cases
 from layerlink.cli.main import run_command_line
 from layerlink.errors import UsageError
 
@@ -68,7 +68,12 @@ def _where_nothing_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     def refused(*_: Any, **__: Any) -> Any:
         raise UsageError("the test trains nothing")
 
-    for place in ("setup.set_up", "sweep.running.run_sweep", "sweep.running.expected_costs", "quickstart.compare"):
+    for place in (
+        "run.setup.set_up",
+        "sweep.running.run_sweep",
+        "sweep.expected.expected_costs",
+        "report.quickstart.compare",
+    ):
         monkeypatch.setattr(f"layerlink.lab.{place}", refused)
     monkeypatch.setattr("layerlink.lab.search.running.run_search", refused)
     (tmp_path / "tiny.yaml").write_text("student: vgg7\n")

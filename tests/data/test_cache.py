@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from layerlink.data import cache as cache_module
-from layerlink.data.cache import cached, default_folder
+from layerlink.data.cache import cached
 from layerlink.data.images import ImageSet, Source
+from layerlink.files.cache import cache_folder
 
 
 class Builder:
@@ -150,13 +151,13 @@ def test_a_file_that_changes_while_it_is_read_is_not_kept(root: Path, cache_fold
     assert not cache_folder.exists()
 
 
-def test_the_default_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LAYERLINK_CACHE", "")
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
-    assert default_folder() == tmp_path / ".cache" / "layerlink"
+    assert cache_folder() == tmp_path / ".cache" / "layerlink"
 
     def homeless() -> Path:
         raise RuntimeError("no home")
 
     monkeypatch.setattr(Path, "home", homeless)
-    assert default_folder() is None
+    assert cache_folder() is None

@@ -23,7 +23,7 @@ def layers(
     import torch
 
     from layerlink.cli.terminal.console import Console
-    from layerlink.config.yaml_file import parse_override
+    from layerlink.config.changes import parse_override
     from layerlink.errors import UsageError
     from layerlink.lab.bench.costs import count_flops, count_parameters, list_layers
     from layerlink.models import MODELS, build_model

@@ -9,7 +9,7 @@ def ls() -> None:
     Example: layerlink ls
     """
     from layerlink.cli.terminal.console import Console
-    from layerlink.config.yaml_file import shipped
+    from layerlink.config.shipped import shipped
     from layerlink.data import SOURCES
     from layerlink.losses import LINK_LOSSES
     from layerlink.models import MODELS

@@ -17,22 +17,12 @@ from torch import Tensor
 
 from layerlink.data.images import ImageSet, Source
 from layerlink.errors import LayerlinkError
+from layerlink.files.cache import cache_folder
 
 FORMAT = 2
 """Raise it whenever the same source files would decode to other pixels, or the file is laid out otherwise."""
 
 _TENSORS = ("train.images", "train.labels", "test.images", "test.labels")
-
-
-def default_folder() -> Path | None:
-    """``$LAYERLINK_CACHE``, else ``~/.cache/layerlink``; None where there is no home folder."""
-    named = os.environ.get("LAYERLINK_CACHE")
-    if named:
-        return Path(named)
-    try:
-        return Path.home() / ".cache" / "layerlink"
-    except RuntimeError:
-        return None
 
 
 def cached(
@@ -49,12 +39,12 @@ def cached(
         root: the folder of the files.
         files: everything that ``build`` reads.
         settings: whatever else changes the result, such as an image size.
-        cache: the cache's folder; None for ``default_folder()``.
+        cache: the cache's folder; None for ``cache_folder()``.
 
     Raises:
         LayerlinkError: what ``build`` raises; never because of the cache.
     """
-    folder = cache if cache is not None else default_folder()
+    folder = cache if cache is not None else cache_folder()
     key = _key(name, root, files, settings)
     if folder is None or key is None:
         return build()

@@ -12,7 +12,24 @@ from torch import Tensor, nn
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.files.paths import expanded
 from layerlink.files.whole import load_tensors
-from layerlink.lab.run.folder import RunFolder
+
+STUDENT = "student.safetensors"  # in a run's folder
+
+
+def weights_file(path: Path) -> Path:
+    """The file that ``path`` means: itself, or that of the student where it is a run's folder.
+
+    Raises:
+        UsageError: where there is none.
+    """
+    path = expanded(path)
+    if path.is_dir():
+        if not (path / STUDENT).exists():
+            raise UsageError(f"weights: {path} holds no finished run ({STUDENT} is missing)")
+        return path / STUDENT
+    if not path.exists():
+        raise UsageError(f"weights: there is no {path}. A run's folder holds them once the run is done")
+    return path
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
@@ -22,14 +39,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
         UsageError: where there is no such file, or the weights are another model's.
         LayerlinkError: where the file is damaged.
     """
-    path = expanded(path)
-    file = path
-    if path.is_dir():
-        file = RunFolder(path).student
-        if not file.exists():
-            raise UsageError(f"weights: {path} holds no finished run ({file.name} is missing)")
-    elif not path.exists():
-        raise UsageError(f"weights: there is no {path}. A run's folder holds them once the run is done")
+    file = weights_file(path)
     state, own = read_weights(file), model.state_dict()
     differences = [f"{name} is missing" for name in own if name not in state]
     differences += [f"{name} is not in the model" for name in state if name not in own]

@@ -16,13 +16,9 @@ import torch
 from safetensors import SafetensorError
 
 from layerlink.errors import LayerlinkError
+from layerlink.files.locks import left_behind, mark
 
-try:
-    import fcntl
-except ImportError:
-    fcntl = None  # type: ignore[assignment]
-
-_SURELY_LOCKED = 10  # seconds after which a temporary file is locked by its process, if that lives
+_SURELY_MARKED = 10  # seconds after which a temporary file is marked by its process, if that lives
 
 
 def load_tensors(path: Path) -> Any:
@@ -55,14 +51,12 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
         _remove_left_behind(path)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
         temporary = Path(name)
-        if fcntl is not None:
-            with contextlib.suppress(OSError):  # a file system without locks
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        mark(handle)
         write(temporary)
         with temporary.open("rb") as file:  # which ``write`` may have made anew
             os.fsync(file.fileno())
         temporary.chmod(0o644)
-        if fcntl is None:  # Windows moves no open file
+        if os.name == "nt":  # Windows moves no open file
             os.close(handle)
             handle = None
         temporary.replace(path)
@@ -78,12 +72,18 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
             temporary.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all.
+
+    Raises:
+        LayerlinkError: as ``write_whole``.
+    """
+    write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+
 def _remove_left_behind(path: Path) -> None:
-    """Remove the temporary files of processes that are gone: the operating system has lifted their locks."""
+    """Remove the temporary files of processes that are gone: the operating system has lifted their marks."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        with contextlib.suppress(OSError):  # a living process holds it, or another one removed it
-            if fcntl is None or time.time() - left.stat().st_mtime < _SURELY_LOCKED:
-                continue
-            with left.open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with contextlib.suppress(OSError):  # another process removed it
+            if time.time() - left.stat().st_mtime > _SURELY_MARKED and left_behind(left):
                 left.unlink()

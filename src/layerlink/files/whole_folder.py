@@ -6,13 +6,9 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
-try:
-    import fcntl
-except ImportError:
-    fcntl = None  # type: ignore[assignment]
+from layerlink.files.locks import held, left_behind, mark
 
 PREFIX, SUFFIX = ".layerlink-store-", ".part"
 
@@ -30,11 +26,11 @@ class UnfinishedFolder:
     def __init__(self, place: Path) -> None:
         self.place = place
         place.parent.mkdir(parents=True, exist_ok=True)
-        # One process at a time: else one would take another's folder for a dead one's before it is locked.
-        with _locked(place.parent):
+        # One process at a time: else one would take another's folder for a dead one's before it is marked.
+        with held(place.parent, wait=True):
             _remove_left_behind(place.parent)
             self.path = Path(tempfile.mkdtemp(SUFFIX, PREFIX, place.parent))
-            self._lock = _lock(self.path)
+            self._mark = _marked(self.path)
 
     def move_to_its_place(self) -> None:
         """Make the folder appear, on the disk too. Where another one is there by now, that one stays.
@@ -54,52 +50,26 @@ class UnfinishedFolder:
     def remove(self) -> None:
         """Remove what is still at the temporary place."""
         shutil.rmtree(self.path, ignore_errors=True)
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        if self._mark is not None:
+            os.close(self._mark)
+            self._mark = None
 
 
 def _remove_left_behind(parent: Path) -> None:
-    """Remove the unfinished folders of processes that are gone: the operating system has lifted their locks."""
-    if fcntl is None:  # not on Windows
-        return
+    """Remove the unfinished folders of processes that are gone: the operating system has lifted their marks."""
     for folder in parent.glob(f"{PREFIX}*{SUFFIX}"):
-        with contextlib.suppress(OSError):  # a living process holds it
-            lock = _lock(folder)
+        if left_behind(folder):
             shutil.rmtree(folder, ignore_errors=True)
-            if lock is not None:
-                os.close(lock)
 
 
-def _lock(folder: Path) -> int | None:
-    """Hold ``folder`` until the handle is closed.
-
-    Raises:
-        OSError: where another process holds it.
-    """
-    if fcntl is None:
+def _marked(folder: Path) -> int | None:
+    """A handle that marks ``folder`` until it is closed; None where folders cannot be opened."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # Windows
         return None
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(handle)
-        raise
+    mark(handle)
     return handle
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold ``folder``, waiting for others."""
-    if fcntl is None:
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def _flush(folder: Path) -> None:

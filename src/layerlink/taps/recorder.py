@@ -12,17 +12,10 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from layerlink.errors import LayerlinkError
-from layerlink.taps.tap import (
-    ElementError,
-    Tap,
-    call_model,
-    find_module,
-    no_such_layer,
-    overwritten_since,
-    pick,
-    snapshot,
-    version_of,
-)
+from layerlink.taps.element import ElementError, pick
+from layerlink.taps.in_place import overwritten_since, snapshot, version_of
+from layerlink.taps.modules import call_model, find_module, no_such_layer
+from layerlink.taps.tap import Tap
 
 
 class _Enough(BaseException):
@@ -62,96 +55,40 @@ class Recorder:
 
     Args:
         model: any module.
-        taps: what to read; paths are looked up at every pass.
-        role: "teacher" or "student", for messages.
-        edges: also keep where each tap stands in the autograd graph, for ``torch.autograd.grad``.
+        role: "teacher", "student" or "model", for messages.
     """
 
-    def __init__(self, model: nn.Module, taps: Iterable[Tap], role: str, *, edges: bool = False) -> None:
+    def __init__(self, model: nn.Module, role: str) -> None:
         self.model = model
-        self.taps = tuple(dict.fromkeys(taps))
         self.role = role
-        self.edges = edges
         self._untouched: set[tuple[Tap, bool]] = set()
 
-    def missing(self) -> dict[Tap, str]:
+    def missing(self, taps: Iterable[Tap]) -> dict[Tap, str]:
         """The taps whose module does not exist, each with the sentence that says so."""
         return {
             tap: no_such_layer(self.model, tap.module, self.role)
-            for tap in self.taps
+            for tap in taps
             if find_module(self.model, tap.module) is None
         }
 
-    def record(self, inputs: Any, *, stop_early: bool = False) -> Recording:
+    def record(self, inputs: Any, taps: Iterable[Tap], *, edges: bool = False, stop_early: bool = False) -> Recording:
         """One forward pass.
 
         Args:
             inputs: a tensor, a tuple of positional or a mapping of keyword arguments.
+            taps: what to read; paths are looked up at every pass.
+            edges: also keep where each tap stands in the autograd graph, for ``torch.autograd.grad``.
             stop_early: end the pass as soon as every tap has been read; ``output`` is None then.
 
         Raises:
             LayerlinkError: where a value that was never overwritten before now was, so its copy is missing.
         """
-        recording = Recording(problems=self.missing())
-        readings: dict[Tap, _Reading] = {}
-        calls: dict[tuple[str, str], int] = defaultdict(int)
-        pending = {tap for tap in self.taps if tap not in recording.problems}
-        with self._hooks(recording, readings, calls, pending if stop_early else None):
-            try:
-                if pending or not stop_early:
-                    recording.output = call_model(self.model, inputs)
-            except _Enough:
-                pass
-        self._check_untouched(readings)
-        self._check_calls(recording, calls, whole_pass=not stop_early)
+        asked = tuple(dict.fromkeys(taps))
+        reading = _Pass(self, asked, edges=edges, stop_early=stop_early)
+        recording = reading.run(inputs)
+        self._check_untouched(reading.readings)
+        reading.check_calls(whole_pass=not stop_early)
         return recording
-
-    @contextmanager
-    def _hooks(
-        self,
-        recording: Recording,
-        readings: dict[Tap, _Reading],
-        calls: dict[tuple[str, str], int],
-        pending: set[Tap] | None,
-    ) -> Iterator[None]:
-        groups: dict[tuple[str, str], list[Tap]] = defaultdict(list)
-        for tap in self.taps:
-            if tap not in recording.problems:
-                groups[tap.module, tap.side].append(tap)
-
-        def read(group: tuple[str, str], value: Any) -> None:
-            call = calls[group]
-            calls[group] += 1
-            for tap in groups[group]:
-                if call == (tap.call or 0):
-                    self._read(tap, value, recording, readings)
-                    if pending is not None:
-                        pending.discard(tap)
-            if pending is not None and not pending:
-                raise _Enough
-
-        handles = []
-        try:
-            for group in groups:
-                module = self.model.get_submodule(group[0])
-                handles.append(_register(module, group, read))
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
-
-    def _read(self, tap: Tap, value: Any, recording: Recording, readings: dict[Tap, _Reading]) -> None:
-        name = tap.module or "the model"
-        try:
-            original = pick(*_default_element(tap, value), name)
-        except ElementError as error:
-            recording.problems[tap] = f"{self.role}: {error}"
-            return
-        if self.edges and original.requires_grad:  # taken now: an in-place operation would move the tensor's place
-            recording.edges[tap] = get_gradient_edge(original)
-        copied = (tap, self.model.training) not in self._untouched
-        recording.values[tap] = snapshot(original) if copied else original
-        readings[tap] = _Reading(original, version_of(original), copied)
 
     def _check_untouched(self, readings: dict[Tap, _Reading]) -> None:
         for tap, reading in readings.items():
@@ -165,20 +102,88 @@ class Recorder:
                     "before; its value is lost. Repeat the step: from now on it is copied"
                 )
 
-    def _check_calls(self, recording: Recording, calls: dict[tuple[str, str], int], *, whole_pass: bool) -> None:
+    def must_copy(self, tap: Tap) -> bool:
+        """Whether a pass has yet to show, in this mode, that nothing overwrites the value."""
+        return (tap, self.model.training) not in self._untouched
+
+
+class _Pass:
+    """One pass: its hooks, what they read, how often modules ran."""
+
+    def __init__(self, recorder: Recorder, taps: tuple[Tap, ...], *, edges: bool, stop_early: bool) -> None:
+        self.recorder, self.taps, self.edges = recorder, taps, edges
+        self.recording = Recording(problems=recorder.missing(taps))
+        self.readings: dict[Tap, _Reading] = {}
+        self.calls: dict[tuple[str, str], int] = defaultdict(int)
+        self.there = [tap for tap in taps if tap not in self.recording.problems]
+        self.pending = set(self.there) if stop_early else None  # None: the pass goes to its end
+
+    def run(self, inputs: Any) -> Recording:
+        """Run the model."""
+        with self._hooks():
+            try:
+                if self.pending is None or self.pending:
+                    self.recording.output = call_model(self.recorder.model, inputs)
+            except _Enough:
+                pass
+        return self.recording
+
+    @contextmanager
+    def _hooks(self) -> Iterator[None]:
+        groups: dict[tuple[str, str], list[Tap]] = defaultdict(list)
+        for tap in self.there:
+            groups[tap.module, tap.side].append(tap)
+
+        def read(group: tuple[str, str], value: Any) -> None:
+            call = self.calls[group]
+            self.calls[group] += 1
+            for tap in groups[group]:
+                if call == (tap.call or 0):
+                    self._read(tap, value)
+                    if self.pending is not None:
+                        self.pending.discard(tap)
+            if self.pending is not None and not self.pending:
+                raise _Enough
+
+        handles = []
+        try:
+            for group in groups:
+                module = self.recorder.model.get_submodule(group[0])
+                handles.append(_register(module, group, read))
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _read(self, tap: Tap, value: Any) -> None:
+        name = tap.module or "the model"
+        try:
+            original = pick(*_default_element(tap, value), name)
+        except ElementError as error:
+            self.recording.problems[tap] = f"{self.recorder.role}: {error}"
+            return
+        if self.edges and original.requires_grad:  # taken now: an in-place operation would move the tensor's place
+            self.recording.edges[tap] = get_gradient_edge(original)
+        copied = self.recorder.must_copy(tap)
+        self.recording.values[tap] = snapshot(original) if copied else original
+        self.readings[tap] = _Reading(original, version_of(original), copied)
+
+    def check_calls(self, *, whole_pass: bool) -> None:
+        """Note the taps that ran never, or more often than they say."""
+        recording, role = self.recording, self.recorder.role
         for tap in self.taps:
             if tap in recording.problems:
                 continue
-            count = calls[tap.module, tap.side]
+            count = self.calls[tap.module, tap.side]
             if tap.call is None and count > 1 and whole_pass:
                 names = ", ".join(str(Tap(tap.module, tap.side, call, tap.element)) for call in range(min(count, 4)))
                 recording.problems[tap] = (
-                    f"the {self.role}'s layer {str(tap)!r} runs {count} times in one pass. Say which run: {names}"
+                    f"the {role}'s layer {str(tap)!r} runs {count} times in one pass. Say which run: {names}"
                     f"{', ...' if count > 4 else ''}"
                 )
             elif tap not in recording.values:
                 runs = f"runs only {count} time{'s' if count > 1 else ''}" if count else "never runs"
-                recording.problems[tap] = f"the {self.role}'s layer {str(tap)!r} {runs} in a forward pass"
+                recording.problems[tap] = f"the {role}'s layer {str(tap)!r} {runs} in a forward pass"
         for tap in recording.problems:
             recording.values.pop(tap, None)
 

@@ -1,1 +1,17 @@
 """Teachers: whatever gives what is asked for, for a batch, without gradients."""
+
+from __future__ import annotations
+
+from layerlink.teachers.frozen import FrozenTeacher, as_teacher
+from layerlink.teachers.stored import KeepingTeacher, StoredTeacher
+from layerlink.teachers.teacher import CalledTeacher, Teacher, models_of
+
+__all__ = [
+    "CalledTeacher",
+    "FrozenTeacher",
+    "KeepingTeacher",
+    "StoredTeacher",
+    "Teacher",
+    "as_teacher",
+    "models_of",
+]

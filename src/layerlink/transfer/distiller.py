@@ -10,12 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from layerlink.errors import UsageError
-from layerlink.taps.recorder import Recorder
-from layerlink.taps.tap import Tap, find_module, no_such_layer
-from layerlink.teachers.teacher import LiveTeacher, Teacher, logits_of
-from layerlink.transfer.link import Decay, Link, Scale, links_error, read_links
-from layerlink.transfer.objective import Activations, Losses, Objective, Soft
+from layerlink.taps import OUTPUT, Activations, Observed, Tap
+from layerlink.taps.tap import Tap
+from layerlink.teachers import Teacher, as_teacher, models_of
+from layerlink.teachers.teacher import Teacher
+from layerlink.transfer.inspection import inspect_observed
+from layerlink.transfer.link import Link, Scale
+from layerlink.transfer.link_list import links_error, read_links
+from layerlink.transfer.objective import Losses, Objective
 from layerlink.transfer.scales import LinkScales
+from layerlink.transfer.schedule import Decay
+from layerlink.transfer.terms import Soft
 
 
 class Distiller(nn.Module):
@@ -25,8 +30,8 @@ class Distiller(nn.Module):
     ``state_dict()``, and ``train()`` does not reach it.
 
     Args:
-        teacher: a trained module, which is frozen here; anything that gives ``Activations`` when called with
-            the inputs; or None where labels alone teach.
+        teacher: a trained module, which is frozen here; a ``Teacher``; anything that gives ``Activations`` when
+            called with the inputs; or None where labels alone teach.
         student: the module to train.
         hard: weight of the labels' loss; 0 leaves it out.
         soft: the softened outputs' loss, or None.
@@ -37,9 +42,12 @@ class Distiller(nn.Module):
         teacher_logits: the element of the teacher's output that holds the logits, such as ``"[0]"`` or
             ``"[scores]"``; not needed where the output is a tensor or has ``logits``.
         student_logits: the same of the student's output.
+        example: inputs of two examples. Where given, both models are run on them and links that cannot be compared are
+            told now, before there is an optimiser, and not at the first batch.
 
     Raises:
-        ProblemsError: every link that is no link, names a layer that does not exist or stands twice.
+        ProblemsError: every link that is no link, names a layer that does not exist or stands twice; with
+            ``example`` also every link whose two sides do not fit.
         UsageError: for impossible values, or soft and links without a teacher.
 
     >>> import torch
@@ -64,14 +72,20 @@ class Distiller(nn.Module):
         label_smoothing: float = 0.0,
         teacher_logits: str = "",
         student_logits: str = "",
+        example: Any = None,
     ) -> None:
         super().__init__()
         self.student = student
         readable, problems = read_links(links)
         links = list(links)
-        _check_models(teacher, student)
+        modules = models_of(teacher)
+        _check_models(modules, student)
+        self._student = Observed(student, "student", output=student_logits)
+        self._always = (OUTPUT,) if student_logits else ()  # who names the output has it
         for index, link in readable.items():
-            problems += [(index, reason) for reason in _missing_layers(link, teacher, student)]
+            of_teacher = [Observed(module, "teacher").missing([link.teacher]) for module in modules[:1]]
+            for missing in (*of_teacher, self._student.missing([link.student])):
+                problems += [(index, reason) for reason in missing.values()]
         if problems:
             raise links_error(links, problems)
         defaults = {"scale": link_scale, "until": link_until, "decay": link_decay}
@@ -80,21 +94,15 @@ class Distiller(nn.Module):
         self.objective = self.whole_objective  # at this time of the training, see ``at``
         if self.objective.needs_teacher and teacher is None:
             raise UsageError("soft and link losses need a teacher; got None")
-        if isinstance(teacher, nn.Module):
-            teacher = LiveTeacher(
-                teacher,
-                [link.teacher for link in self.objective.links],
-                logits=soft is not None,
-                element=_element(teacher_logits),
-            )
-        self.teacher = teacher
-        self._student_element = _element(student_logits)
+        self.teacher = as_teacher(teacher, output=teacher_logits)
         self.scales = LinkScales(every_link) if any(link.scale != "none" for link in every_link) else None
         by_gradient = any(link.scale == "gradient" for link in every_link)
         if by_gradient and not hard and not (soft and soft.weight):
             raise UsageError("scale=gradient compares with the gradient of the labels: give hard or soft a weight > 0")
+        self._by_gradient = by_gradient
         self._told_of_mode = False
-        self._recorder = Recorder(student, [link.student for link in every_link], "student", edges=by_gradient)
+        if example is not None:
+            self._check_example(modules, teacher_logits, example)
 
     def at(self, epoch: float, epochs: float) -> None:
         """Set the time of the training, which ``until`` and ``decay`` of links go by.
@@ -104,6 +112,11 @@ class Distiller(nn.Module):
             epochs: of the whole training.
         """
         self.objective = self.whole_objective.at(epoch, epochs)
+
+    @property
+    def wanted(self) -> tuple[Tap, ...]:
+        """What the terms read of the teacher at this time of the training; nothing where none does."""
+        return self.objective.of_teacher
 
     def forward(self, inputs: Any, target: Tensor | None = None, *, taught: Activations | None = None) -> Losses:
         """The losses of one batch.
@@ -120,8 +133,8 @@ class Distiller(nn.Module):
 
         Warns once where the student learns (gradients are on) in eval mode.
         """
-        if taught is None and self.teacher is not None and self.objective.needs_teacher:
-            taught = self.teacher(inputs)
+        if taught is None and self.teacher is not None and self.wanted:
+            taught = self.teacher(inputs, self.wanted)
         student = self.study(inputs)
         if self.scales is not None and taught is not None:
             self.scales.by_teacher(taught)
@@ -162,13 +175,17 @@ class Distiller(nn.Module):
 
     def study(self, inputs: Any) -> Activations:
         """The student's logits and tapped activations for ``inputs``."""
-        recording = self._recorder.record(inputs)
-        logits = None
-        if self.objective.hard or self.objective.soft or self._student_element:
-            logits = logits_of(recording, self._student_element, "student")
-        elif isinstance(recording.output, Tensor):
-            logits = recording.output.detach()  # nothing asked for them: nobody is to wait for their gradient
-        return Activations(logits, recording.values, recording.problems, recording.edges)
+        wanted = dict.fromkeys((*self.objective.of_student, *self._always))
+        return self._student.read(inputs, wanted, edges=self._by_gradient, glance=True)
+
+    def _check_example(self, modules: tuple[nn.Module, ...], teacher_logits: str, example: Any) -> None:
+        links = self.whole_objective.links
+        for module in modules[:1]:
+            teacher = Observed(module, "teacher", output=teacher_logits)
+            reports = inspect_observed(teacher, self._student, links, example)
+            problems = [(report.index, reason) for report in reports for reason in report.problems]
+            if problems:
+                raise links_error(links, problems)
 
     def trainable_parameters(self) -> Iterator[nn.Parameter]:
         """What the optimiser trains: the student's parameters, and those of links where they have any."""
@@ -176,37 +193,19 @@ class Distiller(nn.Module):
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Distiller:
         # `.to()`, `.cuda()`, `.half()` all come through here.
-        if isinstance(self.teacher, LiveTeacher):
-            self.teacher.model._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for model in self.teacher.models() if self.teacher is not None else ():
+            model._apply(fn, recurse)  # type: ignore[no-untyped-call]
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
 
-def _check_models(teacher: Any, student: Any) -> None:
+def _check_models(teachers: Iterable[nn.Module], student: Any) -> None:
     if not isinstance(student, nn.Module):
         raise UsageError(f"the student must be a torch.nn.Module; got {type(student).__name__}")
-    if teacher is not None and not callable(teacher):
-        raise UsageError(f"the teacher must be a torch.nn.Module or give Activations; got {type(teacher).__name__}")
-    model = teacher.model if isinstance(teacher, LiveTeacher) else teacher
-    if isinstance(model, nn.Module):
-        frozen = {id(parameter) for parameter in model.parameters()}
-        shared = [name for name, parameter in student.named_parameters() if id(parameter) in frozen]
-        if shared:
-            raise UsageError(
-                f"teacher and student share {len(shared)} parameters, such as {shared[0]}; freezing the teacher would "
-                "freeze them in the student. Pass copy.deepcopy(model) as the teacher"
-            )
-
-
-def _missing_layers(link: Link, teacher: Any, student: nn.Module) -> Iterator[str]:
-    for model, tap, role in ((teacher, link.teacher, "teacher"), (student, link.student, "student")):
-        module = model.model if isinstance(model, LiveTeacher) else model
-        if isinstance(module, nn.Module) and find_module(module, tap.module) is None:
-            yield no_such_layer(module, tap.module, role)
-
-
-def _element(text: str) -> tuple[str, ...]:
-    """``"[scores][0]"`` or plain ``scores`` as keys."""
-    if text and not text.startswith("["):
-        text = f"[{text}]"
-    return Tap.parse(f"output{text}").element
+    frozen = {id(parameter) for model in teachers for parameter in model.parameters()}
+    shared = [name for name, parameter in student.named_parameters() if id(parameter) in frozen]
+    if shared:
+        raise UsageError(
+            f"teacher and student share {len(shared)} parameters, such as {shared[0]}; freezing the teacher would "
+            "freeze them in the student. Pass copy.deepcopy(model) as the teacher"
+        )

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.utils._pytree import tree_map_only
+from torch import nn
 
-from layerlink.taps.recorder import Recorder
-from layerlink.taps.tap import snapshot
-from layerlink.transfer.link import Link, read_links
-from layerlink.transfer.objective import Activations, Objective
+from layerlink.taps import Activations, Observed, trace
+from layerlink.transfer.link import Link
+from layerlink.transfer.link_list import read_links
+from layerlink.transfer.objective import Objective
 
 
 @dataclass(frozen=True)
@@ -50,9 +47,16 @@ def inspect_links(teacher: nn.Module, student: nn.Module, links: Sequence[str | 
     Returns:
         One report a link, in the same order.
     """
+    return inspect_observed(Observed(teacher, "teacher"), Observed(student, "student"), links, inputs)
+
+
+def inspect_observed(
+    teacher: Observed, student: Observed, links: Sequence[str | Link], inputs: Any
+) -> list[LinkReport]:
+    """As ``inspect_links``, of models whose output and arithmetic are known."""
     parsed, broken = read_links(links)
-    taught = _activations(teacher, [link.teacher for link in parsed.values()], inputs, "teacher", evaluate=True)
-    learned = _activations(student, [link.student for link in parsed.values()], inputs, "student", evaluate=False)
+    taught = trace(teacher, [link.teacher for link in parsed.values()], inputs, evaluate=True)
+    learned = trace(student, [link.student for link in parsed.values()], inputs)
     problems: dict[int, list[str]] = {index: [reason] for index, reason in broken}
     if parsed:
         order = list(parsed)
@@ -69,8 +73,8 @@ def _report(
     learned: Activations,
     problems: dict[int, list[str]],
 ) -> LinkReport:
-    teacher = taught.taps.get(link.teacher) if link else None
-    student = learned.taps.get(link.student) if link else None
+    teacher = taught.values.get(link.teacher) if link else None
+    student = learned.values.get(link.student) if link else None
     return LinkReport(
         index=index,
         text=str(item),
@@ -78,34 +82,3 @@ def _report(
         student_shape=None if student is None else tuple(student.shape),
         problems=tuple(problems.get(index, ())),
     )
-
-
-@torch.no_grad()
-def _activations(model: nn.Module, taps: Iterable[Any], inputs: Any, role: str, *, evaluate: bool) -> Activations:
-    with untouched(model):
-        if evaluate:
-            model.eval()
-        # A copy, because a model may work in place on what it gets.
-        recording = Recorder(model, taps, role).record(tree_map_only(Tensor, snapshot, inputs))
-    return Activations(None, recording.values, recording.problems)
-
-
-@contextmanager
-def untouched(model: nn.Module) -> Iterator[None]:
-    """Put mode, buffers and random state back afterwards."""
-    modes = {module: module.training for module in model.modules()}
-    buffers = [
-        (module, name, buffer, buffer.clone())
-        for module in model.modules()
-        for name, buffer in module.named_buffers(recurse=False)
-    ]
-    devices = {tensor.device for tensor in (*model.parameters(), *model.buffers()) if tensor.is_cuda}
-    try:
-        with torch.random.fork_rng(devices=list(devices)):
-            yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
-        with torch.no_grad():
-            for module, name, buffer, value in buffers:
-                module._buffers[name] = buffer.copy_(value)  # a model may have put another tensor there

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
-from layerlink.errors import Problem, ProblemsError, UsageError, unknown_name
+from layerlink.errors import UsageError, unknown_name
 from layerlink.losses import LINK_LOSSES
-from layerlink.taps.tap import Tap
-
-LINK_FORM = "TEACHER -> STUDENT : LOSS * WEIGHT"
-OPTIONS_FORM = "scale=none|teacher|gradient, until=EPOCHS, decay=none|linear"
-# No \s beside what may be blank itself: thousands of blanks could then be shared out in a billion ways.
-_LINK = re.compile(r"(?P<taps>[^:]*):(?P<loss>[^*:,]*)(\*(?P<weight>[^*:,]*))?(,(?P<options>[^:]*))?")
+from layerlink.taps import Tap
+from layerlink.transfer.link_text import digits, parse_link
+from layerlink.transfer.schedule import Decay, weight_at
 
 Scale = Literal["none", "teacher", "gradient"]
-Decay = Literal["none", "linear"]
 
 
 @dataclass(frozen=True)
@@ -63,13 +57,13 @@ class Link:
             raise UsageError(f"a link's until must be a finite number of epochs > 0; got {self.until:g}")
         if not self.text:
             taps = str(self.student) if self.teacher == self.student else f"{self.teacher} -> {self.student}"
-            weight = "" if self.weight == 1 else f" * {_digits(self.weight)}"
+            weight = "" if self.weight == 1 else f" * {digits(self.weight)}"
             object.__setattr__(self, "text", f"{taps} : {self.loss}{weight}{self._options()}")
 
     def _options(self) -> str:
         given = {name: getattr(self, name) for name in ("scale", "until", "decay")}
         return "".join(
-            f", {name}={_digits(value) if isinstance(value, float) else value}"
+            f", {name}={digits(value) if isinstance(value, float) else value}"
             for name, value in given.items()
             if value is not None
         )
@@ -85,10 +79,7 @@ class Link:
             epoch: since the start of the training, in epochs, fractions included.
             epochs: of the whole training.
         """
-        end = min(self.until or epochs, epochs)
-        if self.until is not None and epoch >= end:
-            return 0.0
-        return self.weight * max(1 - epoch / end, 0.0) if self.decay == "linear" else self.weight
+        return weight_at(self.weight, self.until, self.decay, epoch, epochs)
 
     @classmethod
     def parse(cls, text: str) -> Link:
@@ -104,83 +95,8 @@ class Link:
         >>> link.teacher.module, link.student.module, link.loss, link.weight
         ('group3.1', 'group3', 'mse', 40.0)
         """
-        match = _LINK.fullmatch(text.strip())
-        if match is None:
-            raise UsageError(f'expected "{LINK_FORM}", such as "group3.1 -> group3 : mse * 40"')
-        names = match["taps"].split("->")
-        if len(names) > 2:
-            raise UsageError(f'expected one "->" at the most, in "{LINK_FORM}"; write a link for each pair')
-        teacher, student = Tap.parse(names[0]), Tap.parse(names[-1])
-        options = _parse_options(match["options"])
-        return cls(teacher, student, match["loss"].strip(), _weight(match["weight"]), text=text.strip(), **options)
+        parts = parse_link(text)
+        return cls(parts.teacher, parts.student, parts.loss, parts.weight, text=text.strip(), **parts.options)
 
     def __str__(self) -> str:
         return self.text
-
-
-def _weight(text: str | None) -> float:
-    return 1.0 if text is None else _number("weight", text)
-
-
-def _parse_options(text: str | None) -> dict[str, Any]:
-    options: dict[str, Any] = {}
-    for part in text.split(",") if text is not None else ():
-        name, equals, value = (piece.strip() for piece in part.partition("="))
-        if not equals or not value:
-            raise UsageError(f"expected options such as {OPTIONS_FORM} after the comma; got {part.strip()!r}")
-        if name not in ("scale", "until", "decay"):
-            raise UsageError(unknown_name("option of a link", name, ("scale", "until", "decay")))
-        if name in options:
-            raise UsageError(f"the option {name} stands here twice")
-        options[name] = _number("until", value) if name == "until" else value
-    return options
-
-
-def _digits(value: float) -> str:
-    """A number in as few digits as give it back."""
-    short = f"{value:g}"
-    return short if float(short) == value else repr(value).removesuffix(".0")
-
-
-def _number(name: str, text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise UsageError(f"a link's {name} must be a number; got {text.strip()!r}") from None
-
-
-def link_place(index: int, text: object) -> str:
-    """How messages name the link at ``index``."""
-    return f'links[{index}] "{text}"'
-
-
-def read_links(links: Iterable[str | Link]) -> tuple[dict[int, Link], list[tuple[int, str]]]:
-    """The links that can be read, by their place in the list, and what is wrong with the others.
-
-    Returns:
-        Links by index, and (index, reason) for every text that is no link and every link that stands twice.
-    """
-    if isinstance(links, str) or not isinstance(links, Iterable):
-        raise UsageError(f'links must be a list, such as ["group2 : mse * 40"]; got {links!r}')
-    readable: dict[int, Link] = {}
-    problems: list[tuple[int, str]] = []
-    for index, item in enumerate(links):
-        try:
-            link = item if isinstance(item, Link) else Link.parse(item)
-        except AttributeError:
-            problems.append((index, f"a link is a text or a layerlink.Link; got {type(item).__name__}"))
-            continue
-        except UsageError as error:
-            problems.append((index, str(error)))
-            continue
-        if any(link == other or link.text == other.text for other in readable.values()):
-            problems.append((index, "this link stands here twice; add up its weights instead"))
-        else:
-            readable[index] = link
-    return readable, problems
-
-
-def links_error(links: Sequence[str | Link], problems: Iterable[tuple[int, str]]) -> ProblemsError:
-    """The error that tells every problem, in the order of the links."""
-    ordered = sorted(problems, key=lambda problem: problem[0])
-    return ProblemsError("links", [Problem(link_place(index, links[index]), what) for index, what in ordered])

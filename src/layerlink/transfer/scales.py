@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from layerlink.errors import LayerlinkError
+from layerlink.taps import Activations
 from layerlink.transfer.link import Link
-from layerlink.transfer.objective import Activations, Losses
+from layerlink.transfer.objective import Losses
 
 GRADIENTS_EVERY = 16  # steps; norms change slowly, and measuring them costs half a backward pass
 SMOOTHING = 0.5  # share of the old factor that stays at a new measurement
@@ -61,8 +62,8 @@ class LinkScales(nn.Module):
     def by_teacher(self, taught: Activations) -> None:
         """Measure what is to be measured of the teacher, once."""
         for link in self.links:
-            if link.scale == "teacher" and link.text not in self.factors and link.teacher in taught.taps:
-                variance = self._variance(taught.taps[link.teacher].float())
+            if link.scale == "teacher" and link.text not in self.factors and link.teacher in taught.values:
+                variance = self._variance(taught.values[link.teacher].float())
                 if not (math.isfinite(variance) and variance > 0):
                     raise LayerlinkError(
                         f"link {link.text!r}: the teacher's layer has variance {variance:g} on the first batch, so it "

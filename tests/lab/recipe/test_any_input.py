@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 from trees import changed_trees, junk, yaml_texts
 
-from layerlink.config.yaml_file import MOST_BYTES, shipped
+from layerlink.config.shipped import MOST_BYTES, shipped
 from layerlink.errors import LayerlinkError, ProblemsError
 from layerlink.lab.recipe.file import dump_recipe, load_recipe
 

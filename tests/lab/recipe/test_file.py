@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layerlink.config.yaml_file import shipped
+from layerlink.config.shipped import shipped
 from layerlink.errors import ProblemsError, UsageError
 from layerlink.lab.recipe.file import dump_recipe, load_recipe
 

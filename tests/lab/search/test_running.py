@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from layerlink.config.yaml_file import shipped
+from layerlink.config.shipped import shipped
 from layerlink.errors import ProblemsError, UsageError
 from layerlink.lab.run.interruption import Interrupted
 from layerlink.lab.run.watch import Watch

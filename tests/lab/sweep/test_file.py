@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from layerlink.config.yaml_file import shipped
+from layerlink.config.shipped import shipped
 from layerlink.errors import ProblemsError, UsageError
 from layerlink.lab.sweep.file import Plan, load_sweep
 

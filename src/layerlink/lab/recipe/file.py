@@ -9,7 +9,10 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from layerlink.config.yaml_file import Change, Place, parse_yaml, problem_at, read_as, read_overrides, read_source
+from layerlink.config.changes import Change, Place, read_overrides
+from layerlink.config.reading import problem_at, read_as
+from layerlink.config.shipped import read_source
+from layerlink.config.text import parse_yaml
 from layerlink.errors import Problem, ProblemsError
 from layerlink.lab.recipe.schema import Recipe
 

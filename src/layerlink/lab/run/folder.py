@@ -5,9 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,10 @@ import torch
 from torch import Tensor
 
 from layerlink.errors import LayerlinkError, UsageError
-from layerlink.files.whole import load_tensors, write_whole
+from layerlink.files.locks import LOCK, HeldError, held
+from layerlink.files.weights import STUDENT
+from layerlink.files.whole import load_tensors, write_text, write_whole
 from layerlink.lab.parallel.processes import here
-
-try:
-    import fcntl
-except ImportError:
-    fcntl = None  # type: ignore[assignment]
 
 # A row of metrics holds these and, between them, every raw term by its name.
 NOT_TERMS = ("epoch", "train_accuracy", "validation_accuracy", "lr", "images_per_second", "seconds")
@@ -73,7 +69,7 @@ class RunFolder:
     @property
     def student(self) -> Path:
         """The trained student's weights, safetensors."""
-        return self.path / "student.safetensors"
+        return self.path / STUDENT
 
     @property
     def result(self) -> Path:
@@ -119,7 +115,7 @@ class RunFolder:
         """Raise ``UsageError`` where the folder holds anything already."""
         if self.path.exists() and not self.path.is_dir():
             raise UsageError(f"{self.path} is a file, and a run needs a folder. Choose another: --out FOLDER")
-        if self.path.exists() and any(self.path.iterdir()):
+        if self.path.exists() and any(entry.name != LOCK for entry in self.path.iterdir()):
             raise UsageError(f"{self.path} holds {self.state()} already; nothing was written. {self._advice()}")
 
     def start(self, recipe: str, environment: Mapping[str, Any], data: Mapping[str, Any]) -> None:
@@ -148,7 +144,7 @@ class RunFolder:
     def write_text(self, path: Path, text: str) -> None:
         """Write a text file."""
         if here().first:
-            write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+            write_text(path, text)
 
     def write_weights(self, path: Path, state: Mapping[str, Tensor]) -> None:
         """Write tensors as safetensors; a tensor under two names (tied weights) is written under both."""
@@ -280,21 +276,14 @@ def alone_in(folder: Path) -> Iterator[None]:
     Raises:
         UsageError: where another process holds it, or it cannot be made.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"cannot make the run's folder: {error}. Choose another: --out FOLDER") from error
-    if fcntl is None:  # not on Windows
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(held(folder))
+        except HeldError:
             raise UsageError(
                 f"another process is training in {folder}. Wait for it, or choose another folder: --out FOLDER"
             ) from None
+        except OSError as error:
+            raise UsageError(f"cannot make the run's folder: {error}. Choose another: --out FOLDER") from error
         yield
-    finally:
-        os.close(handle)

@@ -10,7 +10,7 @@ from typing import Any
 from ruamel.yaml.error import YAMLError
 
 from layerlink.config.plain_values import plain
-from layerlink.config.yaml_file import load_yaml
+from layerlink.config.text import load_yaml
 from layerlink.data import Batch
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.lab.parallel.processes import ALONE, Processes, here

@@ -11,7 +11,10 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, JsonValue
 
-from layerlink.config.yaml_file import Change, parse_yaml, place_of, read_as, read_overrides, read_source, shipped
+from layerlink.config.changes import Change, place_of, read_overrides
+from layerlink.config.reading import read_as
+from layerlink.config.shipped import read_source, shipped
+from layerlink.config.text import parse_yaml
 from layerlink.errors import Problem, ProblemsError, UsageError
 from layerlink.files.paths import expanded
 from layerlink.lab.recipe.file import LoadedRecipe, load_recipe

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from layerlink.config.yaml_file import Change, dotted
+from layerlink.config.changes import Change, dotted
 from layerlink.errors import Problem, ProblemsError
 from layerlink.lab.recipe.file import LoadedRecipe
 from layerlink.lab.sweep.family import Loaded, problem_of, read_family

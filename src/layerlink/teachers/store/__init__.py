@@ -1,1 +1,9 @@
-"""Tensors of a teacher on disk, one row an example."""
+"""Tensors of a teacher on disk, one row an example; for anybody's loop."""
+
+from __future__ import annotations
+
+from layerlink.teachers.store.manifest import FORMAT, StoreDtype, bytes_of_store
+from layerlink.teachers.store.reader import TensorStore
+from layerlink.teachers.store.writer import StoreWriter
+
+__all__ = ["FORMAT", "StoreDtype", "StoreWriter", "TensorStore", "bytes_of_store"]

@@ -103,3 +103,21 @@ def check_key(folder: Path, there: dict[str, Any], expected: dict[str, Any]) -> 
 def damaged(path: Path, what: str) -> LayerlinkError:
     """The error that tells what is wrong with a store's file, and what to do."""
     return LayerlinkError(f"{path} {what}. The store is of no use: delete the folder {path.parent} and fill it again")
+
+
+def table_shape(rows: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape in which a value per row and channel meets rows of ``shape``."""
+    return (rows, *shape[:1], *(1 for _ in shape[1:]))
+
+
+def bytes_of_store(rows: int, shape: tuple[int, ...], dtype: StoreDtype, chunks: int = 1) -> int:
+    """What a store will take on disk, up to its manifest's few kilobytes.
+
+    Args:
+        rows: how many.
+        shape: of one row.
+        dtype: how values are kept.
+        chunks: in how many calls of ``StoreWriter.add`` they come.
+    """
+    steps = 8 * chunks * (shape[0] if shape else 1) if dtype == "uint8" else 0
+    return rows * math.prod(shape) * DTYPES[dtype].itemsize + steps

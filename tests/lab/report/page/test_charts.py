@@ -166,7 +166,7 @@ def png_size(data: bytes) -> tuple[int, int]:
 def test_a_missing_package_is_named_with_the_extra_that_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "altair", None)
     for name in ("charts", "vega"):
-        monkeypatch.delitem(sys.modules, f"layerlink.lab.page.{name}")
+        monkeypatch.delitem(sys.modules, f"layerlink.lab.report.page.{name}")
     with pytest.raises(LayerlinkError, match=r"need the package 'altair', .* pip install 'layerlink\[page\]'$"):
         importlib.import_module("layerlink.lab.report.page.charts")
 

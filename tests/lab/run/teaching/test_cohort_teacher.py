@@ -490,7 +490,7 @@ def test_stores_go_where_the_recipe_says(make: Make, tmp_path: Path, cache: Path
 
 
 def test_without_a_home_a_folder_is_asked_for(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stores, "default_folder", lambda: None)
+    monkeypatch.setattr(stores, "cache_folder", lambda: None)
     with pytest.raises(UsageError, match=r"no home folder to keep it in; set teacher.store.root=FOLDER"):
         stored(make("teacher.store=auto"))
 

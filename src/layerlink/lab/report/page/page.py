@@ -149,7 +149,7 @@ def _render(title: str, answer: str, sections: Sequence[Section], provenance: Se
     )
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False}
     environment.filters["policy_hash"] = _policy_hash
-    source = resources.files("layerlink.lab.page").joinpath("page.html.j2").read_text("utf-8")
+    source = resources.files("layerlink.lab.report.page").joinpath("page.html.j2").read_text("utf-8")
     return environment.from_string(source.replace("\r\n", "\n")).render(
         title=title,
         answer=answer,

@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from layerlink.data.cache import default_folder
 from layerlink.errors import LayerlinkError, UsageError
+from layerlink.files.cache import cache_folder
 from layerlink.files.paths import expanded
 from layerlink.lab.recipe.schema import StoreSection
 from layerlink.lab.run.interruption import stop_before_the_next
@@ -51,7 +51,7 @@ class Stores:
         Raises:
             UsageError: where none is named and there is no home folder.
         """
-        cache = default_folder()
+        cache = cache_folder()
         if self.section.root is not None:
             return expanded(self.section.root)
         if cache is None:

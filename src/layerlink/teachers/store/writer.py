@@ -1,4 +1,4 @@
-"""Tensors kept on disk, one row per image: written whole or not at all, mapped into memory to be read."""
+"""Tensors written to disk, one row an example: whole or not at all."""
 
 from __future__ import annotations
 
@@ -23,82 +23,9 @@ from layerlink.teachers.store.manifest import (
     STEPS,
     VALUES,
     StoreDtype,
-    check_checksum,
-    check_key,
-    damaged,
-    read_manifest,
+    table_shape,
     with_checksum,
 )
-
-__all__ = ["DTYPES", "FORMAT", "StoreDtype", "StoreWriter", "TensorStore", "bytes_of_store"]
-
-
-class TensorStore:
-    """Rows of one tensor, read from a folder that a ``StoreWriter`` wrote. Any number of processes may read it.
-
-    Args:
-        folder: the store.
-        key: what its content depends on, as given to the writer; None takes whatever is there.
-
-    Raises:
-        LayerlinkError: where the folder is no whole store.
-        UsageError: where its key is another; the message lists what differs.
-    """
-
-    def __init__(self, folder: Path, key: Mapping[str, Any] | None = None) -> None:
-        self.folder = folder
-        manifest = read_manifest(folder)
-        if key is not None:
-            check_key(folder, manifest["key"], json.loads(json.dumps(dict(key))))
-        self.key: dict[str, Any] = manifest["key"]
-        self.shape = tuple(manifest["shape"])
-        self.dtype: StoreDtype = manifest["dtype"]
-        self.error = float(manifest["error"])  # relative RMS error of what is read
-        self._rows, self._channels_last = int(manifest["rows"]), bool(manifest["channels_last"])
-        memory = (*self.shape[1:], self.shape[0]) if self._channels_last else self.shape
-        self._values = _mapped(folder / VALUES, DTYPES[self.dtype], (self._rows, *memory))
-        if self.dtype == "uint8":
-            self._chunk_ends = torch.tensor(manifest["chunk_ends"])
-            # In memory, not mapped: it is small and read by every batch. (chunks, 2, channels): lowest value, step.
-            table = (len(self._chunk_ends), 2, *self.shape[:1])
-            self._steps = _mapped(folder / STEPS, torch.float32, table).clone()
-        check_checksum(folder, manifest)
-
-    def __len__(self) -> int:
-        return self._rows
-
-    @property
-    def nbytes(self) -> int:
-        """What the store takes on disk."""
-        return sum(file.stat().st_size for file in self.folder.iterdir())
-
-    @torch.no_grad()
-    def read(self, indices: Tensor) -> Tensor:
-        """The rows at ``indices``.
-
-        Args:
-            indices: (N,) int64 in any order, on the device that the rows are wanted on.
-
-        Returns:
-            (N, *shape), in bfloat16 where that is how they are stored, else in float32; in channels-last memory
-            where they were written so.
-
-        Raises:
-            UsageError: for a row that is not there.
-        """
-        rows = indices.cpu()
-        if len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < self._rows:
-            raise UsageError(
-                f"{self.folder} holds rows 0 .. {self._rows - 1}; got {int(rows.min())} .. {int(rows.max())}"
-            )
-        values = self._values.index_select(0, rows).to(indices.device)
-        if self._channels_last:
-            values = values.movedim(-1, 1)
-        if self.dtype != "uint8":
-            return values
-        steps = self._steps.index_select(0, torch.bucketize(rows, self._chunk_ends, right=True)).to(indices.device)
-        low, step = (steps[:, part].reshape(_table_shape(len(rows), self.shape)) for part in (0, 1))
-        return values.to(torch.float32).mul_(step).add_(low)
 
 
 class StoreWriter:
@@ -171,7 +98,7 @@ class StoreWriter:
             return
         read = kept.float()
         if steps is not None:
-            low, step = (part.reshape(_table_shape(1, tuple(kept.shape[1:]))) for part in steps)
+            low, step = (part.reshape(table_shape(1, tuple(kept.shape[1:]))) for part in steps)
             read = read.mul_(step).add_(low)
         self._squares += float(values.float().square().sum(dtype=torch.float64))
         self._squares_off += float((read - values.float()).square_().sum(dtype=torch.float64))
@@ -215,19 +142,6 @@ class StoreWriter:
         self._unfinished.move_to_its_place()
 
 
-def bytes_of_store(rows: int, shape: tuple[int, ...], dtype: StoreDtype, chunks: int = 1) -> int:
-    """What a store will take on disk, up to its manifest's few kilobytes.
-
-    Args:
-        rows: how many.
-        shape: of one row.
-        dtype: how values are kept.
-        chunks: in how many calls of ``StoreWriter.add`` they come.
-    """
-    steps = 8 * chunks * (shape[0] if shape else 1) if dtype == "uint8" else 0
-    return rows * math.prod(shape) * DTYPES[dtype].itemsize + steps
-
-
 def _encode(values: Tensor, dtype: StoreDtype) -> tuple[Tensor, Tensor | None]:
     """The values as they are kept; for uint8 also lowest value and step of every channel, (2, channels)."""
     if dtype != "uint8":
@@ -241,11 +155,6 @@ def _encode(values: Tensor, dtype: StoreDtype) -> tuple[Tensor, Tensor | None]:
     return kept, torch.stack([low.flatten(), step.flatten()])
 
 
-def _table_shape(rows: int, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape in which a value per row and channel meets rows of ``shape``."""
-    return (rows, *shape[:1], *(1 for _ in shape[1:]))
-
-
 def _is_channels_last(values: Tensor) -> bool:
     return values.ndim == 4 and values.is_contiguous(memory_format=torch.channels_last) and not values.is_contiguous()
 
@@ -253,16 +162,6 @@ def _is_channels_last(values: Tensor) -> bool:
 def _write(file: BinaryIO, values: Tensor) -> None:
     # As bytes: numpy has no bfloat16.
     file.write(values.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-
-
-def _mapped(path: Path, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
-    expected = math.prod(shape) * dtype.itemsize
-    found = path.stat().st_size if path.is_file() else None
-    if found != expected:
-        there = "is missing" if found is None else f"has {found:,} bytes"
-        raise damaged(path, f"{there}; expected {expected:,} bytes")
-    # Not shared: the file is opened for reading alone.
-    return torch.from_file(str(path), shared=False, size=math.prod(shape), dtype=dtype).view(shape)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,46 @@
+"""What a model gave for one batch, by tap."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+from torch.autograd.graph import GradientEdge
+
+from layerlink.taps.tap import OUTPUT, Tap
+
+
+class Activations:
+    """The tensors that were read of a model: its output, a tap like any other, and the layers that were asked for.
+
+    Args:
+        logits: (N, C) scores, what was read at the output; None where nobody asked for them.
+        taps: the tensor at every other tap.
+        problems: why a tap could not be read.
+        edges: where every tap stands in the autograd graph, where that was asked for.
+    """
+
+    def __init__(
+        self,
+        logits: Tensor | None = None,
+        taps: Mapping[Tap, Tensor] | None = None,
+        problems: Mapping[Tap, str] | None = None,
+        edges: Mapping[Tap, GradientEdge] | None = None,
+    ) -> None:
+        self.values: dict[Tap, Tensor] = {**({} if logits is None else {OUTPUT: logits}), **(taps or {})}
+        self.problems = dict(problems or {})
+        self.edges = dict(edges or {})
+
+    @property
+    def logits(self) -> Tensor | None:
+        """What was read at the output."""
+        return self.values.get(OUTPUT)
+
+    @property
+    def taps(self) -> dict[Tap, Tensor]:
+        """What was read elsewhere."""
+        return {tap: value for tap, value in self.values.items() if tap != OUTPUT}
+
+    def __repr__(self) -> str:
+        read = ", ".join(f"{tap}: {tuple(value.shape)}" for tap, value in self.values.items())
+        return f"Activations({read or 'nothing'})"

@@ -1,0 +1,115 @@
+"""A model and the one way to read it: for teacher, student, evaluation and probes alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import get_gradient_edge
+
+from layerlink.errors import UsageError
+from layerlink.taps.activations import Activations
+from layerlink.taps.element import ElementError, pick
+from layerlink.taps.recorder import Recorder
+from layerlink.taps.tap import OUTPUT, Tap
+
+Precision = Literal["float32", "bfloat16"]
+Arithmetic = Callable[[], AbstractContextManager[Any]]
+
+
+def arithmetic(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
+    """The context in which models run: weights stay float32, products are computed in ``precision``."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+class Observed:
+    """Runs a model and reads what is asked for. Its output is a tap like any other.
+
+    Args:
+        model: any module.
+        role: "teacher", "student" or "model", for messages.
+        output: the element of the model's output that holds the logits, such as ``"[0]"`` or ``"[scores]"``; not needed
+            where the output is a tensor or has ``logits``.
+        arithmetic: makes the context to run in; by default that of the caller.
+    """
+
+    def __init__(
+        self, model: nn.Module, role: str = "model", *, output: str = "", arithmetic: Arithmetic = nullcontext
+    ) -> None:
+        self.model = model
+        self.role = role
+        self.output = _element(output)
+        self.arithmetic = arithmetic
+        self._recorder = Recorder(model, role)
+
+    def missing(self, taps: Iterable[Tap]) -> dict[Tap, str]:
+        """The taps whose module does not exist, each with the sentence that says so."""
+        return self._recorder.missing(taps)
+
+    def read(
+        self, inputs: Any, wanted: Iterable[Tap], *, edges: bool = False, stop_early: bool = False, glance: bool = False
+    ) -> Activations:
+        """One forward pass.
+
+        Args:
+            inputs: a tensor, a tuple of positional or a mapping of keyword arguments.
+            wanted: what to read; what cannot be read is in ``problems``.
+            edges: also keep where each tap stands in the autograd graph.
+            stop_early: compute nothing above the deepest tap, where the output is not wanted.
+            glance: where the output is not wanted and is a tensor, give it without its gradient.
+
+        Raises:
+            LayerlinkError: where a value that was never overwritten in place before now was.
+        """
+        taps = tuple(wanted)
+        inner = [tap for tap in taps if tap != OUTPUT]
+        with self.arithmetic():
+            recording = self._recorder.record(
+                inputs, inner, edges=edges, stop_early=stop_early and len(inner) == len(taps)
+            )
+        given = Activations(None, recording.values, recording.problems, recording.edges)
+        if len(inner) < len(taps):
+            self._take_output(recording.output, given, edges=edges)
+        elif glance and isinstance(recording.output, Tensor):
+            given.values[OUTPUT] = recording.output.detach()
+        return given
+
+    def logits(self, inputs: Any) -> Tensor:
+        """What the model gives at its output.
+
+        Raises:
+            UsageError: where its logits are not there; the message lists what is.
+        """
+        given = self.read(inputs, [OUTPUT])
+        if OUTPUT in given.problems:
+            raise UsageError(given.problems[OUTPUT])
+        return given.values[OUTPUT]
+
+    def _take_output(self, output: Any, given: Activations, *, edges: bool) -> None:
+        try:
+            value = self._logits_in(output)
+        except ElementError as error:
+            given.problems[OUTPUT] = f"the {self.role}'s {error}: {self.role}_logits='[NAME]'"
+            return
+        given.values[OUTPUT] = value
+        if edges and value.requires_grad:
+            given.edges[OUTPUT] = get_gradient_edge(value)
+
+    def _logits_in(self, output: Any) -> Tensor:
+        """The tensor itself, its ``logits``, or the named element."""
+        if not self.output and not isinstance(output, Tensor):
+            try:
+                return pick(output, ("logits",), "output")
+            except ElementError:
+                return pick(output, (), "output")
+        return pick(output, self.output, "output")
+
+
+def _element(text: str) -> tuple[str, ...]:
+    """``"[scores][0]"`` or plain ``scores`` as keys."""
+    if text and not text.startswith("["):
+        text = f"[{text}]"
+    return Tap.parse(f"output{text}").element

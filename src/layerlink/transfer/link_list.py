@@ -1,0 +1,45 @@
+"""A list of links as users write it: every one that cannot be read is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from layerlink.errors import Problem, ProblemsError, UsageError
+from layerlink.transfer.link import Link
+
+
+def link_place(index: int, text: object) -> str:
+    """How messages name the link at ``index``."""
+    return f'links[{index}] "{text}"'
+
+
+def read_links(links: Iterable[str | Link]) -> tuple[dict[int, Link], list[tuple[int, str]]]:
+    """The links that can be read, by their place in the list, and what is wrong with the others.
+
+    Returns:
+        Links by index, and (index, reason) for every text that is no link and every link that stands twice.
+    """
+    if isinstance(links, str) or not isinstance(links, Iterable):
+        raise UsageError(f'links must be a list, such as ["group2 : mse * 40"]; got {links!r}')
+    readable: dict[int, Link] = {}
+    problems: list[tuple[int, str]] = []
+    for index, item in enumerate(links):
+        try:
+            link = item if isinstance(item, Link) else Link.parse(item)
+        except AttributeError:
+            problems.append((index, f"a link is a text or a layerlink.Link; got {type(item).__name__}"))
+            continue
+        except UsageError as error:
+            problems.append((index, str(error)))
+            continue
+        if any(link == other or link.text == other.text for other in readable.values()):
+            problems.append((index, "this link stands here twice; add up its weights instead"))
+        else:
+            readable[index] = link
+    return readable, problems
+
+
+def links_error(links: Sequence[str | Link], problems: Iterable[tuple[int, str]]) -> ProblemsError:
+    """The error that tells every problem, in the order of the links."""
+    ordered = sorted(problems, key=lambda problem: problem[0])
+    return ProblemsError("links", [Problem(link_place(index, links[index]), what) for index, what in ordered])
