@@ -25,7 +25,8 @@ def layers(
     from layerlink.cli.terminal.console import Console
     from layerlink.config.changes import parse_override
     from layerlink.errors import UsageError
-    from layerlink.lab.bench.costs import count_flops, count_parameters, list_layers
+    from layerlink.measure.flops import count_flops, count_parameters
+    from layerlink.measure.layers import list_layers
     from layerlink.models import MODELS, build_model
 
     given = {str(place[0]): value for place, value in map(parse_override, arguments or ())}

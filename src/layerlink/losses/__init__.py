@@ -1,4 +1,4 @@
-"""The losses, one method per file, each a pure function of (student, teacher). Which of them links may name: ``table``."""
+"""The losses, one method per file, each a pure function of (student, teacher). ``table`` names those of links."""
 
 from __future__ import annotations
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from layerlink.lab.run.evaluation import evaluating
 from layerlink.measure.timing import Timing, measure
+from layerlink.taps.modes import evaluating
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,7 @@ from torch import Tensor, nn
 
 from layerlink.errors import UsageError
 from layerlink.taps import OUTPUT, Activations, Observed, Tap
-from layerlink.taps.tap import Tap
 from layerlink.teachers import Teacher, as_teacher, models_of
-from layerlink.teachers.teacher import Teacher
 from layerlink.transfer.inspection import inspect_observed
 from layerlink.transfer.link import Link, Scale
 from layerlink.transfer.link_list import links_error, read_links

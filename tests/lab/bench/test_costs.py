@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from layerlink.lab.bench.costs import count_flops, describe_value, list_layers, measure_costs
+from layerlink.lab.bench.costs import measure_costs
 from layerlink.lab.recipe.file import LoadedRecipe
 from layerlink.lab.run.setup.setup import set_up
+from layerlink.measure.flops import count_flops
+from layerlink.measure.layers import describe_value, list_layers
 from layerlink.models import build_model
 
 

@@ -7,8 +7,10 @@ import torch
 from torch import nn
 
 from layerlink.lab.recipe.file import LoadedRecipe
-from layerlink.lab.run.evaluation import evaluating, percent_equal, predict
+from layerlink.lab.run.evaluation import predict
 from layerlink.lab.run.setup.setup import set_up
+from layerlink.taps.modes import evaluating
+from layerlink.tasks.classification import percent_equal
 
 
 @pytest.mark.parametrize("training", [True, False])

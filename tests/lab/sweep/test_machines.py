@@ -21,7 +21,8 @@ from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.watch import Watch
 from layerlink.lab.sweep import machines as sweeping
 from layerlink.lab.sweep.file import Plan, load_sweep
-from layerlink.lab.sweep.machines import Part, cohort_parts, machines_named, run_sweep_on, teacher_parts, work
+from layerlink.lab.sweep.job import Part, cohort_parts, teacher_parts, work
+from layerlink.lab.sweep.machines import machines_named, run_sweep_on
 from layerlink.lab.sweep.running import run_sweep
 
 BASE = """\

@@ -21,9 +21,10 @@ from layerlink.lab.run.setup.setup import set_up
 from layerlink.lab.run.training import train
 from layerlink.lab.run.watch import Watch
 from layerlink.lab.sweep import running as sweeping
+from layerlink.lab.sweep.expected import expected_costs
 from layerlink.lab.sweep.file import Plan, load_sweep
 from layerlink.lab.sweep.folder import SweepFolder
-from layerlink.lab.sweep.running import cohorts, expected_costs, run_sweep
+from layerlink.lab.sweep.running import cohorts, run_sweep
 
 SWEEP = """\
 base: base.yaml

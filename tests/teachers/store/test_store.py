@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from layerlink.teachers.store.store import StoreDtype, StoreWriter, TensorStore, bytes_of_store
 from torch import Tensor
 
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.files.whole_folder import PREFIX, SUFFIX
-from layerlink.teachers.store.store import StoreDtype, StoreWriter, TensorStore, bytes_of_store
 
 KEY = {"weights": "abc", "view": {"seed": 0, "epoch": 2}, "mean": [0.1, 0.25]}
 SHAPES = [(20, 5, 4, 3), (20, 7), (20,), (20, 6, 3)]
@@ -240,7 +240,7 @@ def test_a_disk_that_is_full_is_told_and_leaves_nothing(tmp_path: Path, monkeypa
         "or choose another folder"
     )
     with monkeypatch.context() as patched:
-        patched.setattr("layerlink.teachers.store.store._write", full)
+        patched.setattr("layerlink.teachers.store.writer._write", full)
         with pytest.raises(LayerlinkError) as caught:
             write(tmp_path / "store", activations(20, 5))
     assert str(caught.value) == told
@@ -287,7 +287,7 @@ def test_the_store_of_a_quicker_process_stays(tmp_path: Path) -> None:
 WRITE = """\
 import sys, time, torch
 from pathlib import Path
-from layerlink.teachers.store.store import StoreWriter
+from layerlink.teachers.store import StoreWriter
 with StoreWriter(Path(sys.argv[1]), {}, rows=2) as writer:
     writer.add(torch.ones(1, 3))
     print("writing", flush=True)

@@ -15,12 +15,13 @@ from rich.table import Table
 from rich.text import Text
 
 from layerlink.files.paths import expanded
-from layerlink.lab.bench.costs import Costs, count_parameters
+from layerlink.lab.bench.costs import Costs
 from layerlink.lab.parallel.processes import here
 from layerlink.lab.run.folder import NOT_TERMS, RunFolder
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.lab.run.watch import Watch
-from layerlink.transfer import LiveTeacher, Losses
+from layerlink.measure.flops import count_parameters
+from layerlink.transfer import Losses
 
 SECONDS_BETWEEN_LINES = 30  # without a terminal
 
@@ -153,14 +154,14 @@ def show_setup(console: Console, setup: Setup, run: RunFolder) -> None:
         f"{len(images.test):,} test, {views.image_size}x{views.image_size}, {len(images.train.classes)} classes, "
         f"normalize {recipe.data.normalize}, augment {recipe.data.augment}"
     )
-    teacher = setup.distiller.teacher
-    if isinstance(teacher, LiveTeacher) and recipe.teacher:
+    teacher = setup.teacher
+    if teacher is not None and recipe.teacher:
         console.say(
             f"teacher    {recipe.teacher.model}   {count_parameters(teacher.model):,} parameters   "
             f"{recipe.teacher.weights or 'given'}{_teacher_accuracy(recipe.teacher.weights)}"
         )
     smaller = ""
-    if isinstance(teacher, LiveTeacher):
+    if teacher is not None:
         ratio = count_parameters(teacher.model) / count_parameters(setup.distiller.student)
         smaller = f"   {ratio:.1f}x fewer than the teacher"
     console.say(

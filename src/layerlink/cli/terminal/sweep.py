@@ -9,9 +9,10 @@ from typing import Any
 from layerlink.cli.terminal.console import Console, duration
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.setup.setup import Setup
+from layerlink.lab.sweep.expected import expected_costs
 from layerlink.lab.sweep.file import Plan
 from layerlink.lab.sweep.folder import run_state
-from layerlink.lab.sweep.running import Outcome, expected_costs
+from layerlink.lab.sweep.running import Outcome
 from layerlink.transfer import Losses
 
 

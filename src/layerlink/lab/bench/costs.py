@@ -1,101 +1,23 @@
-"""What models cost, before anything is trained: layers, parameters, FLOPs, memory, time per step."""
+"""What a recipe costs before anything is trained: parameters, FLOPs, memory, time a step."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch import Tensor
 
-from layerlink.lab.run.evaluation import evaluating
+from layerlink.lab.run.setup.machine import free_memory
 from layerlink.lab.run.setup.setup import Setup
-from layerlink.models.tiny_maps import plain_convolutions
-from layerlink.taps.tap import call_model
-from layerlink.transfer import LiveTeacher
-from layerlink.transfer.inspection import untouched
+from layerlink.lab.run.step import losses_of, taught_for
+from layerlink.measure.flops import count_flops, count_parameters
+from layerlink.measure.timing import wait_for
+from layerlink.taps.modes import untouched
 
-
-@dataclass(frozen=True)
-class Layer:
-    """What can be tapped.
-
-    Args:
-        path: the module's path.
-        kind: its class.
-        shapes: of its output, one text a call; "dict[...]" and the like where it is no tensor.
-        parameters: of the module and all below it.
-    """
-
-    path: str
-    kind: str
-    shapes: tuple[str, ...]
-    parameters: int
-
-
-def list_layers(model: nn.Module, inputs: Any) -> list[Layer]:
-    """Every module of ``model`` that runs on ``inputs``, in order of its first output's place in the tree.
-
-    Args:
-        model: any module; left as it was.
-        inputs: a tensor, a tuple (positional) or a mapping (keyword arguments).
-    """
-    shapes: dict[str, list[str]] = {name: [] for name, _ in model.named_modules() if name}
-    handles = [
-        module.register_forward_hook(
-            lambda _module, _args, output, name=name: shapes[name].append(describe_value(output))
-        )
-        for name, module in model.named_modules()
-        if name
-    ]
-    try:
-        with untouched(model), evaluating(model):
-            call_model(model, inputs)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return [
-        Layer(name, type(module).__name__, tuple(shapes[name]), count_parameters(module))
-        for name, module in model.named_modules()
-        if name
-    ]
-
-
-def describe_value(value: Any) -> str:
-    """The shape of a tensor, or what a tuple, list or mapping holds."""
-    if isinstance(value, Tensor):
-        return f"({', '.join(['N', *map(str, value.shape[1:])])})" if value.ndim else "()"
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {describe_value(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, tuple | list):
-        return "[" + ", ".join(describe_value(item) for item in value) + "]"
-    return type(value).__name__
-
-
-def count_parameters(model: nn.Module) -> int:
-    """Parameters, shared ones once."""
-    return sum(parameter.numel() for parameter in model.parameters())
-
-
-def count_flops(model: nn.Module, inputs: Any, arithmetic: AbstractContextManager[Any] | None = None) -> int:
-    """Floating-point operations of one forward pass on ``inputs``; a multiplication and an addition are two.
-
-    Those of the model's definition: what a fast path saves is not taken off.
-
-    Args:
-        model: any module; left as it was.
-        inputs: a tensor, a tuple (positional) or a mapping (keyword arguments).
-        arithmetic: the context to run in.
-    """
-    with untouched(model), evaluating(model), plain_convolutions(), arithmetic or nullcontext():
-        counter = FlopCounterMode(display=False)
-        with counter:
-            call_model(model, inputs)
-    return int(counter.get_total_flops())
+SHARE_OF_MEMORY = 0.7  # of what is free; the rest is for validation batches, checkpoints and other programs
 
 
 @dataclass(frozen=True)
@@ -137,7 +59,7 @@ class Costs:
 
 def measure_costs(setup: Setup) -> Costs:
     """Run one batch forward and backward, twice, and count. No weight is changed."""
-    teacher = setup.distiller.teacher.model if isinstance(setup.distiller.teacher, LiveTeacher) else None
+    teacher = None if setup.taught_by is None else setup.taught_by.model
     student = setup.distiller.student
     image = setup.images.views(setup.images.train.images[:1])
     kept, teacher_seconds, student_seconds = _one_step(setup)
@@ -168,21 +90,29 @@ def _one_step(setup: Setup) -> tuple[int, float, float]:
         return tensor
 
     weights = {parameter.untyped_storage().data_ptr() for parameter in setup.distiller.student.parameters()}
-    teacher, times = setup.distiller.teacher, [0.0, 0.0, 0.0]
+    times = [0.0, 0.0, 0.0]
     with untouched(setup.distiller.student), _scales_untouched(setup):
         for measured in (True, False):
             times[0] = _clock(setup)
-            with setup.arithmetic():
-                needed = teacher is not None and setup.distiller.objective.needs_teacher
-                taught = teacher(batch.images) if teacher is not None and needed else None
+            taught = taught_for(setup.taught_by, [setup.distiller], batch)
             times[1] = _clock(setup)
-            with torch.autograd.graph.saved_tensors_hooks(keep if measured else _same, _same), setup.arithmetic():
-                losses = setup.distiller(batch.images, batch.labels, taught=taught)
-            losses.total.backward()
+            with torch.autograd.graph.saved_tensors_hooks(keep if measured else _same, _same):
+                losses = losses_of(setup, batch, taught)
+            losses.total.backward()  # type: ignore[no-untyped-call]
             times[2] = _clock(setup)
             setup.distiller.zero_grad()
     size = sum(size for place, size in kept.items() if place not in weights)
     return size, times[1] - times[0], times[2] - times[1]
+
+
+def students_that_fit(setup: Setup, costs: Costs | None = None) -> int:
+    """How many students like this one the free memory holds beside one teacher; at least 1.
+
+    Each keeps weights, gradients and optimiser; only one at a time keeps the activations of its step.
+    """
+    costs = costs or measure_costs(setup)
+    free = free_memory(setup.device) * SHARE_OF_MEMORY - costs.shared_bytes
+    return max(1, int(free / costs.student_bytes))
 
 
 @contextmanager
@@ -198,8 +128,7 @@ def _scales_untouched(setup: Setup) -> Iterator[None]:
 
 def _clock(setup: Setup) -> float:
     """Seconds, when all that was asked of the device is done."""
-    if setup.device.type == "cuda":
-        torch.cuda.synchronize(setup.device)
+    wait_for(setup.device)
     return time.perf_counter()
 
 

@@ -11,17 +11,20 @@ import torch
 from torch import nn
 
 from layerlink.data import Batch, ImageSet, Views
-from layerlink.lab.bench.costs import count_flops
 from layerlink.lab.recipe.file import load_recipe
 from layerlink.lab.run.learner import Learner
 from layerlink.lab.run.setup.fast_paths import keep_cast_weights, make_fast
 from layerlink.lab.run.setup.images import Images
-from layerlink.lab.run.setup.machine import Precision, choose_device, choose_precision
+from layerlink.lab.run.setup.machine import choose_device, choose_precision
 from layerlink.lab.run.setup.setup import Setup, set_up
+from layerlink.lab.run.step import taught_for
 from layerlink.losses import hard_cross_entropy
+from layerlink.measure.flops import count_flops
 from layerlink.measure.timing import Timing, measure
 from layerlink.models import build_model
-from layerlink.transfer import Activations, LiveTeacher, Objective
+from layerlink.taps import OUTPUT, Activations
+from layerlink.taps.observed import Precision
+from layerlink.transfer import Objective
 
 RECIPE = "study/vgg7-links"  # what is measured where no recipe is given
 _BATCHES = 4  # of random images
@@ -104,7 +107,7 @@ def measure_speed(setup: Setup, tell: Callable[[str], None] = lambda text: None)
     """
     batches = _endless(setup)
     batch = next(batches)
-    teacher = setup.distiller.teacher if setup.distiller.objective.needs_teacher else None
+    teacher = setup.taught_by if setup.distiller.objective.needs_teacher else None
     learner = Learner(setup)
     learner.schedule.base_lrs = [0.0 for _ in learner.schedule.base_lrs]
     learner.start_epoch(0)
@@ -113,14 +116,11 @@ def measure_speed(setup: Setup, tell: Callable[[str], None] = lambda text: None)
     taught: list[Activations | None] = [None]
 
     def teach() -> None:
-        with setup.arithmetic():
-            taught[0] = teacher(batch.images) if teacher is not None else None
+        taught[0] = taught_for(teacher, [setup.distiller], batch)
 
     def step() -> None:
-        fresh = next(batches)
-        with setup.arithmetic():
-            known = teacher(fresh.images) if teacher is not None else None
-        learner.step(replace(fresh, epoch=0, step=0), known)  # links that end or fade are measured at the start
+        fresh = replace(next(batches), epoch=0, step=0)  # links that end or fade are measured at the start
+        learner.step(fresh, taught_for(teacher, [setup.distiller], fresh))
 
     parts = []
     for name, work, flops in (
@@ -136,7 +136,7 @@ def measure_speed(setup: Setup, tell: Callable[[str], None] = lambda text: None)
         parts.append(Part(name, measure(work, setup.device)))
     tell("optimiser")
     _study(setup, batch)
-    parts.append(Part("optimiser", measure(lambda: _optimise(learner), setup.device)))
+    parts.append(Part("optimiser", measure(learner.update, setup.device)))
     tell("the whole step")
     whole = measure(step, setup.device)
     return Speed(len(batch.labels), matrix_rate(setup.device, setup.precision), tuple(parts), whole)
@@ -162,8 +162,8 @@ def _flops(setup: Setup, model: Any, batch: Batch) -> float:
 
 def _teacher_flops(setup: Setup, batch: Batch) -> float | None:
     """Of the whole teacher; None where it runs only a part of itself, or is no module."""
-    teacher = setup.distiller.teacher
-    return _flops(setup, teacher.model, batch) if isinstance(teacher, LiveTeacher) and teacher.logits else None
+    whole = setup.taught_by is not None and OUTPUT in setup.distiller.wanted
+    return _flops(setup, setup.taught_by.model, batch) if whole and setup.taught_by is not None else None
 
 
 def _study(setup: Setup, batch: Batch) -> None:
@@ -175,12 +175,6 @@ def _study(setup: Setup, batch: Batch) -> None:
             hard_cross_entropy(studied.logits, batch.labels).backward()  # type: ignore[no-untyped-call]
         else:  # links alone
             torch.stack([value.float().mean() for value in studied.taps.values()]).sum().backward()  # type: ignore[no-untyped-call]
-
-
-def _optimise(learner: Learner) -> None:
-    if learner.training.clip_norm is not None:
-        torch.nn.utils.clip_grad_norm_(learner.distiller.trainable_parameters(), learner.training.clip_norm)
-    learner.optimizer.step()
 
 
 def _terms(setup: Setup, batch: Batch, taught: Activations | None) -> dict[str, Callable[[], None]]:

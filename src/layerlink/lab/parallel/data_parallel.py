@@ -17,26 +17,26 @@ from torch.nn.parallel import DistributedDataParallel
 
 from layerlink.data import Batch
 from layerlink.lab.parallel.processes import Processes
-from layerlink.lab.run.setup.setup import Setup
-from layerlink.transfer import Activations, Losses
-from layerlink.transfer.inspection import untouched
+from layerlink.taps import Activations
+from layerlink.taps.modes import untouched
+from layerlink.transfer import Distiller, Losses
 
 
 class DataParallel:
     """A distiller whose ``losses`` are those of the whole batch, and so are the gradients of their total.
 
     Args:
-        setup: images and distiller. Its student's batch normalisation is changed to take its statistics over all
-            processes; names and ``state_dict`` stay.
+        distiller: teacher, student and objective. Its student's batch normalisation is changed to take its statistics
+            over all processes; names and ``state_dict`` stay.
+        example: inputs of two examples.
         processes: more than one.
     """
 
-    def __init__(self, setup: Setup, processes: Processes) -> None:
+    def __init__(self, distiller: Distiller, example: Tensor, processes: Processes) -> None:
         self.processes = processes
         self.share = 1.0  # of this step's images that this process counts
         self.images = self.own = 1  # of this step, in all processes and here
-        distiller = setup.distiller
-        unused = _leaves_parameters_unused(setup)
+        unused = _leaves_parameters_unused(distiller, example)
         for module in distiller.student.modules():
             if type(module) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d):
                 module.__class__ = WholeBatchNorm  # parameters, buffers and hooks stay, the root may be one too
@@ -100,15 +100,15 @@ class _Total(nn.Module):
         return self.losses.total
 
 
-def _leaves_parameters_unused(setup: Setup) -> bool:
+def _leaves_parameters_unused(distiller: Distiller, example: Tensor) -> bool:
     """Whether a step may leave a parameter without a gradient, for which torch has to look at every step."""
-    objective, student = setup.distiller.whole_objective, setup.distiller.student
+    objective, student = distiller.whole_objective, distiller.student
     if not objective.hard and not (objective.soft and objective.soft.weight):
         return True
     wanted = [parameter for parameter in student.parameters() if parameter.requires_grad]
     with untouched(student), torch.enable_grad():
         student.train()
-        logits = setup.distiller.study(setup.images.views(setup.images.train.images[:2])).logits
+        logits = distiller.study(example).logits
         assert logits is not None  # noqa: S101 - hard or soft asks for them
         gradients = torch.autograd.grad(logits.float().sum(), wanted, allow_unused=True)
     return any(gradient is None for gradient in gradients)

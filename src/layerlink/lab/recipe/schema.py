@@ -20,10 +20,11 @@ from pydantic import (
 
 from layerlink.errors import UsageError
 from layerlink.files.paths import why_impossible
-from layerlink.teachers.store.store import StoreDtype
+from layerlink.teachers.store import StoreDtype
 from layerlink.transfer import Link, Soft
-from layerlink.transfer.link import Decay, Scale
-from layerlink.transfer.objective import HIGHEST_T, LOWEST_T
+from layerlink.transfer.link import Scale
+from layerlink.transfer.schedule import Decay
+from layerlink.transfer.terms import HIGHEST_T, LOWEST_T
 
 
 class Section(BaseModel):

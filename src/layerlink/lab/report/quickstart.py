@@ -9,12 +9,13 @@ from typing import Any
 from layerlink.lab.recipe.file import load_recipe
 from layerlink.lab.report.page.charts import Curve, curve_chart
 from layerlink.lab.report.page.page import Cell, Table, write_page
-from layerlink.lab.run.evaluation import percent_equal, predict_test
+from layerlink.lab.run.evaluation import predict_test
 from layerlink.lab.run.folder import NOT_TERMS, RunFolder
 from layerlink.lab.run.interruption import several_trainings, stop_before_the_next
 from layerlink.lab.run.setup.setup import set_up
 from layerlink.lab.run.training import train
 from layerlink.lab.run.watch import Watch
+from layerlink.tasks.classification import percent_equal
 
 TEACHER = "digits/teacher"
 STUDENTS = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -20,84 +19,66 @@ from layerlink.files.weights import load_weights
 from layerlink.lab.parallel.processes import here
 from layerlink.lab.recipe.file import load_recipe
 from layerlink.lab.run.folder import RunFolder
-from layerlink.lab.run.setup.images import Images
 from layerlink.lab.run.setup.setup import Setup, set_up
-from layerlink.transfer import Distiller, LiveTeacher
+from layerlink.measure.flops import count_parameters
+from layerlink.taps import Observed
+from layerlink.taps.modes import evaluating
+from layerlink.tasks.classification import answers, percent_equal
 
 EVALUATION_BATCH = 256
 DEAD = 0.99  # share of zeros; layers of healthy networks were seen at 0.46 to 0.74
 
 
-def predict(
-    model: nn.Module,
-    images: ImageSet,
-    setup_images: Images,
-    arithmetic: AbstractContextManager[Any],
-    logits: str = "",
-) -> Tensor:
-    """The class that ``model`` finds most likely. Processes that train together take a part of the images each.
+def predict(observed: Observed, images: ImageSet, views: Views) -> Tensor:
+    """The class that a model finds most likely. Processes that train together take a part of the images each.
 
     Args:
-        model: gives logits for a batch of images.
+        observed: gives logits for a batch of images.
         images: which.
-        setup_images: holds the views.
-        arithmetic: the context to run in.
-        logits: element of the model's output that holds the logits.
+        views: what the model sees of them.
 
     Returns:
         (N,) int64, in the images' order, on their device.
     """
-    reader = Distiller(None, model, student_logits=logits)
     own = here().part(len(images))
     mine = ImageSet(images.images[own], images.labels[own], images.classes)
-    batches = Batches(mine, setup_images.views, EVALUATION_BATCH)
     found = [images.labels.new_zeros(own.start)]
-    with evaluating(model), arithmetic:
-        for batch in batches.in_order():
-            scores = reader.study(batch.images).logits
-            assert scores is not None  # noqa: S101 - asked for by hard=1
-            found.append(scores.argmax(dim=1))
+    with evaluating(observed.model), observed.arithmetic():
+        for batch in Batches(mine, views, EVALUATION_BATCH).in_order():
+            found.append(answers(observed.logits(batch.images)))
     found.append(images.labels.new_zeros(len(images) - own.stop))
     return here().sum(torch.cat(found))
 
 
-def percent_equal(first: Tensor, second: Tensor) -> float:
-    """Share of equal entries, in percent."""
-    return 100 * float((first == second).double().mean())
-
-
 def validation_accuracy(model: nn.Module, setup: Setup) -> float:
-    """Accuracy on the validation images, in percent."""
+    """Accuracy of a model in the student's place on the validation images, in percent."""
     images = setup.images.validation
-    found = predict(model, images, setup.images, setup.arithmetic(), setup.recipe.student.logits)
-    return percent_equal(found, images.labels)
+    return percent_equal(predict(setup.student_as(model), images, setup.images.views), images.labels)
 
 
 def read_test(model: nn.Module, setup: Setup) -> dict[str, Any]:
     """What is read from the test images: the student's accuracy; with a teacher, its accuracy and agreement."""
     images = setup.images.test
-    student = predict(model, images, setup.images, setup.arithmetic(), setup.recipe.student.logits)
+    student = predict(setup.student_as(model), images, setup.images.views)
     reading: dict[str, Any] = {
         "test_accuracy": percent_equal(student, images.labels),
         "test_images": len(images),
     }
-    teacher = setup.distiller.teacher
-    if isinstance(teacher, LiveTeacher):
-        taught = _teacher_answers(teacher.model, setup)
+    if setup.teacher is not None:
+        taught = _teacher_answers(setup.teacher, setup)
         reading["teacher_test_accuracy"] = percent_equal(taught, images.labels)
         reading["agreement"] = percent_equal(student, taught)
     return reading
 
 
-def _teacher_answers(teacher: nn.Module, setup: Setup) -> Tensor:
+def _teacher_answers(teacher: Observed, setup: Setup) -> Tensor:
     """The teacher's classes for the test images; the students of a cohort ask for the same ones."""
-    state = [*teacher.parameters(), *teacher.buffers()]
+    model = teacher.model
+    state = [*model.parameters(), *model.buffers()]
     asked = _Asked(setup.images.test.images, setup.images.views, setup.precision, sum(t._version for t in state))
-    known = _ANSWERS.get(teacher)
+    known = _ANSWERS.get(model)
     if known is None or not known[0].same_as(asked):
-        element = setup.recipe.teacher.logits if setup.recipe.teacher else ""
-        answers = predict(teacher, setup.images.test, setup.images, setup.arithmetic(), element)
-        known = _ANSWERS[teacher] = asked, answers
+        known = _ANSWERS[model] = asked, predict(teacher, setup.images.test, setup.images.views)
     return known[1]
 
 
@@ -156,8 +137,7 @@ def _is_statistic(value: Any, channels: int) -> bool:
 def predict_test(run: RunFolder) -> Tensor:
     """The classes that a finished run's student gives the test images of its recipe: (N,) int64."""
     setup = _set_up_again(run)
-    model = setup.distiller.student
-    return predict(model, setup.images.test, setup.images, setup.arithmetic(), setup.recipe.student.logits)
+    return predict(setup.student, setup.images.test, setup.images.views)
 
 
 def evaluate_run(run: RunFolder, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -182,7 +162,7 @@ def evaluate_run(run: RunFolder, overrides: Sequence[str] = ()) -> dict[str, Any
         **read_test(model, setup),
         "validation_accuracy": validation_accuracy(model, setup),
         "validation_images": len(setup.images.validation),
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "parameters": count_parameters(model),
         "recorded_test_accuracy": recorded["test_accuracy"],
     }
 

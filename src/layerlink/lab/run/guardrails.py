@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterator
 
 import torch
@@ -11,9 +10,11 @@ from torch import Tensor
 
 from layerlink.data import ImageSet
 from layerlink.lab.run.evaluation import dead_layers
-from layerlink.lab.run.learner import DroppedError, Learner, Meter
+from layerlink.lab.run.learner import DroppedError, Learner
+from layerlink.lab.run.meter import Meter
 from layerlink.lab.run.setup.images import Images
 from layerlink.lab.run.setup.setup import Setup
+from layerlink.tasks.classification import chance
 
 DOMINATES = 1000.0  # times all other weighted terms together
 FEWEST_STEPS = 8  # that a term must be the same in to be called constant
@@ -86,8 +87,7 @@ def findings_after_epoch(setup: Setup, learner: Learner, meter: Meter, accuracy:
 
 def _at_chance(setup: Setup, accuracy: float) -> Iterator[str]:
     labels = setup.images.validation.labels
-    share = float(torch.bincount(labels).max()) / len(labels)
-    spread = math.sqrt(share * (1 - share) / len(labels))
+    share, spread = chance(labels)
     if share < 1 and accuracy <= 100 * (share + CHANCE_SPREADS * spread):
         yield (
             f"validation accuracy {accuracy:.2f} % is no better than chance ({100 * share:.1f} % of the images are of "

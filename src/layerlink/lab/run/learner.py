@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from layerlink.data import Batch
 from layerlink.errors import LayerlinkError
 from layerlink.lab.parallel.data_parallel import DataParallel
-from layerlink.lab.parallel.processes import ALONE, Processes, here
+from layerlink.lab.parallel.processes import Processes, here
 from layerlink.lab.run.optimisation import build_ema, build_optimizer, build_schedule
 from layerlink.lab.run.setup.setup import Setup
+from layerlink.lab.run.step import losses_of
 from layerlink.transfer import Activations, Losses
 
 
@@ -48,7 +49,11 @@ class Learner:
         self.lr = 0.0  # of the last step
         self.processes = here()
         self.random = _random_state_of(setup.recipe.seed + self.processes.rank)
-        self.parallel = DataParallel(setup, self.processes) if self.processes.size > 1 else None
+        self.parallel: DataParallel | None = None
+        if self.processes.size > 1:
+            self.parallel = DataParallel(
+                self.distiller, setup.images.views(setup.images.train.images[:2]), self.processes
+            )
 
     @property
     def model(self) -> nn.Module:
@@ -73,28 +78,34 @@ class Learner:
         Raises:
             NotFiniteError: before anything is changed, where a term is NaN or infinite.
         """
-        time = (batch.epoch or 0) + batch.step / len(self.setup.batches)
-        self.distiller.at(time, self.training.epochs)
+        self.set_time(batch)
         with self._own_random_numbers(), out_of_memory_explained(len(batch.labels)), self.processes.talking():
-            with self.setup.arithmetic():
-                losses = self._losses(batch, taught)
+            losses = self._losses(batch, taught)
             check_finite(losses, batch, taught)
             losses.total.backward()  # type: ignore[no-untyped-call]
-        if self.training.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.distiller.trainable_parameters(), self.training.clip_norm)
         self.lr = float(self.schedule.get_last_lr()[0])
-        self.optimizer.step()
+        self.update()
         self.optimizer.zero_grad()
         self.schedule.step()
         if self.ema is not None:
             self.ema.update_parameters(self.distiller.student)
         return losses
 
+    def set_time(self, batch: Batch) -> None:
+        """Let links end and fade as they do at this step."""
+        self.distiller.at((batch.epoch or 0) + batch.step / len(self.setup.batches), self.training.epochs)
+
+    def update(self) -> None:
+        """Change the weights by the gradients that are there, clipped as the recipe says."""
+        if self.training.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.distiller.trainable_parameters(), self.training.clip_norm)
+        self.optimizer.step()
+
     def _losses(self, batch: Batch, taught: Activations | None) -> Losses:
-        if self.parallel is not None:
+        if self.parallel is None:
+            return losses_of(self.setup, batch, taught)
+        with self.setup.arithmetic():
             return self.parallel.losses(batch, taught)
-        losses: Losses = self.distiller(batch.images, batch.labels, taught=taught)
-        return losses
 
     @contextmanager
     def _own_random_numbers(self) -> Iterator[None]:
@@ -206,52 +217,3 @@ def _remedy() -> str:
         ". Checkpoints of earlier epochs are as they were. Start again (--out FOLDER) with a lower training.lr or "
         "links' weights, training.clip_norm=5, or precision=float32"
     )
-
-
-class Meter:
-    """Means over the images of an epoch. Sums stay on the device until they are read."""
-
-    def __init__(self, state: Mapping[str, Any] | None = None) -> None:
-        self.sums: dict[str, Tensor] = dict(state["sums"]) if state else {}
-        self.lowest: dict[str, Tensor] = dict(state["lowest"]) if state else {}
-        self.highest: dict[str, Tensor] = dict(state["highest"]) if state else {}
-        self.weights: dict[str, float] = dict(state["weights"]) if state else {}  # of the last step
-        self.images = int(state["images"]) if state else 0
-        self.steps = int(state["steps"]) if state else 0
-        self.seconds = float(state["seconds"]) if state else 0.0
-
-    def add(self, losses: Losses, batch: Batch, seconds: float, processes: Processes = ALONE) -> None:
-        """Count one step. The losses are the whole batch's already, the logits those of this process's part."""
-        count = batch.count
-        terms = {name: term.detach().float() for name, term in losses.terms.items()}
-        for name, term in terms.items():
-            known = name in self.sums
-            self.sums[name] = self.sums[name] + term * count if known else term * count
-            self.lowest[name] = torch.minimum(self.lowest[name], term) if known else term
-            self.highest[name] = torch.maximum(self.highest[name], term) if known else term
-        if losses.logits is not None:
-            correct = (losses.logits.detach().argmax(dim=1) == batch.labels).sum().float()
-            correct = processes.sum(correct * (not batch.stand_in) if processes.size > 1 else correct)
-            self.sums["correct"] = self.sums["correct"] + correct if "correct" in self.sums else correct
-        self.weights = dict(losses.weights)
-        self.images += count
-        self.steps += 1
-        self.seconds += seconds
-
-    def means(self) -> dict[str, float]:
-        """Every raw term's mean, and "train_accuracy" in percent."""
-        means = {name: float(value) / self.images for name, value in self.sums.items() if name != "correct"}
-        if "correct" in self.sums:
-            means["train_accuracy"] = 100 * float(self.sums["correct"]) / self.images
-        return means
-
-    def spread(self, name: str) -> float:
-        """A term's highest value of a step minus its lowest."""
-        return float(self.highest[name]) - float(self.lowest[name])
-
-    def state_dict(self) -> dict[str, Any]:
-        """The sums so far."""
-        tensors = {"sums": self.sums, "lowest": self.lowest, "highest": self.highest}
-        on_cpu = {part: {name: value.cpu() for name, value in values.items()} for part, values in tensors.items()}
-        numbers = {"images": self.images, "steps": self.steps, "seconds": self.seconds}
-        return {**on_cpu, **numbers, "weights": self.weights}

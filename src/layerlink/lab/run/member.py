@@ -15,10 +15,12 @@ from layerlink.lab.parallel.processes import here
 from layerlink.lab.run.evaluation import read_test, validation_accuracy
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.guardrails import StrictError, findings_after_epoch, findings_before
-from layerlink.lab.run.learner import Learner, Meter
+from layerlink.lab.run.learner import Learner
+from layerlink.lab.run.meter import Meter
 from layerlink.lab.run.resume import Position, save
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.lab.run.watch import Watch
+from layerlink.measure.flops import count_parameters
 
 CHECKPOINT_SECONDS = 600  # at the latest so long after the last one
 SHARE_OF_TIME = 0.05  # that checkpoints at the ends of epochs may take
@@ -105,7 +107,7 @@ def finish(member: Member) -> dict[str, Any]:
         "epoch": position.best_epoch,
         "epochs": setup.recipe.training.epochs,
         "train_images": len(setup.images.train),
-        "parameters": sum(parameter.numel() for parameter in learner.model.parameters()),
+        "parameters": count_parameters(learner.model),
         "train_seconds": sum(float(row["seconds"]) for row in position.rows),
         "seed": setup.recipe.seed,
         "first_losses": position.first_losses,

@@ -17,8 +17,10 @@ from layerlink.lab.run.learner import DroppedError, Learner, NotFiniteError
 from layerlink.lab.run.member import Member, Saving, begin, finish, finish_epoch
 from layerlink.lab.run.resume import claimed, open_run
 from layerlink.lab.run.setup.setup import Setup
-from layerlink.lab.run.teaching.cohort_teacher import BatchTeacher, CohortTeacher
+from layerlink.lab.run.step import taught_for
+from layerlink.lab.run.teaching.cohort_teacher import CohortTeacher
 from layerlink.lab.run.watch import Watch
+from layerlink.teachers import Teacher
 from layerlink.transfer import Losses
 
 
@@ -131,14 +133,13 @@ def leave_if_done(members: list[Member], watch: Watch) -> list[Member]:
     return [member for member in members if member.position.epoch < member.setup.recipe.training.epochs]
 
 
-def learn(members: list[Member], batch: Batch, teacher: BatchTeacher | None, watch: Watch) -> list[Member]:
+def learn(members: list[Member], batch: Batch, teacher: Teacher | None, watch: Watch) -> list[Member]:
     """One batch through the teacher and every student that is there yet; the members that are still in."""
     learning = [member for member in members if member.position.place == (batch.epoch, batch.step)]
     clock = time.monotonic()
-    taught = None
-    if teacher is not None:
-        with members[0].setup.arithmetic():
-            taught = teacher(batch)
+    for member in learning:
+        member.learner.set_time(batch)
+    taught = taught_for(teacher, [member.setup.distiller for member in learning], batch)
     shared = (time.monotonic() - clock) / max(len(learning), 1)
     first: Losses | None = None
     for member in learning:

@@ -10,10 +10,11 @@ from layerlink.lab.recipe.file import load_recipe
 from layerlink.lab.run.evaluation import evaluate_run
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.learner import Learner
-from layerlink.lab.run.setup.machine import Precision
 from layerlink.lab.run.setup.setup import set_up
+from layerlink.lab.run.step import taught_for
 from layerlink.lab.run.teaching.cohort_teacher import CohortTeacher
 from layerlink.lab.run.watch import Watch
+from layerlink.taps.observed import Precision
 
 # How far losses of the first steps may be from the recorded ones, relatively, on another machine or thread count.
 TOLERANCE: dict[Precision, float] = {"float32": 1e-4, "bfloat16": 2e-2}
@@ -78,8 +79,8 @@ def verify_run(run: RunFolder, overrides: Sequence[str] = ()) -> Verification:
     teacher = CohortTeacher([setup], Watch()).at(0, [setup])
     losses = []
     for _, batch in zip(recorded, setup.batches.epoch(0), strict=False):
-        with setup.arithmetic():
-            taught = teacher(batch) if teacher is not None else None
+        learner.set_time(batch)
+        taught = taught_for(teacher, [setup.distiller], batch)
         losses.append(float(learner.step(batch, taught).total.detach()))
     reading = evaluate_run(run, overrides)
     return Verification(

@@ -2,71 +2,21 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from layerlink.errors import LayerlinkError, UsageError, unknown_name
 from layerlink.lab.parallel.processes import here
 from layerlink.lab.run.folder import RunFolder
-from layerlink.lab.run.interruption import Interrupted, several_trainings
+from layerlink.lab.run.interruption import Interrupted
 from layerlink.lab.run.watch import Watch
-from layerlink.lab.sweep.family import Loaded
 from layerlink.lab.sweep.file import Plan, Planned
 from layerlink.lab.sweep.folder import SweepFolder
-from layerlink.lab.sweep.running import (
-    Outcome,
-    check_folders,
-    cohorts,
-    outcome_of,
-    parts_of,
-    run_cohort,
-    train_teacher,
-    unfinished,
-)
+from layerlink.lab.sweep.job import Machines, Part, cohort_parts, teacher_parts
+from layerlink.lab.sweep.running import Outcome, check_folders, outcome_of
 
 MACHINES = ("ray", "slurm")
-
-
-@dataclass(frozen=True)
-class Part:
-    """What one job does.
-
-    Args:
-        name: for people.
-        folder: that paths are relative to; the same on all machines.
-        runs: to train side by side; for a teacher's part, those that need it.
-        most: how many at a time; None for what memory holds.
-        family: whose teacher is to be trained; None for a cohort.
-    """
-
-    name: str
-    folder: Path
-    runs: tuple[Planned, ...]
-    most: int | None = None
-    family: Loaded | None = None
-
-
-class Machines(Protocol):
-    """Something that runs jobs elsewhere."""
-
-    def submit(self, part: Part) -> Any:
-        """Start a job (hashable) that calls ``work`` on the part."""
-        ...
-
-    def finished(self, jobs: Sequence[Any]) -> list[Any]:
-        """The jobs that are over, after a second at the most."""
-        ...
-
-    def failure(self, job: Any) -> str:
-        """Why a job that is over did not do its part; empty where it did."""
-        ...
-
-    def cancel(self, jobs: Iterable[Any]) -> None:
-        """Stop jobs; those that can are given time for a checkpoint."""
-        ...
 
 
 def machines_named(name: str, folder: Path, options: Sequence[str]) -> Machines:
@@ -105,20 +55,6 @@ def _option(text: str) -> tuple[str, Any]:
         return key, value
 
 
-def work(part: Part) -> str:
-    """Do a part, on whatever machine this is; why it was not done, or nothing. What is finished is not repeated."""
-    os.chdir(part.folder)
-    try:
-        with several_trainings(part.folder):
-            if part.family is not None:
-                train_teacher(part.family, part.runs, Watch())
-            elif todo := unfinished(part.runs):
-                run_cohort(todo, part.most, Watch())
-    except LayerlinkError as error:
-        return str(error)
-    return ""
-
-
 def run_sweep_on(machines: Machines, plan: Plan, *, command: str, watch: Watch) -> list[Outcome]:
     """Run everything that is not finished, as ``run_sweep`` does, every cohort as a job.
 
@@ -148,25 +84,6 @@ def run_sweep_on(machines: Machines, plan: Plan, *, command: str, watch: Watch) 
             raise LayerlinkError(f"the teacher was not trained: {next(iter(failures.values()))}")
         failures = _run(machines, cohort_parts(plan), watch)
     return [_outcome(run, failures.get(run.folder, "")) for run in plan.runs]
-
-
-def teacher_parts(plan: Plan) -> list[Part]:
-    """The teacher's training, where it is the sweep's and some run still needs it."""
-    needing = tuple(run for run in unfinished(plan.runs) if run.loaded.recipe.teacher)
-    trained = RunFolder(plan.family.teacher_folder).result.exists()
-    if plan.family.teacher is None or trained or not needing:
-        return []
-    return [Part("teacher", Path.cwd(), needing, family=plan.family)]
-
-
-def cohort_parts(plan: Plan) -> list[Part]:
-    """The unfinished runs as jobs."""
-    most, parts = plan.sweep.cohort, []
-    for cohort in cohorts(plan.runs):
-        for runs in parts_of(cohort, most or len(cohort)):
-            more = f" and {len(runs) - 1} more" if len(runs) > 1 else ""
-            parts.append(Part(f"{runs[0].folder.name}{more}", Path.cwd(), tuple(runs), most))
-    return parts
 
 
 def _run(machines: Machines, parts: Sequence[Part], watch: Watch) -> Mapping[Path, str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from layerlink.errors import UsageError
-from layerlink.lab.sweep.machines import Part, work
+from layerlink.lab.sweep.job import Part, work
 from layerlink.optional import need
 
 SECONDS_TO_STOP = 60  # for a checkpoint; then a job is killed

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from layerlink.errors import UsageError
-from layerlink.lab.sweep.machines import Part, work
+from layerlink.lab.sweep.job import Part, work
 from layerlink.optional import need
 
 DEFAULTS = {"name": "layerlink", "timeout_min": 24 * 60, "gpus_per_node": 1}

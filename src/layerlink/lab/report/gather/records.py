@@ -14,7 +14,6 @@ from layerlink.lab.recipe.schema import Recipe
 from layerlink.lab.run.folder import RunFolder
 
 State = Literal["finished", "failed", "unfinished", "damaged"]
-FAILED = "failed.txt"  # a sweep writes it where a run failed for good
 
 
 @dataclass(frozen=True)
@@ -125,9 +124,8 @@ def _outcome(run: RunFolder, wrong: str) -> tuple[State, str, dict[str, Any]]:
         except LayerlinkError as error:
             return "damaged", _one_line(str(error)), {}
         return "finished", "", result
-    failed = run.path / FAILED
-    if failed.exists():
-        return "failed", " ".join(_lines(failed)) or "no reason was written down", {}
+    if run.failure.exists():
+        return "failed", " ".join(_lines(run.failure)) or "no reason was written down", {}
     return "unfinished", "not begun", {}
 
 

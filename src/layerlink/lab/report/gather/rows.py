@@ -13,7 +13,7 @@ from layerlink.errors import UsageError
 from layerlink.files.paths import expanded
 from layerlink.lab.recipe.schema import Recipe
 from layerlink.lab.report.gather.manifest import MANIFEST, Manifest, read_manifest
-from layerlink.lab.report.gather.records import FAILED, Row, RunRecord, is_number, read_record
+from layerlink.lab.report.gather.records import Row, RunRecord, is_number, read_record
 from layerlink.lab.run.folder import RunFolder
 
 __all__ = ["Gathered", "Row", "RunRecord", "gather", "read_record"]
@@ -83,7 +83,7 @@ def gather(folders: Sequence[Path]) -> Gathered:
 def _find(folder: Path, depth: int) -> Iterator[Path]:
     """The folders of sweeps and runs at or below ``folder``; nothing inside of them."""
     run = RunFolder(folder)
-    if (folder / MANIFEST).exists() or run.recipe.exists() or run.result.exists() or (folder / FAILED).exists():
+    if (folder / MANIFEST).exists() or run.recipe.exists() or run.result.exists() or run.failure.exists():
         yield folder
     elif depth:
         try:

@@ -12,19 +12,20 @@ from torch import Tensor, nn
 
 from layerlink.errors import UsageError
 from layerlink.files.paths import expanded
-from layerlink.lab.bench.costs import count_flops, count_parameters
 from layerlink.lab.recipe.file import load_recipe
 from layerlink.lab.recipe.schema import ModelSection, Recipe
 from layerlink.lab.report.gather.records import Row, RunRecord
 from layerlink.lab.report.gather.rows import Gathered
 from layerlink.lab.report.measured.similarity import Alikeness, Similarity, linked_pairs
-from layerlink.lab.run.evaluation import as_the_run_saw, percent_equal, predict
+from layerlink.lab.run.evaluation import as_the_run_saw, predict
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.setup.images import Images
 from layerlink.lab.run.setup.machine import processor_name
 from layerlink.lab.run.setup.setup import Setup, set_up
+from layerlink.measure.flops import count_flops, count_parameters
 from layerlink.measure.latency import Latency, measure_latency
-from layerlink.transfer import LiveTeacher
+from layerlink.taps import Observed
+from layerlink.tasks.classification import confusion, percent_equal
 
 BATCHES = (1, 128)  # for latency
 
@@ -102,11 +103,12 @@ def measure_rows(gathered: Gathered, rows: Sequence[Row], data: Path | None = No
             precision, model = run.recipe.precision, None  # a teacher's weights are held as its arithmetic wants them
         setup = _set_up(run, section, images, model, data)
         images = setup.images if len({_pixels(recipe) for recipe in recipes}) == 1 else None
-        model = _teacher_of(setup)
+        assert setup.teacher is not None  # noqa: S101 - _set_up names one in the recipe
+        model = setup.teacher.model
         if alike is None:
             alike = Alikeness(setup, model, linked_pairs(recipes))
         if teacher is None or taught is None or images is None:
-            teacher, taught = _measure_teacher(setup, model, section, gathered)
+            teacher, taught = _measure_teacher(setup, setup.teacher, section, gathered)
         cells += alike.of_student(name, setup, run.folder)  # leaves the trained weights in the student
         students.append(_measure_student(name, run, setup, taught))
     if teacher is None or alike is None:
@@ -145,16 +147,10 @@ def _pixels(recipe: Recipe) -> str:
     return f"{recipe.data.model_dump(exclude={'root', 'download', 'augment', 'crop_padding'})} {recipe.device}"
 
 
-def _teacher_of(setup: Setup) -> nn.Module:
-    teacher = setup.distiller.teacher
-    assert isinstance(teacher, LiveTeacher)  # noqa: S101 - _set_up names one in the recipe
-    return teacher.model
-
-
 def _measure_teacher(
-    setup: Setup, model: nn.Module, section: ModelSection, gathered: Gathered
+    setup: Setup, teacher: Observed, section: ModelSection, gathered: Gathered
 ) -> tuple[Measured, Tensor]:
-    answers = predict(model, setup.images.test, setup.images, setup.arithmetic(), section.logits)
+    answers = predict(teacher, setup.images.test, setup.images.views)
     labels, count = setup.images.test.labels, len(setup.images.test.classes)
     recorded = gathered.teacher.number("test_accuracy") if gathered.teacher else None
     measured = Measured(
@@ -164,14 +160,14 @@ def _measure_teacher(
         agreement=None,
         confusion=confusion(labels, answers, count),
         with_teacher=None,
-        **_cost(model, setup, section.weights),
+        **_cost(teacher.model, setup, section.weights),
     )
     return measured, answers
 
 
 def _measure_student(name: str, run: RunRecord, setup: Setup, taught: Tensor) -> Measured:
     model, section = setup.distiller.student, setup.recipe.student
-    answers = predict(model, setup.images.test, setup.images, setup.arithmetic(), section.logits)
+    answers = predict(setup.student, setup.images.test, setup.images.views)
     labels, count = setup.images.test.labels, len(setup.images.test.classes)
     agreement = run.number("agreement")
     return Measured(
@@ -203,15 +199,3 @@ def _batch(setup: Setup, count: int) -> Tensor:
     """So many test images, some of them more than once where there are fewer."""
     images = setup.images.test.images
     return setup.images.views(images[torch.arange(count, device=images.device) % len(images)])
-
-
-def confusion(rows: Tensor, columns: Tensor, classes: int) -> Tensor:
-    """How often each pair of classes meets: (C, C) int64.
-
-    Args:
-        rows: (N,) int64 in ``0 .. classes - 1``, such as true classes.
-        columns: (N,) int64, such as answers.
-        classes: C.
-    """
-    pairs = torch.bincount(rows * classes + columns, minlength=classes * classes)
-    return pairs.reshape(classes, classes).cpu()

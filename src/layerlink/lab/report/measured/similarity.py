@@ -1,14 +1,4 @@
-"""How alike two layers see the same images: linear centred kernel alignment (CKA).
-
-Source: Kornblith, Norouzi, Lee & Hinton 2019 (arXiv 1905.00414), section 3, linear CKA:
-
-    CKA(X, Y) = ||Y^T X||_F^2 / (||X^T X||_F ||Y^T Y||_F)
-
-for features X (N, P) and Y (N, Q) of the same N images, each column with mean 0. It is 1 for features that differ by
-a rotation and a factor, and does not ask for P = Q. The same number comes from the images' Gram matrices K = X X^T and
-L = Y Y^T: <K, L>_F / (||K||_F ||L||_F). With few images and many features it is biased upwards, also for features
-that have nothing to do with each other: compare values of the same layers and images only.
-"""
+"""How alike students and their teacher see the same images, layer by layer, before training and after."""
 
 from __future__ import annotations
 
@@ -22,13 +12,14 @@ from torch import Tensor, nn
 
 from layerlink.files.weights import load_weights
 from layerlink.lab.recipe.schema import Recipe
-from layerlink.lab.run.evaluation import evaluating
 from layerlink.lab.run.setup.setup import Setup
-from layerlink.transfer import Link, Recorder, Tap
+from layerlink.measure.cka import centred_gram, cka_of_grams
+from layerlink.taps import Observed, Tap
+from layerlink.taps.modes import evaluating
+from layerlink.transfer import Link
 
 IMAGES = 512  # at most
 _BATCH = 64
-_COLUMNS = 8192  # of features that are widened to float64 at a time
 _MEMORY = 2**30  # bytes of features kept at a time; more pixels make fewer images
 _MOST_PAIRS = 16
 
@@ -50,48 +41,6 @@ class Similarity:
     when: str
     value: float
     linked: bool
-
-
-def linear_cka(first: Tensor, second: Tensor) -> float:
-    """Linear CKA of two sets of features, 0 to 1; nan where one of them is the same for all images.
-
-    Summed in float64, over Gram matrices or over features, whichever is less work.
-
-    Args:
-        first: (N, ...) of any floating-point type; flattened per image.
-        second: (N, ...), the same images.
-
-    Raises:
-        ValueError: where they are of different numbers of images.
-    """
-    if len(first) != len(second):
-        raise ValueError(f"CKA needs the same images on both sides; got {len(first)} and {len(second)}")
-    x, y = first.flatten(1), second.flatten(1)
-    count, p, q = len(x), x.shape[1], y.shape[1]
-    if count**2 * (p + q) <= count * (p * p + q * q + p * q):
-        return cka_of_grams(centred_gram(x), centred_gram(y))
-    x, y = (features.double() - features.double().mean(dim=0) for features in (x, y))
-    return _ratio((y.T @ x).square().sum(), (x.T @ x).norm() * (y.T @ y).norm())
-
-
-def centred_gram(features: Tensor) -> Tensor:
-    """Inner products of the images' features once each feature has mean 0: (N, N) float64 of features (N, ...)."""
-    flat = features.flatten(1)
-    gram = flat.new_zeros((len(flat), len(flat)), dtype=torch.float64)
-    for part in torch.split(flat, _COLUMNS, dim=1):
-        wide = part.double()
-        wide = wide - wide.mean(dim=0)
-        gram.addmm_(wide, wide.T)
-    return gram
-
-
-def cka_of_grams(first: Tensor, second: Tensor) -> float:
-    """Linear CKA from two centred Gram matrices (N, N)."""
-    return _ratio((first * second).sum(), first.norm() * second.norm())
-
-
-def _ratio(above: Tensor, below: Tensor) -> float:
-    return float(above / below) if float(below) > 0 else float("nan")
 
 
 def linked_pairs(recipes: Sequence[Recipe]) -> list[Pair]:
@@ -151,11 +100,11 @@ class Alikeness:
 
     def _grams(self, model: nn.Module, taps: Sequence[Tap], setup: Setup) -> dict[Tap, Tensor]:
         """The centred Gram matrix of every tap that can be read."""
-        recorder = Recorder(model, taps, "model")
+        observed = Observed(model, arithmetic=setup.arithmetic)
         found: dict[Tap, list[Tensor]] = {}
-        with evaluating(model), setup.arithmetic():
+        with evaluating(model):
             for batch in torch.split(setup.images.validation.images[: self.count], _BATCH):
-                for tap, value in recorder.record(setup.images.views(batch)).values.items():
+                for tap, value in observed.read(setup.images.views(batch), taps).values.items():
                     found.setdefault(tap, []).append(value.detach().float().cpu().flatten(1))
         # One at a time leaves memory as soon as its Gram matrix is there.
         return {tap: centred_gram(torch.cat(found.pop(tap))) for tap in list(found)}
@@ -163,8 +112,9 @@ class Alikeness:
 
 def _bytes_an_image(model: nn.Module, taps: Sequence[Tap], setup: Setup) -> int:
     image = setup.images.views(setup.images.validation.images[:1])
-    with evaluating(model), setup.arithmetic():
-        return 4 * sum(value.numel() for value in Recorder(model, taps, "model").record(image).values.values())
+    with evaluating(model):
+        read = Observed(model, arithmetic=setup.arithmetic).read(image, taps)
+    return 4 * sum(value.numel() for value in read.values.values())
 
 
 def pair_name(pair: Pair) -> str:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from layerlink.lab.run.setup.machine import Precision
 from layerlink.models.tiny_maps import TinyMapConv2d, use_tiny_map_convolutions
-from layerlink.taps.tap import call_model
-from layerlink.transfer.inspection import untouched
+from layerlink.taps.modes import untouched
+from layerlink.taps.modules import call_model
+from layerlink.taps.observed import Precision
 
 # Of these, autocast turns weights and biases into bfloat16 at every use, and uses them for nothing else. Not so of
 # their subclasses, which may compute with them in float32.

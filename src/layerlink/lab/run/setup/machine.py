@@ -8,15 +8,14 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 import layerlink
 from layerlink.errors import UsageError
 from layerlink.lab.parallel.processes import here
-
-Precision = Literal["float32", "bfloat16"]
+from layerlink.taps.observed import Precision
 
 
 def choose_device(name: str) -> torch.device:

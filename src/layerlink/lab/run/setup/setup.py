@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,16 +14,19 @@ from torch import nn
 from layerlink.data import Batches
 from layerlink.errors import LayerlinkError, Problem, UsageError
 from layerlink.files.paths import expanded
-from layerlink.files.weights import load_weights
 from layerlink.lab.parallel.processes import here
 from layerlink.lab.recipe.file import LoadedRecipe
-from layerlink.lab.recipe.schema import ModelSection, Recipe
+from layerlink.lab.recipe.schema import Recipe
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.setup.fast_paths import keep_cast_weights, make_fast
 from layerlink.lab.run.setup.images import Images, load_images
-from layerlink.lab.run.setup.machine import Precision, choose_device, choose_precision
-from layerlink.models import MODELS, build_model
-from layerlink.transfer import Distiller, LinkReport, inspect_links
+from layerlink.lab.run.setup.machine import choose_device, choose_precision
+from layerlink.lab.run.setup.models import build_role
+from layerlink.taps import OUTPUT, Observed, trace
+from layerlink.taps.observed import Arithmetic, Precision, arithmetic
+from layerlink.teachers import FrozenTeacher
+from layerlink.transfer import Distiller, LinkReport
+from layerlink.transfer.inspection import inspect_observed
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class Setup:
         loaded: the recipe.
         images: train, validation and test.
         distiller: teacher, student and objective, on the device.
+        taught_by: the distiller's teacher; None where labels alone teach.
         links: what one batch showed of every link.
         device: where everything is.
         precision: of the arithmetic.
@@ -42,6 +47,7 @@ class Setup:
     loaded: LoadedRecipe
     images: Images
     distiller: Distiller
+    taught_by: FrozenTeacher | None
     links: list[LinkReport]
     device: torch.device
     precision: Precision
@@ -58,14 +64,23 @@ class Setup:
         part = (here().rank, here().size)
         return Batches(self.images.train, self.images.views, self.recipe.training.batch_size, self.recipe.seed, part)
 
+    @property
+    def student(self) -> Observed:
+        """The student as it is read, in the run's arithmetic."""
+        return self.student_as(self.distiller.student)
+
+    def student_as(self, model: nn.Module) -> Observed:
+        """A model in the student's place, such as its averaged weights."""
+        return Observed(model, "student", output=self.recipe.student.logits, arithmetic=self.arithmetic)
+
+    @property
+    def teacher(self) -> Observed | None:
+        """The teacher as it is read, in the run's arithmetic; None where labels alone teach."""
+        return None if self.taught_by is None else self.taught_by.observed
+
     def arithmetic(self) -> AbstractContextManager[Any]:
         """The context in which models run."""
         return arithmetic(self.device, self.precision)
-
-
-def arithmetic(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
-    """The context in which models run."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
 def set_up(
@@ -93,16 +108,19 @@ def set_up(
     precision = choose_precision(loaded.recipe.precision, device)
     given_teacher, given_student = teacher, student
     if student is None:
-        student = _build(loaded, "student", loaded.recipe.student, images, problems)
+        student = build_role(loaded, "student", loaded.recipe.student, images, problems)
     if teacher is None and loaded.recipe.teacher is not None:
-        teacher = _build(loaded, "teacher", loaded.recipe.teacher, images, problems)
+        teacher = build_role(loaded, "teacher", loaded.recipe.teacher, images, problems)
     reports: list[LinkReport] = []
     if student is not None and (teacher is not None or loaded.recipe.teacher is None):
-        with arithmetic(device, precision):
-            problems += _check_on_batch(loaded, teacher, student, images, reports)
+        problems += _check_on_batch(loaded, teacher, student, images, partial(arithmetic, device, precision), reports)
     if problems or student is None:
         raise loaded.error(problems)
-    distiller = _distiller(loaded.recipe, teacher, student)
+    taught_by = None
+    if teacher is not None:
+        output = loaded.recipe.teacher.logits if loaded.recipe.teacher else ""
+        taught_by = FrozenTeacher(teacher, output=output, arithmetic=partial(arithmetic, device, precision))
+    distiller = _distiller(loaded.recipe, taught_by, student)
     distiller.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if given_student is None:
         make_fast(student, device)
@@ -110,7 +128,7 @@ def set_up(
         make_fast(teacher, device, frozen=True)
         keep_cast_weights(teacher, precision, images.views(images.train.images[:2]))
     warnings = (*_bad_images(images), *_teacher_warnings(loaded.recipe, images))
-    return Setup(loaded, images, distiller, reports, device, precision, warnings)
+    return Setup(loaded, images, distiller, taught_by, reports, device, precision, warnings)
 
 
 def _load(loaded: LoadedRecipe, problems: list[Problem], images: Images | None) -> tuple[torch.device, Images]:
@@ -131,7 +149,7 @@ def _load(loaded: LoadedRecipe, problems: list[Problem], images: Images | None) 
         raise loaded.error(problems) from None
 
 
-def _distiller(recipe: Recipe, teacher: nn.Module | None, student: nn.Module) -> Distiller:
+def _distiller(recipe: Recipe, teacher: FrozenTeacher | None, student: nn.Module) -> Distiller:
     return Distiller(
         teacher,
         student,
@@ -142,7 +160,6 @@ def _distiller(recipe: Recipe, teacher: nn.Module | None, student: nn.Module) ->
         link_until=recipe.link_until,
         link_decay=recipe.link_decay,
         label_smoothing=recipe.training.label_smoothing,
-        teacher_logits=recipe.teacher.logits if recipe.teacher else "",
         student_logits=recipe.student.logits,
     )
 
@@ -176,37 +193,12 @@ def _teacher_warnings(recipe: Recipe, images: Images) -> Iterator[str]:
         )
 
 
-def _build(
-    loaded: LoadedRecipe, role: str, section: ModelSection, images: Images, problems: list[Problem]
-) -> nn.Module | None:
-    arguments = dict(section.arguments)
-    if section.model in MODELS:
-        arguments = {
-            "num_classes": len(images.train.classes),
-            "image_size": images.views.image_size,
-            "channels": images.train.images.shape[1],
-            **arguments,
-        }
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(loaded.recipe.seed)
-            model = build_model(section.model, **arguments)
-        if section.weights is not None:
-            load_weights(model, section.weights)
-    except UsageError as error:
-        problems.append(loaded.problem((role,), str(error)))
-        return None
-    if role == "teacher" and section.weights is None:
-        what = "a teacher needs weights: a run folder or a .safetensors file"
-        problems.append(loaded.problem((role,), what))
-    return model
-
-
 def _check_on_batch(
     loaded: LoadedRecipe,
     teacher: nn.Module | None,
     student: nn.Module,
     images: Images,
+    arithmetic: Arithmetic,
     reports: list[LinkReport],
 ) -> list[Problem]:
     """Run both models on two images; fill ``reports``; return everything that does not fit."""
@@ -220,15 +212,14 @@ def _check_on_batch(
     if not any(parameter.requires_grad for parameter in student.parameters()):
         problems.append(loaded.problem(("student",), "has no parameter to train: every one is frozen"))
     try:
-        reports += inspect_links(teacher or nn.Identity(), student, recipe.links, sample)
+        learns = Observed(student, "student", output=recipe.student.logits, arithmetic=arithmetic)
+        output = recipe.teacher.logits if recipe.teacher else ""
+        teaches = Observed(teacher or nn.Identity(), "teacher", output=output, arithmetic=arithmetic)
+        reports += inspect_observed(teaches, learns, recipe.links, sample)
         for report in reports:
             problems += [loaded.problem(("links", report.index), what) for what in report.problems]
-        for role, model, section in (
-            ("teacher", teacher, recipe.teacher),
-            ("student", student, recipe.student),
-        ):
-            if model is not None and section is not None and (role == "student" or recipe.soft):
-                problems += _check_logits(loaded, role, model, section.logits, sample, len(images.train.classes))
+        for observed in (*([teaches] if teacher is not None and recipe.soft else []), learns):
+            problems += _check_logits(loaded, observed, sample, len(images.train.classes))
     except LayerlinkError as error:
         problems.append(Problem("models", str(error)))
     except Exception as error:  # noqa: BLE001 - whatever a user's model raises
@@ -241,20 +232,13 @@ def _check_on_batch(
     return problems
 
 
-def _check_logits(
-    loaded: LoadedRecipe, role: str, model: nn.Module, element: str, sample: torch.Tensor, classes: int
-) -> list[Problem]:
-    probe = Distiller(None, model, student_logits=element)
-    model.eval()
-    try:
-        with torch.no_grad():
-            logits = probe.study(sample).logits
-    except UsageError as error:
-        return [loaded.problem((role, "logits"), str(error).replace("student", role))]
-    finally:
-        model.train()
-    if logits is None or logits.shape != (len(sample), classes):
-        got = None if logits is None else tuple(logits.shape)
-        what = f"must give logits (N, {classes}) for the data's {classes} classes; got {got} for N = {len(sample)}"
+def _check_logits(loaded: LoadedRecipe, observed: Observed, sample: torch.Tensor, classes: int) -> list[Problem]:
+    role = observed.role
+    given = trace(observed, [OUTPUT], sample, evaluate=True)
+    if OUTPUT in given.problems:
+        return [loaded.problem((role, "logits"), given.problems[OUTPUT])]
+    found = tuple(given.values[OUTPUT].shape)
+    if found != (len(sample), classes):
+        what = f"must give logits (N, {classes}) for the data's {classes} classes; got {found} for N = {len(sample)}"
         return [loaded.problem((role,), what)]
     return []

@@ -1,32 +1,21 @@
-"""The teacher of a training, batch by batch: read where the recipe stores it, computed where not."""
+"""The teacher of a training, epoch by epoch: read where the recipe stores it, computed where not."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Sequence
+from functools import partial
 
-import torch
 from torch import Tensor
 
-from layerlink.data import Batch
 from layerlink.errors import LayerlinkError
 from layerlink.lab.parallel.processes import here
-from layerlink.lab.run.setup.cohort import common_teacher
 from layerlink.lab.run.setup.setup import Setup
-from layerlink.lab.run.teaching.keys import Item, StoreKeys, name_of
+from layerlink.lab.run.teaching.keys import StoreKeys, name_of
 from layerlink.lab.run.teaching.stores import SHARE_OF_DISK, Stores, free_bytes
 from layerlink.lab.run.watch import Watch
-from layerlink.teachers.store.store import bytes_of_store
-from layerlink.transfer import Activations, LiveTeacher, Tap, TensorStore
-
-
-class BatchTeacher(Protocol):
-    """What the training loop asks of a teacher: live and stored ones look alike."""
-
-    def __call__(self, batch: Batch) -> Activations:
-        """What the teacher gives for the batch."""
-        ...
+from layerlink.taps import OUTPUT, Tap
+from layerlink.teachers import KeepingTeacher, StoredTeacher, Teacher
+from layerlink.teachers.store import TensorStore, bytes_of_store
 
 
 class CohortTeacher:
@@ -46,7 +35,8 @@ class CohortTeacher:
 
     def __init__(self, setups: Sequence[Setup], watch: Watch) -> None:
         self._watch = watch
-        self._stored: dict[Item, TensorStore] = {}
+        self._live = setups[0].taught_by if setups else None
+        self._stored: dict[Tap, TensorStore] = {}
         self._epochs = 0  # so many epochs' logits are stored, where views differ
         self._stores = _stores_of(setups)
         if self._stores is None:
@@ -56,47 +46,57 @@ class CohortTeacher:
         else:
             self._fill(self._stores)
 
-    def at(self, epoch: int, setups: Sequence[Setup]) -> BatchTeacher | None:
+    def at(self, epoch: int, setups: Sequence[Setup]) -> Teacher | None:
         """The teacher of an epoch; None where none of the setups asks for anything.
 
         Args:
             epoch: from 0.
             setups: those that learn in it.
         """
-        asked = common_teacher(setups)
-        if not isinstance(asked, LiveTeacher):
+        wanted = {tap for setup in setups for tap in setup.distiller.wanted}
+        if self._live is None or not wanted:
             return None
-        stored = dict(self._stored)
-        if self._stores is not None and asked.logits and epoch < self._epochs:
-            stores = self._stores
-            if here().first_says(lambda: stores.folder(None, epoch).exists()):
-                stored = stores.open([None], epoch)
+        stores, stored = self._stores, dict(self._stored)
+        if stores is not None and OUTPUT in wanted and epoch < self._epochs:
+            if here().first_says(lambda: stores.folder(OUTPUT, epoch).exists()):
+                stored = stores.open([OUTPUT], epoch)
             elif here().size == 1:
-                return KeepingTeacher(asked, stores, epoch, self._watch)
-        return StoredTeacher(asked, stored)
+                return KeepingTeacher(self._live, len(stores.setup.images.train), partial(self._keep, stores, epoch))
+        return StoredTeacher(self._live, stored) if stored else self._live
+
+    def _keep(self, stores: Stores, epoch: int, logits: Tensor) -> None:
+        """Write the logits of an epoch's views; the training goes on where that fails."""
+        size, free = bytes_of_store(len(logits), tuple(logits.shape[1:]), "float32"), free_bytes(stores.root)
+        try:
+            if size > SHARE_OF_DISK * free:
+                raise LayerlinkError(f"they take {_size(size)} and the disk has {_size(free)} free")
+            with stores.writer(OUTPUT, epoch) as writer:
+                writer.add(logits)
+        except LayerlinkError as error:
+            self._watch.warn(f"the teacher's logits of epoch {epoch + 1} were not stored: {error}")
 
     def _fill(self, stores: Stores) -> None:
         sizes = stores.sizes()
         kept, why_not = here().first_says(lambda: self._kept(stores, sizes))
         self._stored = stores.open(kept)
-        left = ", ".join(name_of(item) for item in sizes if item not in kept)
+        left = ", ".join(name_of(tap) for tap in sizes if tap not in kept)
         told = "nothing"
         if kept:
-            parts = [f"{name_of(item)} {_how(store)}" for item, store in self._stored.items()]
+            parts = [f"{name_of(tap)} {_how(store)}" for tap, store in self._stored.items()]
             total = sum(store.nbytes for store in self._stored.values())
             told = f"{len(stores.setup.images.train):,} images, {', '.join(parts)}, {_size(total)} in {stores.root}"
         self._watch.tell(f"teacher stored: {told}{f'; {left} computed live: {why_not}' if left else ''}")
 
-    def _kept(self, stores: Stores, sizes: dict[Item, int]) -> tuple[list[Item], str]:
+    def _kept(self, stores: Stores, sizes: dict[Tap, int]) -> tuple[list[Tap], str]:
         kept, why_not = stores.fitting(sizes)
         stores.fill(kept, self._watch)
         return kept, why_not
 
     def _plan_epochs(self, stores: Stores, epochs: int) -> None:
         sizes = stores.sizes()
-        layers = ", ".join(name_of(item) for item in sizes if item is not None)
-        if None in sizes:
-            self._epochs = min(epochs, int(1e9 * stores.section.budget_gb / sizes[None]))
+        layers = ", ".join(name_of(tap) for tap in sizes if tap != OUTPUT)
+        if OUTPUT in sizes:
+            self._epochs = min(epochs, int(1e9 * stores.section.budget_gb / sizes[OUTPUT]))
         live = f"; {layers} computed live: augmented views change with every epoch" if layers else ""
         if not self._epochs:
             self._watch.tell(f"teacher stored: nothing{live}")
@@ -109,94 +109,19 @@ class CohortTeacher:
             return
         part = "" if self._epochs == epochs else f", the others are over the budget of {stores.section.budget_gb:g} GB"
         self._watch.tell(
-            f"teacher stored: logits float32 of every view of {self._epochs} epochs{part}, {_size(sizes[None])} each, "
-            f"in {stores.root}{live}"
+            f"teacher stored: logits float32 of every view of {self._epochs} epochs{part}, {_size(sizes[OUTPUT])} "
+            f"each, in {stores.root}{live}"
         )
-
-
-class StoredTeacher:
-    """Reads what is stored and computes the rest, running the model no further than that needs.
-
-    Args:
-        asked: what is wanted.
-        stored: what is there; more than is wanted does no harm.
-    """
-
-    def __init__(self, asked: LiveTeacher, stored: Mapping[Item, TensorStore]) -> None:
-        wanted: list[Item] = [*([None] if asked.logits else []), *asked.recorder.taps]
-        self._stored = {item: stored[item] for item in wanted if item in stored}
-        taps = [tap for tap in asked.recorder.taps if tap not in stored]
-        logits = asked.logits and None not in stored
-        live = asked
-        if self._stored:
-            live = LiveTeacher(asked.model, taps, logits=logits, element=asked.element)
-        self._live = live if taps or logits else None
-
-    def __call__(self, batch: Batch) -> Activations:
-        """What the teacher gives for the batch."""
-        given = Activations(None) if self._live is None else self._live(batch.images)
-        read = {item: store.read(batch.indices) for item, store in self._stored.items()}
-        taps: dict[Tap, Tensor] = {item: values for item, values in read.items() if item is not None}
-        return Activations(read.get(None, given.logits), {**given.taps, **taps}, given.problems)
-
-
-@dataclass
-class KeepingTeacher:
-    """Computes an epoch's batches and stores their logits when every image was seen.
-
-    An epoch that is resumed in its middle is not stored: some images were seen before.
-
-    Args:
-        live: the teacher.
-        stores: where to.
-        epoch: from 0.
-        watch: is told where the logits could not be stored; the training goes on.
-    """
-
-    live: LiveTeacher
-    stores: Stores
-    epoch: int
-    watch: Watch
-
-    def __post_init__(self) -> None:
-        self._seen = torch.zeros(len(self.stores.setup.images.train), dtype=torch.bool)
-        self._logits: Tensor | None = None
-
-    def __call__(self, batch: Batch) -> Activations:
-        """What the teacher gives for the batch."""
-        given = self.live(batch.images)
-        if given.logits is not None:
-            if self._logits is None:
-                self._logits = torch.zeros(len(self._seen), *given.logits.shape[1:])
-            rows = batch.indices.cpu()
-            self._logits[rows] = given.logits.float().cpu()
-            self._seen[rows] = True
-            if bool(self._seen.all()):
-                self._write(self._logits)
-        return given
-
-    def _write(self, logits: Tensor) -> None:
-        self._seen[:] = False
-        size, free = bytes_of_store(len(logits), tuple(logits.shape[1:]), "float32"), free_bytes(self.stores.root)
-        try:
-            if size > SHARE_OF_DISK * free:
-                raise LayerlinkError(f"they take {_size(size)} and the disk has {_size(free)} free")
-            with self.stores.writer(None, self.epoch) as writer:
-                writer.add(logits)
-        except LayerlinkError as error:
-            self.watch.warn(f"the teacher's logits of epoch {self.epoch + 1} were not stored: {error}")
 
 
 def _stores_of(setups: Sequence[Setup]) -> Stores | None:
     """The stores for everything that the setups may ever ask of their teacher; None where nothing is to be stored."""
-    teachers = [t for t in (setup.distiller.teacher for setup in setups) if isinstance(t, LiveTeacher)]
-    taps = [tap for teacher in teachers for tap in teacher.recorder.taps]
-    logits = any(teacher.logits for teacher in teachers)
+    taps = tuple(dict.fromkeys(tap for setup in setups for tap in setup.distiller.whole_objective.of_teacher))
     section = setups[0].recipe.teacher.store if setups and setups[0].recipe.teacher else None
-    if section is None or not (taps or logits):
+    live = setups[0].taught_by if setups else None
+    if section is None or live is None or not taps:
         return None
-    live = LiveTeacher(teachers[0].model, taps, logits=logits, element=teachers[0].element)
-    return Stores(setups[0], live, section, StoreKeys.of(setups[0], live.model, live.element))
+    return Stores(setups[0], live, taps, section, StoreKeys.of(setups[0], live.observed))
 
 
 def _how(store: TensorStore) -> str:

@@ -12,11 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from layerlink.lab.run.setup.setup import Setup
-from layerlink.teachers.store.store import FORMAT, StoreDtype
-from layerlink.transfer import Tap
-
-Item = Tap | None
-"""What is stored: a tap, or the logits (None)."""
+from layerlink.taps import OUTPUT, Observed, Tap
+from layerlink.teachers.store import FORMAT, StoreDtype
 
 
 @dataclass(frozen=True)
@@ -34,8 +31,8 @@ class StoreKeys:
     view: Mapping[str, Any]
 
     @classmethod
-    def of(cls, setup: Setup, model: nn.Module, element: tuple[str, ...]) -> StoreKeys:
-        """The keys of ``model`` as the setup runs it; every weight is read for that, once."""
+    def of(cls, setup: Setup, teacher: Observed) -> StoreKeys:
+        """The keys of the teacher as the setup runs it; every weight is read for that, once."""
         stamp, views = setup.images.stamp, setup.images.views
         view: dict[str, Any] = {}
         if views.augment != "none":
@@ -44,9 +41,9 @@ class StoreKeys:
             view["crop_padding"] = views.padding
         return cls(
             teacher={
-                "architecture": hashlib.sha256(repr(model).encode()).hexdigest(),
-                "weights": digest_of_weights(model),
-                "logits": list(element),
+                "architecture": hashlib.sha256(repr(teacher.model).encode()).hexdigest(),
+                "weights": digest_of_weights(teacher.model),
+                "logits": list(teacher.output),
             },
             seen={
                 "images": stamp["train"],
@@ -57,21 +54,21 @@ class StoreKeys:
             view=view,
         )
 
-    def key(self, item: Item, dtype: StoreDtype, epoch: int | None = None) -> dict[str, Any]:
+    def key(self, tap: Tap, dtype: StoreDtype, epoch: int | None = None) -> dict[str, Any]:
         """The key of one tensor.
 
         Args:
-            item: which.
+            tap: which.
             dtype: how it is kept.
             epoch: whose views it is of, from 0; None for the plain view.
         """
         teacher = dict(self.teacher)
-        if item is not None:
+        if tap != OUTPUT:
             del teacher["logits"]
         return {
             "layerlink store": FORMAT,
-            "tensor": name_of(item),
-            "layer": None if item is None else str(item),
+            "tensor": name_of(tap),
+            "layer": None if tap == OUTPUT else str(tap),
             **teacher,
             **self.seen,
             "view": {"augment": "none"} if epoch is None else {**self.view, "epoch": epoch},
@@ -79,9 +76,9 @@ class StoreKeys:
         }
 
 
-def name_of(item: Item) -> str:
+def name_of(tap: Tap) -> str:
     """What messages call it."""
-    return "logits" if item is None else str(item)
+    return "logits" if tap == OUTPUT else str(tap)
 
 
 def folder_name(key: Mapping[str, Any]) -> str:

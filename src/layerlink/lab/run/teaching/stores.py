@@ -17,10 +17,11 @@ from layerlink.files.paths import expanded
 from layerlink.lab.recipe.schema import StoreSection
 from layerlink.lab.run.interruption import stop_before_the_next
 from layerlink.lab.run.setup.setup import Setup
-from layerlink.lab.run.teaching.keys import Item, StoreKeys, folder_name, name_of
+from layerlink.lab.run.teaching.keys import StoreKeys, folder_name, name_of
 from layerlink.lab.run.watch import Watch
-from layerlink.teachers.store.store import StoreDtype, bytes_of_store
-from layerlink.transfer import Activations, LiveTeacher, StoreWriter, TensorStore
+from layerlink.taps import OUTPUT, Tap
+from layerlink.teachers import FrozenTeacher
+from layerlink.teachers.store import StoreDtype, StoreWriter, TensorStore, bytes_of_store
 
 SHARE_OF_DISK = 0.9  # of what is free
 CHECKED_IMAGES = 8  # are computed again when a store is opened
@@ -34,13 +35,15 @@ class Stores:
 
     Args:
         setup: images, arithmetic, device.
-        live: computes everything that may be stored.
+        live: computes what is stored.
+        taps: everything that may be stored.
         section: the recipe's.
         keys: of the tensors.
     """
 
     setup: Setup
-    live: LiveTeacher
+    live: FrozenTeacher
+    taps: tuple[Tap, ...]
     section: StoreSection
     keys: StoreKeys
 
@@ -58,112 +61,103 @@ class Stores:
             raise UsageError("teacher.store: there is no home folder to keep it in; set teacher.store.root=FOLDER")
         return cache / "stores"
 
-    def dtype(self, item: Item) -> StoreDtype:
+    def dtype(self, tap: Tap) -> StoreDtype:
         """How a tensor is kept: the logits are small, and softmax magnifies their errors."""
-        return "float32" if item is None else self.section.dtype
+        return "float32" if tap == OUTPUT else self.section.dtype
 
-    def key(self, item: Item, epoch: int | None = None) -> dict[str, object]:
+    def key(self, tap: Tap, epoch: int | None = None) -> dict[str, object]:
         """A tensor's key."""
-        return self.keys.key(item, self.dtype(item), epoch)
+        return self.keys.key(tap, self.dtype(tap), epoch)
 
-    def folder(self, item: Item, epoch: int | None = None) -> Path:
+    def folder(self, tap: Tap, epoch: int | None = None) -> Path:
         """A tensor's folder."""
-        return self.root / folder_name(self.key(item, epoch))
+        return self.root / folder_name(self.key(tap, epoch))
 
-    def sizes(self) -> dict[Item, int]:
+    def sizes(self) -> dict[Tap, int]:
         """Bytes of every tensor for all training images, in the order of storing: logits, then the deepest layer."""
         images = self.setup.images
-        with self.setup.arithmetic():
-            sample = by_item(self.live(images.views(images.train.images[:2])))
+        sample = self.computed(images.views(images.train.images[:2]), self.taps)
         rows, chunks = len(images.train), len(self.setup.batches)
         # Taps stand in the order in which they ran. Whatever is shallower than a computed one costs nothing more.
-        order: list[Item] = [item for item in (None,) if item in sample]
-        order += [item for item in reversed(sample) if item is not None]
-        return {item: bytes_of_store(rows, tuple(sample[item].shape[1:]), self.dtype(item), chunks) for item in order}
+        order = [tap for tap in (OUTPUT,) if tap in sample]
+        order += [tap for tap in reversed(sample) if tap != OUTPUT]
+        return {tap: bytes_of_store(rows, tuple(sample[tap].shape[1:]), self.dtype(tap), chunks) for tap in order}
 
-    def fitting(self, sizes: Mapping[Item, int]) -> tuple[list[Item], str]:
+    def fitting(self, sizes: Mapping[Tap, int]) -> tuple[list[Tap], str]:
         """The first tensors that budget and disk have room for, and why the others are left out."""
-        fitting: list[Item] = []
+        fitting: list[Tap] = []
         total = added = 0
-        for item, size in sizes.items():
+        for tap, size in sizes.items():
             total += size
-            added += 0 if self.folder(item).exists() else size
+            added += 0 if self.folder(tap).exists() else size
             if total > 1e9 * self.section.budget_gb:
                 return fitting, f"over the budget of {self.section.budget_gb:g} GB"
             if added > SHARE_OF_DISK * free_bytes(self.root):
                 return fitting, f"the disk has {free_bytes(self.root) / 1e9:.1f} GB free"
-            fitting.append(item)
+            fitting.append(tap)
         return fitting, ""
 
-    def fill(self, items: Sequence[Item], watch: Watch) -> None:
-        """Send every training image through the teacher, once, and keep ``items``; those that are there stay."""
-        missing = [item for item in items if not self.folder(item).exists()]
+    def fill(self, taps: Sequence[Tap], watch: Watch) -> None:
+        """Send every training image through the teacher, once, and keep ``taps``; those that are there stay."""
+        missing = [tap for tap in taps if not self.folder(tap).exists()]
         if not missing:
             return
-        taps = [item for item in missing if item is not None]
-        live = LiveTeacher(self.live.model, taps, logits=None in missing, element=self.live.element)
         batches, total, done = self.setup.batches, len(self.setup.images.train), 0
         with ExitStack() as stack:
-            writers = {item: stack.enter_context(self.writer(item)) for item in missing}
-            with self.setup.arithmetic():
-                for batch in batches.in_order():
-                    given = by_item(live(batch.images))
-                    for item, writer in writers.items():
-                        _add(writer, item, given[item])
-                    done += len(batch.labels)
-                    watch.progress("storing what the teacher gives", done, total)
-                    stop_before_the_next()  # of a sweep; elsewhere Ctrl-C stops it as it stands
+            writers = {tap: stack.enter_context(self.writer(tap)) for tap in missing}
+            for batch in batches.in_order():
+                given = self.computed(batch.images, missing)
+                for tap, writer in writers.items():
+                    _add(writer, tap, given[tap])
+                done += len(batch.labels)
+                watch.progress("storing what the teacher gives", done, total)
+                stop_before_the_next()  # of a sweep; elsewhere Ctrl-C stops it as it stands
 
-    def writer(self, item: Item, epoch: int | None = None) -> StoreWriter:
+    def computed(self, inputs: Tensor, taps: Sequence[Tap]) -> dict[Tap, Tensor]:
+        """What the teacher gives for ``taps``, logits first.
+
+        Raises:
+            LayerlinkError: where a tap could not be read.
+        """
+        given = self.live(inputs, taps)
+        for problem in given.problems.values():
+            raise LayerlinkError(f"teacher.store: {problem}")
+        logits = {} if given.logits is None else {OUTPUT: given.logits}
+        return {**logits, **given.taps}
+
+    def writer(self, tap: Tap, epoch: int | None = None) -> StoreWriter:
         """Writes a tensor's store."""
-        folder, key = self.folder(item, epoch), self.key(item, epoch)
-        return StoreWriter(folder, key, rows=len(self.setup.images.train), dtype=self.dtype(item))
+        folder, key = self.folder(tap, epoch), self.key(tap, epoch)
+        return StoreWriter(folder, key, rows=len(self.setup.images.train), dtype=self.dtype(tap))
 
-    def open(self, items: Sequence[Item], epoch: int | None = None) -> dict[Item, TensorStore]:
-        """The stores of ``items``, each compared with what the teacher gives now for a few images.
+    def open(self, taps: Sequence[Tap], epoch: int | None = None) -> dict[Tap, TensorStore]:
+        """The stores of ``taps``, each compared with what the teacher gives now for a few images.
 
         Raises:
             LayerlinkError: where one is damaged, of something else, or does not hold what the teacher gives.
         """
-        stores = {item: TensorStore(self.folder(item, epoch), self.key(item, epoch)) for item in items}
+        stores = {tap: TensorStore(self.folder(tap, epoch), self.key(tap, epoch)) for tap in taps}
         train = self.setup.images.train
         count = min(CHECKED_IMAGES, len(train))
         indices = torch.linspace(0, len(train) - 1, count, dtype=torch.float64).round().long().to(train.labels.device)
-        taps = [item for item in items if item is not None]
-        live = LiveTeacher(self.live.model, taps, logits=None in items, element=self.live.element)
-        with self.setup.arithmetic():
-            given = by_item(live(self.setup.images.views(train.images[indices], indices, epoch)))
-        for item, store in stores.items():
+        given = self.computed(self.setup.images.views(train.images[indices], indices, epoch), taps)
+        for tap, store in stores.items():
             allowed = 4 * store.error + ARITHMETIC_ERROR[self.setup.precision]
-            off = relative_error(store.read(indices), given[item])
+            off = relative_error(store.read(indices), given[tap])
             if not off <= allowed:
                 raise LayerlinkError(
-                    f"teacher.store: {store.folder} does not hold what the teacher gives: {name_of(item)} of {count} "
+                    f"teacher.store: {store.folder} does not hold what the teacher gives: {name_of(tap)} of {count} "
                     f"images, computed again, is {100 * off:.3g} % off; expected at most {100 * allowed:.3g} %. "
                     "Delete the folder: it is filled again"
                 )
         return stores
 
 
-def _add(writer: StoreWriter, item: Item, values: Tensor) -> None:
+def _add(writer: StoreWriter, tap: Tap, values: Tensor) -> None:
     try:
         writer.add(values)
     except LayerlinkError as error:
-        raise LayerlinkError(f"teacher.store: {name_of(item)} cannot be stored. {error}") from error
-
-
-def by_item(given: Activations) -> dict[Item, Tensor]:
-    """Everything that a teacher gave, logits first.
-
-    Raises:
-        LayerlinkError: where a tap could not be read.
-    """
-    for problem in given.problems.values():
-        raise LayerlinkError(f"teacher.store: {problem}")
-    tensors: dict[Item, Tensor] = {} if given.logits is None else {None: given.logits}
-    for tap, values in given.taps.items():
-        tensors[tap] = values
-    return tensors
+        raise LayerlinkError(f"teacher.store: {name_of(tap)} cannot be stored. {error}") from error
 
 
 def relative_error(values: Tensor, reference: Tensor) -> float:

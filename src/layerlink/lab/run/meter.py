@@ -1,0 +1,63 @@
+"""What an epoch gives, as means over its images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from layerlink.data import Batch
+from layerlink.lab.parallel.processes import ALONE, Processes
+from layerlink.tasks.classification import count_correct
+from layerlink.transfer import Losses
+
+
+class Meter:
+    """Means over the images of an epoch. Sums stay on the device until they are read."""
+
+    def __init__(self, state: Mapping[str, Any] | None = None) -> None:
+        self.sums: dict[str, Tensor] = dict(state["sums"]) if state else {}
+        self.lowest: dict[str, Tensor] = dict(state["lowest"]) if state else {}
+        self.highest: dict[str, Tensor] = dict(state["highest"]) if state else {}
+        self.weights: dict[str, float] = dict(state["weights"]) if state else {}  # of the last step
+        self.images = int(state["images"]) if state else 0
+        self.steps = int(state["steps"]) if state else 0
+        self.seconds = float(state["seconds"]) if state else 0.0
+
+    def add(self, losses: Losses, batch: Batch, seconds: float, processes: Processes = ALONE) -> None:
+        """Count one step. The losses are the whole batch's already, the logits those of this process's part."""
+        count = batch.count
+        terms = {name: term.detach().float() for name, term in losses.terms.items()}
+        for name, term in terms.items():
+            known = name in self.sums
+            self.sums[name] = self.sums[name] + term * count if known else term * count
+            self.lowest[name] = torch.minimum(self.lowest[name], term) if known else term
+            self.highest[name] = torch.maximum(self.highest[name], term) if known else term
+        if losses.logits is not None:
+            correct = count_correct(losses.logits, batch.labels)
+            correct = processes.sum(correct * (not batch.stand_in) if processes.size > 1 else correct)
+            self.sums["correct"] = self.sums["correct"] + correct if "correct" in self.sums else correct
+        self.weights = dict(losses.weights)
+        self.images += count
+        self.steps += 1
+        self.seconds += seconds
+
+    def means(self) -> dict[str, float]:
+        """Every raw term's mean, and "train_accuracy" in percent."""
+        means = {name: float(value) / self.images for name, value in self.sums.items() if name != "correct"}
+        if "correct" in self.sums:
+            means["train_accuracy"] = 100 * float(self.sums["correct"]) / self.images
+        return means
+
+    def spread(self, name: str) -> float:
+        """A term's highest value of a step minus its lowest."""
+        return float(self.highest[name]) - float(self.lowest[name])
+
+    def state_dict(self) -> dict[str, Any]:
+        """The sums so far."""
+        tensors = {"sums": self.sums, "lowest": self.lowest, "highest": self.highest}
+        on_cpu = {part: {name: value.cpu() for name, value in values.items()} for part, values in tensors.items()}
+        numbers = {"images": self.images, "steps": self.steps, "seconds": self.seconds}
+        return {**on_cpu, **numbers, "weights": self.weights}

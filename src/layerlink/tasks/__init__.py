@@ -1,0 +1,1 @@
+"""Tasks: what outputs mean, how well they are, and what chance is."""
