@@ -26,7 +26,8 @@ from layerlink.lab.run.setup.cohort import set_up_cohort
 from layerlink.lab.run.setup.machine import choose_precision
 from layerlink.lab.run.setup.setup import set_up
 from layerlink.measure.timing import Timing, measure
-from layerlink.transfer import LiveTeacher, Tap
+from layerlink.taps import OUTPUT, Tap
+from layerlink.teachers import FrozenTeacher
 
 Row = dict[str, Any]
 
@@ -65,11 +66,11 @@ def depths() -> Iterator[Row]:
     images = torch.randn(128, 3, 32, 32).contiguous(memory_format=torch.channels_last)
     names: tuple[str | None, ...] = (*(f"group{number}" for number in range(1, 6)), "hidden", None)
     for name in names:
-        teacher = LiveTeacher(fast_teacher(32, CPU).eval(), [Tap(name)] if name else [], logits=name is None)
+        teacher, wanted = FrozenTeacher(fast_teacher(32, CPU).eval()), Tap(name) if name else OUTPUT
 
-        def work(teacher: LiveTeacher = teacher) -> None:
+        def work(teacher: FrozenTeacher = teacher, wanted: Tap = wanted) -> None:
             with autocast():
-                teacher(images)
+                teacher(images, [wanted])
 
         yield row("deepest layer", name or "logits", measure(work, CPU), 128)
 

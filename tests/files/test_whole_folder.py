@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from layerlink.files import whole_folder as store_folder
+from layerlink.files.locks import held
 from layerlink.files.whole_folder import PREFIX, SUFFIX, UnfinishedFolder
 
 
@@ -33,11 +35,15 @@ def test_no_handle_stays_open(tmp_path: Path) -> None:
 
 
 def test_where_a_place_is_held_others_wait(tmp_path: Path) -> None:
-    with store_folder._locked(tmp_path), pytest.raises(BlockingIOError):
-        store_folder._lock(tmp_path)
-    handle = store_folder._lock(tmp_path)
-    assert handle is not None
-    os.close(handle)
+    code = "import sys; from pathlib import Path; from layerlink.files.whole_folder import UnfinishedFolder\n"
+    code += "UnfinishedFolder(Path(sys.argv[1])); print('made', flush=True)"
+    with held(tmp_path):
+        command = [sys.executable, "-c", code, str(tmp_path / "store")]
+        other = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        with pytest.raises(subprocess.TimeoutExpired):
+            other.wait(timeout=1)
+        assert not list(tmp_path.iterdir())
+    assert other.communicate(timeout=60)[0] == "made\n"
 
 
 def test_a_system_that_cannot_flush_folders_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

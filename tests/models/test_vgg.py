@@ -25,8 +25,8 @@ def test_link_names_give_the_activations_of_the_studys_table(name: str) -> None:
     model = ll.build_model(name, num_classes=10, image_size=64).eval()
     names = [f"group{index}" for index in range(1, 6)]
     values = (
-        Recorder(model, [Tap(text) for text in (*names, "hidden", "output")], name)
-        .record(torch.randn(1, 3, 64, 64))
+        Recorder(model, name)
+        .record(torch.randn(1, 3, 64, 64), [Tap(text) for text in (*names, "hidden", "output")])
         .values
     )
     shapes = [tuple(values[Tap(text)].shape[1:]) for text in (*names, "hidden", "output")]

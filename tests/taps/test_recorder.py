@@ -9,7 +9,7 @@ from foreign import Dataclassed, Foreign, Halves, Pair, images
 from torch import Tensor, nn
 
 from layerlink.errors import LayerlinkError
-from layerlink.transfer import Recorder, Tap
+from layerlink.taps import Recorder, Tap
 
 
 def hooks_of(model: nn.Module) -> int:
@@ -17,19 +17,19 @@ def hooks_of(model: nn.Module) -> int:
 
 
 def record(model: nn.Module, inputs: Any, *taps: str) -> dict[str, Tensor]:
-    recording = Recorder(model, map(Tap.parse, taps), "student").record(inputs)
+    recording = Recorder(model, "student").record(inputs, map(Tap.parse, taps))
     assert not recording.problems
     return {str(tap): value for tap, value in recording.values.items()}
 
 
 def problems(model: nn.Module, inputs: Any, *taps: str) -> dict[str, str]:
-    recording = Recorder(model, map(Tap.parse, taps), "student").record(inputs)
+    recording = Recorder(model, "student").record(inputs, map(Tap.parse, taps))
     return {str(tap): what for tap, what in recording.problems.items()}
 
 
 def test_a_tap_sees_the_value_before_the_next_layer_overwrites_it() -> None:
     model, x = Foreign().eval(), images()
-    recorder = Recorder(model, [Tap("left"), Tap("right.deep-path"), Tap("norm")], "student")
+    recorder = Recorder(model, "student")
     stem = model.relu(model.norm(model.stem(x)))
     expected = {
         "norm": model.norm(model.stem(x)),
@@ -37,7 +37,7 @@ def test_a_tap_sees_the_value_before_the_next_layer_overwrites_it() -> None:
         "right.deep-path": model.right["deep-path"](stem),
     }
     for _ in range(3):  # the copies must not be dropped after a first look
-        values = recorder.record(x).values
+        values = recorder.record(x, [Tap("left"), Tap("right.deep-path"), Tap("norm")]).values
         for name, value in expected.items():
             assert bool((value < 0).any()), "the ReLU must have something to destroy"
             assert torch.equal(values[Tap(name)], value)
@@ -45,10 +45,10 @@ def test_a_tap_sees_the_value_before_the_next_layer_overwrites_it() -> None:
 
 def test_untouched_values_are_not_copied_once_that_is_known() -> None:
     model = nn.Sequential(nn.Linear(3, 3), nn.Tanh())
-    recorder = Recorder(model, [Tap("0")], "student")
+    recorder = Recorder(model, "student")
     seen: list[Tensor] = []
     model[0].register_forward_hook(lambda _m, _a, output: seen.append(output))
-    first, second = recorder.record(torch.zeros(1, 3)), recorder.record(torch.zeros(1, 3))
+    first, second = recorder.record(torch.zeros(1, 3), [Tap("0")]), recorder.record(torch.zeros(1, 3), [Tap("0")])
     assert first.values[Tap("0")] is not seen[0]
     assert second.values[Tap("0")] is seen[1]
 
@@ -65,16 +65,16 @@ def test_an_overwrite_that_comes_later_is_an_error_and_then_copied() -> None:
             return y.mul_(0) if self.inplace else y * 0
 
     model, x = Sometimes(), torch.ones(1, 3)
-    recorder = Recorder(model, [Tap("layer")], "student")
-    recorder.record(x)
+    recorder = Recorder(model, "student")
+    recorder.record(x, [Tap("layer")])
     model.inplace = True
     with pytest.raises(LayerlinkError) as caught:
-        recorder.record(x)
+        recorder.record(x, [Tap("layer")])
     assert str(caught.value) == (
         "the student's layer 'layer' was overwritten in place in this pass, though in none before; its value is lost. "
         "Repeat the step: from now on it is copied"
     )
-    assert torch.equal(recorder.record(x).values[Tap("layer")], model.layer(x))
+    assert torch.equal(recorder.record(x, [Tap("layer")]).values[Tap("layer")], model.layer(x))
 
 
 def test_gradients_flow_through_a_copied_value() -> None:
@@ -153,8 +153,8 @@ def test_the_input_of_a_module_that_gets_none_is_named() -> None:
 
 def test_places_in_the_graph_are_kept_only_where_asked_for_and_where_there_are_any() -> None:
     model, x, taps = nn.Sequential(nn.Linear(3, 3)), torch.zeros(1, 3), [Tap("0"), Tap("0", "input")]
-    assert Recorder(model, taps, "student").record(x).edges == {}
-    recording = Recorder(model, taps, "student", edges=True).record(x)
+    assert Recorder(model, "student").record(x, taps).edges == {}
+    recording = Recorder(model, "student").record(x, taps, edges=True)
     (gradient,) = torch.autograd.grad(recording.output.sum(), [recording.edges.pop(Tap("0"))])
     assert gradient.tolist() == [[1, 1, 1]]
     assert recording.edges == {}  # an input has no place
@@ -193,11 +193,11 @@ def test_hooks_are_gone_after_a_pass_whatever_happened() -> None:
             raise RuntimeError("broken")
 
     model = Broken()
-    recorder = Recorder(model, [Tap("layer"), Tap("layer", "input")], "student")
+    recorder = Recorder(model, "student")
     with pytest.raises(RuntimeError, match="broken"):
-        recorder.record(torch.zeros(1, 3))
+        recorder.record(torch.zeros(1, 3), [Tap("layer"), Tap("layer", "input")])
     assert hooks_of(model) == 0
-    recorder.record(torch.zeros(1, 3), stop_early=True)
+    recorder.record(torch.zeros(1, 3), [Tap("layer"), Tap("layer", "input")], stop_early=True)
     assert hooks_of(model) == 0
 
 
@@ -206,7 +206,7 @@ def test_stopping_early_computes_nothing_above_the_deepest_tap() -> None:
     model = Foreign().eval()
     for name, module in model.named_children():
         module.register_forward_hook(lambda _m, _a, _o, name=name: ran.append(name))
-    recording = Recorder(model, [Tap("left"), Tap("norm")], "teacher").record(images(), stop_early=True)
+    recording = Recorder(model, "teacher").record(images(), [Tap("left"), Tap("norm")], stop_early=True)
     assert set(recording.values) == {Tap("left"), Tap("norm")}
     assert recording.output is None
     assert ran == ["stem", "norm", "relu", "left"]
@@ -224,18 +224,18 @@ def test_a_signal_passes_through_a_model_that_swallows_exceptions() -> None:
                 self.layer(x)
             raise AssertionError("computed beyond the tap")
 
-    recording = Recorder(Swallows(), [Tap("layer")], "teacher").record(torch.zeros(1, 3), stop_early=True)
+    recording = Recorder(Swallows(), "teacher").record(torch.zeros(1, 3), [Tap("layer")], stop_early=True)
     assert set(recording.values) == {Tap("layer")}
 
 
 def test_inference_mode_copies() -> None:
     model = nn.Sequential(nn.Linear(3, 3), nn.ReLU(inplace=True))
     x = torch.randn(4, 3)
-    recorder = Recorder(model, [Tap("0")], "teacher")
+    recorder = Recorder(model, "teacher")
     with torch.inference_mode():
         expected = x @ model[0].weight.T + model[0].bias
         for _ in range(2):
-            assert torch.allclose(recorder.record(x).values[Tap("0")], expected)
+            assert torch.allclose(recorder.record(x, [Tap("0")]).values[Tap("0")], expected)
 
 
 def test_halves_is_what_the_tests_think() -> None:

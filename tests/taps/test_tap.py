@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from layerlink.errors import UsageError
-from layerlink.taps.tap import ElementError, Tap, no_such_layer, pick
+from layerlink.taps.element import ElementError, pick
+from layerlink.taps.modules import no_such_layer
+from layerlink.taps.tap import Tap
 
 
 @pytest.mark.parametrize(

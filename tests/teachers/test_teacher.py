@@ -5,7 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from layerlink.errors import LayerlinkError
-from layerlink.transfer import LiveTeacher
+from layerlink.taps import OUTPUT
+from layerlink.teachers import FrozenTeacher
 
 
 class Sometimes(nn.Module):
@@ -21,18 +22,18 @@ class Sometimes(nn.Module):
 
 def test_a_teacher_that_begins_to_change_its_inputs_is_told_once_and_gets_a_copy_from_then_on() -> None:
     model = Sometimes()
-    teacher = LiveTeacher(model)
-    teacher(torch.ones(1, 3))
+    teacher = FrozenTeacher(model)
+    teacher(torch.ones(1, 3), [OUTPUT])
     model.inplace = True
     with pytest.raises(LayerlinkError) as caught:
-        teacher(torch.ones(1, 3))
+        teacher(torch.ones(1, 3), [OUTPUT])
     assert str(caught.value) == (
         "the teacher changed its inputs in place in this pass, though in none before, and the student would see the "
         "changed ones. Load the batch again: from now on the teacher gets a copy"
     )
     for _ in range(2):
         x = torch.ones(1, 3)
-        logits = teacher(x).logits
+        logits = teacher(x, [OUTPUT]).logits
         assert logits is not None
         assert logits.tolist() == [[2, 2, 2]]
         assert x.tolist() == [[1, 1, 1]]

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 import layerlink as ll
 from layerlink.errors import ProblemsError, UsageError
-from layerlink.transfer import Activations, LiveTeacher, Tap
+from layerlink.taps import OUTPUT, Activations, Tap
+from layerlink.teachers import FrozenTeacher
 
 
 def small(width: int = 6) -> nn.Sequential:
@@ -38,7 +39,7 @@ assert list(losses.terms) == ["hard", "soft", "group2 -> group2 : mse * 40", "gr
 losses.total.backward()
 assert all(p.grad is not None for p in distiller.trainable_parameters())
 loaded = {name.split(".")[1] for name in sys.modules if name.startswith("layerlink.")}
-assert loaded == {"errors", "losses", "models", "transfer"}, loaded
+assert loaded == {"errors", "losses", "models", "taps", "teachers", "transfer"}, loaded
 """
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -155,7 +156,7 @@ def test_a_known_teacher_pass_is_not_repeated() -> None:
     x, y = batch()
     distiller = ll.Distiller(teacher, student, soft=ll.Soft(), links=["0 : mse"])
     student.eval()
-    taught = distiller.teacher(x)
+    taught = distiller.teacher(x, distiller.wanted)
     distiller.teacher = None
     assert float(distiller(x, y, taught=taught).total.detach()) > 0
 
@@ -324,10 +325,10 @@ def test_losses_print_names_values_and_weights() -> None:
     assert text == "hard 0.6931 * 1   0 0 * 40   total 0.6931"
 
 
-def test_live_teacher_keeps_buffers_and_gives_no_gradients() -> None:
+def test_a_frozen_teacher_keeps_buffers_and_gives_no_gradients() -> None:
     model = small().train()
     running = model[1].running_mean.clone()
-    activations = LiveTeacher(model, [Tap("1")])(torch.randn(8, 4) + 5)
+    activations = FrozenTeacher(model)(torch.randn(8, 4) + 5, [OUTPUT, Tap("1")])
     assert torch.equal(model[1].running_mean, running)
     assert activations.logits is not None
     assert not activations.logits.requires_grad
@@ -336,7 +337,7 @@ def test_live_teacher_keeps_buffers_and_gives_no_gradients() -> None:
 
 def test_no_gradient_reaches_the_inputs_through_the_teacher() -> None:
     x = torch.randn(4, 4, requires_grad=True)
-    activations = LiveTeacher(small(), [Tap("0")])(x)
+    activations = FrozenTeacher(small())(x, [OUTPUT, Tap("0")])
     assert activations.logits is not None
     assert not activations.logits.requires_grad
     assert not activations.taps[Tap("0")].requires_grad
@@ -375,7 +376,7 @@ def test_a_teacher_that_leaves_its_input_alone_gets_it_without_a_copy() -> None:
 
 def test_models_that_share_parameters_are_refused() -> None:
     model = small()
-    for teacher in (model, LiveTeacher(model)):
+    for teacher in (model, FrozenTeacher(model)):
         with pytest.raises(UsageError) as caught:
             ll.Distiller(teacher, model, soft=ll.Soft())
         assert str(caught.value) == (
@@ -384,8 +385,8 @@ def test_models_that_share_parameters_are_refused() -> None:
         )
 
 
-def test_layers_of_a_teacher_that_is_live_already_are_looked_up() -> None:
-    teacher = LiveTeacher(small())
+def test_layers_of_a_teacher_that_is_frozen_already_are_looked_up() -> None:
+    teacher = FrozenTeacher(small())
     with pytest.raises(ProblemsError, match="the teacher has no layer 'nope'"):
         ll.Distiller(teacher, small(), links=["nope -> 0 : mse"])
 

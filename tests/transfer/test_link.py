@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from layerlink.errors import UsageError
 from layerlink.transfer import Link, Tap
-from layerlink.transfer.link import links_error, read_links
+from layerlink.transfer.link_list import links_error, read_links
 
 
 @pytest.mark.parametrize(

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 try:
     import fcntl
-except ImportError:  # on Windows no process leaves a mark, and nothing is taken for left behind
+except ImportError:  # on Windows nothing is held or marked, and nothing is taken for left behind
     fcntl = None  # type: ignore[assignment]
 
-LOCK = ".lock"  # the file that is locked for a folder; it counts as nothing in it
+# Not by a library: those lock by the name of a file of their own and leave it behind, in every run's folder and every
+# store, and beside every temporary file. Here the folder or file itself is locked, and nothing stays.
 
 
 class HeldError(OSError):
@@ -31,34 +30,30 @@ def held(folder: Path, *, wait: bool = False) -> Iterator[None]:
 
     Raises:
         HeldError: where another process holds it, and ``wait`` is off.
-        OSError: where it cannot be written.
+        OSError: where it cannot be opened or locked.
     """
-    lock = FileLock(folder / LOCK)
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
     try:
-        lock.acquire(timeout=-1 if wait else 0)
-    except Timeout:
-        raise HeldError(f"{folder} is held by another process") from None
-    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise HeldError(f"{folder} is held by another process") from None
         yield
     finally:
-        lock.release()
+        os.close(handle)
 
 
-# Marks are on what is being written itself: a library locks by the name of a file of its own, which every temporary
-# file would then have beside it.
+def mark(handle: int) -> None:
+    """Mark an open file or folder as this process's until it is closed; where the file system has no locks, do nothing.
 
-
-def mark(handle: int) -> bool:
-    """Mark an open file or folder as this process's until it is closed; False where another process's mark is on it."""
-    if fcntl is None:
-        return True
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without marks
-        return True
-    return True
+    Unlike ``held`` it is not asked for: it only tells others that the writer lives, see ``left_behind``.
+    """
+    if fcntl is not None:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def left_behind(path: Path) -> bool:

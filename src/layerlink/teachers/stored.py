@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from layerlink.taps import OUTPUT, Activations, Tap
-from layerlink.teachers.store import TensorStore
 from layerlink.teachers.teacher import Teacher
+
+if TYPE_CHECKING:  # an own loop without a store does not load what writes files
+    from layerlink.teachers.store import TensorStore
 
 
 class StoredTeacher:

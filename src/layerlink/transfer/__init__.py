@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from layerlink.taps import Activations, Recorder, Recording, Tap
-from layerlink.teachers import FrozenTeacher, Teacher
-from layerlink.teachers.store import StoreWriter, TensorStore
+from layerlink.teachers import Teacher
 from layerlink.transfer.distiller import Distiller
 from layerlink.transfer.inspection import LinkReport, inspect_links
 from layerlink.transfer.link import Link
 from layerlink.transfer.objective import Losses, Objective
 from layerlink.transfer.scales import LinkScales
 from layerlink.transfer.terms import Soft
+
+if TYPE_CHECKING:
+    from layerlink.teachers.store import StoreWriter, TensorStore
 
 __all__ = [
     "Activations",
@@ -33,12 +35,16 @@ __all__ = [
     "inspect_links",
 ]
 
-_RENAMED = {"LiveTeacher": ("FrozenTeacher", FrozenTeacher)}
-
 
 def __getattr__(name: str) -> Any:
-    if name in _RENAMED:
-        new, thing = _RENAMED[name]
-        warnings.warn(f"layerlink.transfer.{name} is called {new} now", DeprecationWarning, stacklevel=2)
-        return thing
+    if name == "LiveTeacher":
+        from layerlink.transfer.renamed import LiveTeacher
+
+        text = "layerlink.transfer.LiveTeacher is layerlink.teachers.FrozenTeacher now, told at the call what is wanted"
+        warnings.warn(text, DeprecationWarning, stacklevel=2)
+        return LiveTeacher
+    if name in ("StoreWriter", "TensorStore"):  # on use: they bring what writes files
+        from layerlink.teachers import store
+
+        return getattr(store, name)
     raise AttributeError(f"module 'layerlink.transfer' has no attribute {name!r}")

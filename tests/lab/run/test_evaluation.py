@@ -32,7 +32,7 @@ def test_a_model_is_in_the_mode_it_was_in_whatever_happened(training: bool) -> N
 def test_predictions_are_the_largest_logits_in_the_images_order(recipe: Callable[..., LoadedRecipe]) -> None:
     setup = set_up(recipe())
     model, images = setup.distiller.student, setup.images.test
-    found = predict(model, images, setup.images, setup.arithmetic())
+    found = predict(setup.student, images, setup.images.views)
     model.eval()
     with torch.no_grad():
         expected = model(setup.images.views(images.images)).argmax(dim=1)

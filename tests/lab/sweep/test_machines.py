@@ -19,7 +19,7 @@ import torch
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.watch import Watch
-from layerlink.lab.sweep import machines as sweeping
+from layerlink.lab.sweep import job
 from layerlink.lab.sweep.file import Plan, load_sweep
 from layerlink.lab.sweep.job import Part, cohort_parts, teacher_parts, work
 from layerlink.lab.sweep.machines import machines_named, run_sweep_on
@@ -113,14 +113,14 @@ def test_the_size_of_a_cohort_makes_more_jobs(make: Callable[..., Plan]) -> None
 def test_a_job_that_fails_leaves_the_others_alone_and_is_tried_again(
     make: Callable[..., Plan], notes: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, watch = sweeping.run_cohort, notes()
+    real, watch = job.run_cohort, notes()
 
     def fail(runs: Any, most: Any, told: Watch) -> None:
         if runs[0].seed == 0:
             raise LayerlinkError("the machine has no disk")
         real(runs, most, told)
 
-    monkeypatch.setattr(sweeping, "run_cohort", fail)
+    monkeypatch.setattr(job, "run_cohort", fail)
     outcomes = run(Here(), make(), watch)
     assert {name: bool(outcome.result) for name, outcome in outcomes.items()} == {
         "cold-0": False,
@@ -130,7 +130,7 @@ def test_a_job_that_fails_leaves_the_others_alone_and_is_tried_again(
     }
     assert outcomes["cold-0"].failure == "the machine has no disk"
     assert watch.warnings == ["cold-0 and 1 more: failed, the others go on: the machine has no disk"]
-    monkeypatch.setattr(sweeping, "run_cohort", real)
+    monkeypatch.setattr(job, "run_cohort", real)
     again = Here()
     assert all(outcome.result for outcome in run(again, make()).values())
     assert [part.name for part in again.parts] == ["cold-0 and 1 more"]

@@ -13,10 +13,10 @@ import safetensors.torch
 import torch
 
 from layerlink.errors import LayerlinkError, ProblemsError, UsageError
+from layerlink.lab.bench import costs as costs_of
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.interruption import Interrupted
 from layerlink.lab.run.learner import OutOfMemoryError
-from layerlink.lab.run.setup import cohort
 from layerlink.lab.run.setup.setup import set_up
 from layerlink.lab.run.training import train
 from layerlink.lab.run.watch import Watch
@@ -209,9 +209,9 @@ def test_the_cohort_follows_memory(make: Callable[..., Plan], notes: Any, monkey
 
     monkeypatch.setattr(sweeping, "train_cohort", count)
     setup = set_up(plan.runs[0].loaded, teacher=set_up(plan.family.teacher).distiller.student)  # type: ignore[arg-type]
-    costs = cohort.measure_costs(setup)
-    room = (costs.shared_bytes + 2.5 * costs.student_bytes) / cohort.SHARE_OF_MEMORY
-    monkeypatch.setattr(cohort, "free_memory", lambda _device: int(room))
+    costs = costs_of.measure_costs(setup)
+    room = (costs.shared_bytes + 2.5 * costs.student_bytes) / costs_of.SHARE_OF_MEMORY
+    monkeypatch.setattr(costs_of, "free_memory", lambda _device: int(room))
     run(plan)
     assert together == [2, 2]
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from trees import changed_trees
 
 from layerlink.errors import LayerlinkError
-from layerlink.teachers.store.store import StoreDtype, StoreWriter, TensorStore
+from layerlink.teachers.store import StoreDtype, StoreWriter, TensorStore
 
 DTYPES = st.sampled_from(["float32", "bfloat16", "uint8"])
 KEY = {"weights": "abc", "view": {"seed": 0}}

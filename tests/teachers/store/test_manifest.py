@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from layerlink.errors import LayerlinkError
+from layerlink.teachers.store import StoreDtype, StoreWriter, TensorStore
 from layerlink.teachers.store.manifest import _is_count
-from layerlink.teachers.store.store import StoreDtype, StoreWriter, TensorStore
 
 
 def store(folder: Path, dtype: StoreDtype) -> Path:

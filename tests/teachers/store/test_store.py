@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from layerlink.teachers.store.store import StoreDtype, StoreWriter, TensorStore, bytes_of_store
 from torch import Tensor
 
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.files.whole_folder import PREFIX, SUFFIX
+from layerlink.teachers.store import StoreDtype, StoreWriter, TensorStore, bytes_of_store
 
 KEY = {"weights": "abc", "view": {"seed": 0, "epoch": 2}, "mean": [0.1, 0.25]}
 SHAPES = [(20, 5, 4, 3), (20, 7), (20,), (20, 6, 3)]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from layerlink.errors import LayerlinkError, UsageError
-from layerlink.files.locks import LOCK, HeldError, held
+from layerlink.files.locks import HeldError, held
 from layerlink.files.weights import STUDENT
 from layerlink.files.whole import load_tensors, write_text, write_whole
 from layerlink.lab.parallel.processes import here
@@ -115,7 +115,7 @@ class RunFolder:
         """Raise ``UsageError`` where the folder holds anything already."""
         if self.path.exists() and not self.path.is_dir():
             raise UsageError(f"{self.path} is a file, and a run needs a folder. Choose another: --out FOLDER")
-        if self.path.exists() and any(entry.name != LOCK for entry in self.path.iterdir()):
+        if self.path.exists() and any(self.path.iterdir()):
             raise UsageError(f"{self.path} holds {self.state()} already; nothing was written. {self._advice()}")
 
     def start(self, recipe: str, environment: Mapping[str, Any], data: Mapping[str, Any]) -> None:

@@ -11,15 +11,13 @@ from torch import Tensor, nn
 from layerlink.lab.recipe.file import load_recipe
 from layerlink.lab.report.measured.similarity import (
     Alikeness,
-    centred_gram,
-    cka_of_grams,
-    linear_cka,
     linked_pairs,
     namesakes,
     pair_name,
 )
 from layerlink.lab.run.setup.setup import set_up
-from layerlink.transfer import LiveTeacher, Tap
+from layerlink.measure.cka import centred_gram, cka_of_grams, linear_cka
+from layerlink.taps import Tap
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -108,8 +106,8 @@ def test_pairs_are_the_links_and_the_namesakes_with_parameters(study: Path) -> N
 
 def test_a_student_is_compared_as_it_began_and_as_it_ended(study: Path) -> None:
     setup = set_up(load_recipe(str(study / "links-0" / "recipe.yaml")))
-    student, teacher = setup.distiller.student, setup.distiller.teacher
-    assert isinstance(teacher, LiveTeacher)
+    student, teacher = setup.distiller.student, setup.teacher
+    assert teacher is not None
     alike = Alikeness(setup, teacher.model, linked_pairs([setup.recipe]))
     fresh = {name: value.clone() for name, value in student.state_dict().items()}
     cells = alike.of_student("links", setup, study / "links-0")
@@ -138,5 +136,5 @@ def test_a_student_is_compared_as_it_began_and_as_it_ended(study: Path) -> None:
 def test_more_pixels_make_fewer_images(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("layerlink.lab.report.measured.similarity._MEMORY", 400_000)
     setup = set_up(load_recipe(str(study / "links-0" / "recipe.yaml")))
-    assert isinstance(setup.distiller.teacher, LiveTeacher)
-    assert 2 <= Alikeness(setup, setup.distiller.teacher.model, []).count < 100
+    assert setup.teacher is not None
+    assert 2 <= Alikeness(setup, setup.teacher.model, []).count < 100

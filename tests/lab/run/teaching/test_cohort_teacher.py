@@ -26,7 +26,8 @@ from layerlink.lab.run.teaching.cohort_teacher import CohortTeacher
 from layerlink.lab.run.teaching.stores import relative_error
 from layerlink.lab.run.training import train, train_cohort
 from layerlink.lab.run.watch import Watch
-from layerlink.transfer import LiveTeacher, Tap, TensorStore
+from layerlink.taps import Tap
+from layerlink.teachers.store import TensorStore
 
 Make = Callable[..., LoadedRecipe]
 PLAIN = ("data.augment=none", "training.epochs=2")
@@ -66,8 +67,8 @@ class Told(Watch):
 def passes_of(setup: Setup) -> list[int]:
     """The sizes of the batches that the teacher is run on from now on."""
     seen: list[int] = []
-    teacher = setup.distiller.teacher
-    assert isinstance(teacher, LiveTeacher)
+    teacher = setup.teacher
+    assert teacher is not None
     teacher.model.register_forward_pre_hook(lambda _module, args: seen.append(len(args[0])))
     return seen
 
