@@ -69,7 +69,7 @@ def _where_nothing_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         raise UsageError("the test trains nothing")
 
     for place in (
-        "run.setup.set_up",
+        "run.setup.setup.set_up",
         "sweep.running.run_sweep",
         "sweep.expected.expected_costs",
         "report.quickstart.compare",
