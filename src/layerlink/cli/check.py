@@ -17,7 +17,8 @@ def check(
 
     Example: layerlink check study/vgg7-links data.root=~/cifar10 data.image_size=224
     """
-    from layerlink.cli.terminal.console import Console, show_costs, show_setup
+    from layerlink.cli.terminal.console import Console
+    from layerlink.cli.terminal.setup import show_costs, show_setup
     from layerlink.lab.bench.costs import measure_costs
     from layerlink.lab.recipe.file import load_recipe
     from layerlink.lab.run.folder import RunFolder

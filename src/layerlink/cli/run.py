@@ -23,7 +23,8 @@ def run(
     On several GPUs or CPUs: torchrun --nproc-per-node 2 -m layerlink run ... (the batch is that of all together).
     """
     from layerlink.cli.process.together import together
-    from layerlink.cli.terminal.console import Console, show_setup
+    from layerlink.cli.terminal.console import Console
+    from layerlink.cli.terminal.setup import show_setup
     from layerlink.files.paths import expanded
     from layerlink.lab.recipe.file import load_recipe
     from layerlink.lab.run.folder import RunFolder

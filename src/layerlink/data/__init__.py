@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from layerlink.data.batches import Batch, Batches
 from layerlink.data.images import ImageSet, Source
+from layerlink.data.normalisation import channel_statistics, normalisation
 from layerlink.data.sources import SOURCES, load_source
 from layerlink.data.splits import split
-from layerlink.data.views import Views, channel_statistics
+from layerlink.data.views import Views
 
 __all__ = [
     "SOURCES",
@@ -17,5 +18,6 @@ __all__ = [
     "Views",
     "channel_statistics",
     "load_source",
+    "normalisation",
     "split",
 ]

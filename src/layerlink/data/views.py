@@ -82,28 +82,6 @@ class Views:
         return images[each, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
-def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel, in units where white is 1.
-
-    Args:
-        images: (N, C, H, W) uint8, N >= 1.
-
-    Returns:
-        (mean, std), exact up to float64: computed from counts of the 256 values. A channel without any
-        variation gets std 1, so that dividing by it is harmless.
-    """
-    values = torch.arange(256, dtype=torch.float64) / 255
-    mean, std = [], []
-    for channel in range(images.shape[1]):
-        share = torch.bincount(images[:, channel].flatten(), minlength=256).double().cpu()
-        share /= share.sum()
-        centre = float((share * values).sum())
-        spread = float((share * (values - centre) ** 2).sum().sqrt())
-        mean.append(centre)
-        std.append(spread or 1.0)
-    return tuple(mean), tuple(std)
-
-
 def _hash(indices: Tensor, seed: int, epoch: int) -> Tensor:
     """63 random bits for every index: two rounds of splitmix64 over (seed, epoch, index)."""
     state = _mix(torch.full_like(indices, seed) * _GOLDEN + epoch)

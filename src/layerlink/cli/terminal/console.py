@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -14,13 +13,9 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 from rich.text import Text
 
-from layerlink.files.paths import expanded
-from layerlink.lab.bench.costs import Costs
-from layerlink.lab.parallel.processes import here
 from layerlink.lab.run.folder import NOT_TERMS, RunFolder
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.lab.run.watch import Watch
-from layerlink.measure.flops import count_parameters
 from layerlink.transfer import Losses
 
 SECONDS_BETWEEN_LINES = 30  # without a terminal
@@ -143,83 +138,6 @@ class Console(Watch):
         teacher = f" (teacher {result['teacher_test_accuracy']:.2f} %)" if "teacher_test_accuracy" in result else ""
         self.say(f"test accuracy {result['test_accuracy']:.2f} %{teacher} of {result['test_images']:,} images")
         self.say(f"saved {run.path}    next: layerlink evaluate {run.path}")
-
-
-def show_setup(console: Console, setup: Setup, run: RunFolder) -> None:
-    """Print what is about to happen."""
-    recipe, images, views = setup.recipe, setup.images, setup.images.views
-    console.say(f"recipe     {setup.loaded.source}   seed {recipe.seed}   {run.path}")
-    console.say(
-        f"data       {recipe.data.name}: {len(images.train):,} train / {len(images.validation):,} validation / "
-        f"{len(images.test):,} test, {views.image_size}x{views.image_size}, {len(images.train.classes)} classes, "
-        f"normalize {recipe.data.normalize}, augment {recipe.data.augment}"
-    )
-    teacher = setup.teacher
-    if teacher is not None and recipe.teacher:
-        console.say(
-            f"teacher    {recipe.teacher.model}   {count_parameters(teacher.model):,} parameters   "
-            f"{recipe.teacher.weights or 'given'}{_teacher_accuracy(recipe.teacher.weights)}"
-        )
-    smaller = ""
-    if teacher is not None:
-        ratio = count_parameters(teacher.model) / count_parameters(setup.distiller.student)
-        smaller = f"   {ratio:.1f}x fewer than the teacher"
-    console.say(
-        f"student    {recipe.student.model}   {count_parameters(setup.distiller.student):,} parameters{smaller}"
-    )
-    console.say(f"losses     hard * {recipe.hard:g}{_soft(setup)}")
-    for report in setup.links:
-        shape = report.student_shape or ()
-        console.say(f"link       {report.text}   ({', '.join(['N', *map(str, shape[1:])])})")
-    together = f"   {here().size} processes, each with its part of every batch" if here().size > 1 else ""
-    console.say(f"machine    {setup.device}, {_precision(setup)}{together}")
-
-
-def show_costs(console: Console, costs: Costs, setup: Setup) -> None:
-    """Print what it would cost."""
-    console.say("")
-    rows = [("student", f"{costs.student_parameters:,}", f"{costs.student_flops / 1e9:.3f}")]
-    if costs.teacher_parameters is not None and costs.teacher_flops is not None:
-        rows.insert(0, ("teacher", f"{costs.teacher_parameters:,}", f"{costs.teacher_flops / 1e9:.3f}"))
-    console.table(("model", "parameters", "GFLOP per image"), rows)
-    batch = setup.recipe.training.batch_size
-    seconds = costs.seconds_per_step * costs.steps
-    console.say(f"memory     about {costs.memory_bytes / 1e9:.2f} GB for weights, optimiser and a batch of {batch}")
-    console.say(
-        f"time       about {duration(seconds)} for {costs.steps:,} steps of {costs.seconds_per_step:.3f} s "
-        "(one step measured, nothing trained; validation not counted)"
-    )
-
-
-def duration(seconds: float) -> str:
-    """Hours, minutes and seconds: ``1:02:03``."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}"
-
-
-def _teacher_accuracy(weights: Path | None) -> str:
-    """What the teacher's run says of it, where the weights are a run's."""
-    run = RunFolder(expanded(weights)) if weights else None
-    if run is None or not run.result.exists():
-        return ""
-    return f"   {run.read_result()['validation_accuracy']:.1f} % validation (read from its run)"
-
-
-def _soft(setup: Setup) -> str:
-    soft = setup.recipe.soft
-    if soft is None:
-        return ""
-    squared = "with" if soft.t_squared else "without"
-    return f" + soft ({soft.form}, T = {soft.temperature:g}, {squared} T^2) * {soft.weight:g}"
-
-
-def _precision(setup: Setup) -> str:
-    if setup.recipe.precision == "auto":
-        other = "float32" if setup.precision == "bfloat16" else "bfloat16"
-        reason = "multiplies it natively" if setup.precision == "bfloat16" else "has no native bfloat16"
-        return f"{setup.precision} (this machine {reason}; precision={other} to change)"
-    return setup.precision
 
 
 def _short(name: str) -> str:

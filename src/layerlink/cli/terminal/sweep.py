@@ -6,7 +6,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from layerlink.cli.terminal.console import Console, duration
+from layerlink.cli.terminal.console import Console
+from layerlink.cli.terminal.setup import duration
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.lab.sweep.expected import expected_costs

@@ -14,6 +14,7 @@ import torch
 
 from layerlink.data.cache import cached
 from layerlink.data.formats.decode import BadImageError, Decoded, Pixels, decode_all, opened
+from layerlink.data.formats.rgb import upright_rgb
 from layerlink.data.images import ImageSet, Source
 from layerlink.data.splits import hold_out
 from layerlink.errors import LayerlinkError, UsageError
@@ -206,9 +207,7 @@ def _decode(path: Path, side: int, as_is: bool) -> Pixels:
 
 def _fit(image: Any, side: int) -> Any:
     pillow = need("PIL.Image", "images", "reading images")
-    upright = need("PIL.ImageOps", "images", "reading images").exif_transpose(image)
-    # By way of RGBA, because Pillow warns of palettes with transparency on the direct way.
-    whole = upright.convert("RGBA").convert("RGB") if "transparency" in upright.info else upright.convert("RGB")
+    whole = upright_rgb(image)
     if whole.size == (side, side):
         return whole
     shorter = min(whole.size)

@@ -18,6 +18,7 @@ from layerlink.lab.run.guardrails import StrictError, findings_after_epoch, find
 from layerlink.lab.run.learner import Learner
 from layerlink.lab.run.meter import Meter
 from layerlink.lab.run.resume import Position, save
+from layerlink.lab.run.selection import is_kept
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.lab.run.watch import Watch
 from layerlink.measure.flops import count_parameters
@@ -86,7 +87,7 @@ def finish_epoch(member: Member, watch: Watch) -> None:
     remark(member, [f"epoch {position.epoch + 1}: {text}" for text in found], watch)
     position.rows.append(row)
     run.write_metrics(position.rows)
-    if accuracy > position.best_accuracy or setup.recipe.training.keep == "last":
+    if is_kept(accuracy, position.best_accuracy, setup.recipe.training.keep):
         position.best_accuracy, position.best_epoch = accuracy, position.epoch + 1
         member.best = {name: value.detach().clone() for name, value in learner.model.state_dict().items()}
     position.epoch, position.step, position.meter = position.epoch + 1, 0, Meter()

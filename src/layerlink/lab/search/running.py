@@ -16,7 +16,7 @@ from layerlink.lab.run.learner import DroppedError
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.lab.run.watch import Watch
 from layerlink.lab.search.schema import Dimension, Search
-from layerlink.lab.sweep.family import Loaded
+from layerlink.lab.sweep.family import LoadedFamily
 from layerlink.lab.sweep.file import Planned
 from layerlink.lab.sweep.running import cohorts, outcome_of, run_cohort, train_teacher
 from layerlink.lab.sweep.schema import Row
@@ -56,7 +56,7 @@ class Trial:
     folder: Path
 
 
-def run_search(search: Search, family: Loaded, *, watch: Watch) -> list[Trial]:
+def run_search(search: Search, family: LoadedFamily, *, watch: Watch) -> list[Trial]:
     """Run trials until there are as many as asked for. What earlier starts did is not repeated.
 
     Args:
@@ -82,7 +82,7 @@ def _rank(trial: Trial) -> tuple[bool, float]:
 
 
 @contextmanager
-def _open_study(search: Search, family: Loaded) -> Iterator[optuna.Study]:
+def _open_study(search: Search, family: LoadedFamily) -> Iterator[optuna.Study]:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = optuna.storages.RDBStorage(f"sqlite:///{(family.folder / 'search.db').resolve()}")
     try:
@@ -91,7 +91,7 @@ def _open_study(search: Search, family: Loaded) -> Iterator[optuna.Study]:
         storage.remove_session()
 
 
-def _study(storage: optuna.storages.RDBStorage, search: Search, family: Loaded) -> optuna.Study:
+def _study(storage: optuna.storages.RDBStorage, search: Search, family: LoadedFamily) -> optuna.Study:
     pruner = optuna.pruners.MedianPruner(STARTUP_TRIALS) if search.prune else optuna.pruners.NopPruner()
     study = optuna.create_study(
         storage=storage, study_name="layerlink", direction="maximize", load_if_exists=True, pruner=pruner
@@ -142,12 +142,12 @@ def _fields(params: Mapping[str, Any], search: Search) -> dict[str, Any]:
     return values
 
 
-def _folder(number: int, family: Loaded) -> Path:
+def _folder(number: int, family: LoadedFamily) -> Path:
     return family.folder / f"trial-{number:04d}"
 
 
 def _run_trials(
-    study: optuna.Study, trials: list[optuna.trial.Trial], search: Search, family: Loaded, watch: Watch
+    study: optuna.Study, trials: list[optuna.trial.Trial], search: Search, family: LoadedFamily, watch: Watch
 ) -> None:
     """Train trials side by side, and tell Optuna how they ended."""
     runs = {}
@@ -211,7 +211,7 @@ class _Pruning(Watch):
             )
 
 
-def _trials(study: optuna.Study, search: Search, family: Loaded) -> list[Trial]:
+def _trials(study: optuna.Study, search: Search, family: LoadedFamily) -> list[Trial]:
     names = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
     found = []
     for trial in study.get_trials(deepcopy=False):

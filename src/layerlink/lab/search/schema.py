@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, JsonValue, field_validator, model_v
 
 from layerlink.errors import Problem, ProblemsError
 from layerlink.lab.recipe.schema import Section, Whole, YesNo
-from layerlink.lab.sweep.family import Family, Loaded, problem_of, read_family
+from layerlink.lab.sweep.family import Family, LoadedFamily, problem_of, read_family
 
 MOST_CHOICES = 1_000
 WITHIN = 0.37  # a place inside a range, to see whether the field takes fractions
@@ -83,7 +83,7 @@ class Search(Family):
         return value
 
 
-def load_search(source: str, overrides: Sequence[str] = (), *, out: Path | None = None) -> tuple[Search, Loaded]:
+def load_search(source: str, overrides: Sequence[str] = (), *, out: Path | None = None) -> tuple[Search, LoadedFamily]:
     """Read and check a search: the ends of every range and every choice must make a recipe.
 
     Args:

@@ -49,7 +49,7 @@ Kind = TypeVar("Kind", bound=Family)
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedFamily:
     """A family's file and everything that its runs share.
 
     Args:
@@ -102,7 +102,7 @@ class Loaded:
 
 def read_family(
     schema: type[Kind], source: str, overrides: Sequence[str], out: Path | None, problems: list[Problem]
-) -> tuple[Kind, Loaded]:
+) -> tuple[Kind, LoadedFamily]:
     """Read a file of the family, and the recipe of its teacher.
 
     Args:
@@ -131,7 +131,7 @@ def read_family(
     teacher = _teacher(family, source, kind, [*common, *of_runs], problems)
     base = _beside(family.base, source, kind)
     has_teacher = _has_teacher(base, [*common, *of_runs])
-    return family, Loaded(name, source, folder, base, common, of_runs, teacher, has_teacher)
+    return family, LoadedFamily(name, source, folder, base, common, of_runs, teacher, has_teacher)
 
 
 def _has_teacher(base: str, changes: Sequence[Change]) -> bool:

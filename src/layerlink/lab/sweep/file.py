@@ -9,7 +9,7 @@ from pathlib import Path
 from layerlink.config.changes import Change, dotted
 from layerlink.errors import Problem, ProblemsError
 from layerlink.lab.recipe.file import LoadedRecipe
-from layerlink.lab.sweep.family import Loaded, problem_of, read_family
+from layerlink.lab.sweep.family import LoadedFamily, problem_of, read_family
 from layerlink.lab.sweep.schema import Row, Sweep, plan_rows
 
 
@@ -44,7 +44,7 @@ class Plan:
     """
 
     sweep: Sweep
-    family: Loaded
+    family: LoadedFamily
     runs: tuple[Planned, ...]
 
     @property

@@ -12,7 +12,7 @@ from layerlink.errors import LayerlinkError
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.interruption import several_trainings
 from layerlink.lab.run.watch import Watch
-from layerlink.lab.sweep.family import Loaded
+from layerlink.lab.sweep.family import LoadedFamily
 from layerlink.lab.sweep.file import Plan, Planned
 from layerlink.lab.sweep.running import cohorts, parts_of, run_cohort, train_teacher, unfinished
 
@@ -33,7 +33,7 @@ class Part:
     folder: Path
     runs: tuple[Planned, ...]
     most: int | None = None
-    family: Loaded | None = None
+    family: LoadedFamily | None = None
 
 
 class Machines(Protocol):

@@ -20,7 +20,7 @@ from layerlink.lab.run.setup.cohort import set_up_cohort, shared_fields
 from layerlink.lab.run.setup.setup import Setup, set_up
 from layerlink.lab.run.training import train, train_cohort
 from layerlink.lab.run.watch import Watch
-from layerlink.lab.sweep.family import Loaded
+from layerlink.lab.sweep.family import LoadedFamily
 from layerlink.lab.sweep.file import Plan, Planned
 from layerlink.lab.sweep.folder import SweepFolder, run_state
 
@@ -110,7 +110,7 @@ def _plain(value: Any) -> Any:
     return value.model_dump(mode="json") if hasattr(value, "model_dump") else value
 
 
-def train_teacher(family: Loaded, runs: Sequence[Planned], watch: Watch) -> None:
+def train_teacher(family: LoadedFamily, runs: Sequence[Planned], watch: Watch) -> None:
     """Train the teacher of the runs, where it is theirs to train and some still need it."""
     run = RunFolder(family.teacher_folder)
     needed = any(planned.loaded.recipe.teacher for planned in unfinished(runs))

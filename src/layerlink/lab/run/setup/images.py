@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from layerlink.data import ImageSet, Views, channel_statistics, load_source, split
+from layerlink.data import ImageSet, Views, load_source, split
+from layerlink.data.normalisation import normalisation
 from layerlink.lab.recipe.schema import Recipe
 
 
@@ -45,12 +46,7 @@ def load_images(recipe: Recipe, device: torch.device) -> Images:
     train, validation = split(
         source.train, validation=max(count, 1), train_images=data.train_images, seed=data.split_seed
     )
-    # Of the whole training set, so that a teacher and a student with fewer images see the same pixels alike.
-    mean, std = channel_statistics(source.train.images)
-    if data.normalize == "none":
-        mean = tuple(0.0 for _ in mean)
-    if data.normalize != "mean-std":
-        std = tuple(1.0 for _ in std)
+    mean, std = normalisation(source.train.images, data.normalize)
     views = Views(data.image_size, mean, std, data.augment, recipe.seed, data.crop_padding)
     stamp = {
         "classes": list(train.classes),
