@@ -448,3 +448,12 @@ def test_a_tap_on_integers_is_named() -> None:
     x, y = batch()
     with pytest.raises(ProblemsError, match=r"mse needs floating-point tensors; student gives torch.int64"):
         ll.Distiller(Counts(), Counts(), links=["kinds : mse"])(x, y)
+
+
+def test_with_an_example_links_that_do_not_fit_are_told_before_there_is_an_optimiser() -> None:
+    teacher = nn.Sequential(nn.Linear(4, 5), nn.Linear(5, 3))
+    with pytest.raises(ProblemsError, match=r"student gives \(2, 6\), teacher \(2, 5\)"):
+        ll.Distiller(teacher, small(), links=["0 : mse"], example=torch.randn(2, 4))
+    ll.Distiller(teacher, small(), links=["0 : mse"])  # without one: at the first batch
+    distiller = ll.Distiller(small(), small(), links=["0 : mse"], example=torch.randn(2, 4))
+    assert distiller.student.training
