@@ -2,7 +2,8 @@
 
 A 3x3 convolution with padding 1 over a 2x2 map reads 9 pixels for each output, 5 of which are padding. As a matrix
 from all pixels and channels to all pixels and channels it costs 4 / 9 of that, and libraries multiply matrices at
-their peak, which they do not reach for such small maps. `benchmarks/tiny_maps.py` measures it.
+their peak, which they do not reach for such small maps. What it brings stands in
+docs/performance.md.
 """
 
 from __future__ import annotations
