@@ -18,7 +18,8 @@ from pathlib import Path
 import torch
 
 from layerlink.lab.recipe.file import load_recipe
-from layerlink.lab.run.learner import Learner, Meter
+from layerlink.lab.run.learner import Learner
+from layerlink.lab.run.meter import Meter
 from layerlink.lab.run.setup.setup import set_up
 
 RECIPE = """\

@@ -32,6 +32,7 @@ from layerlink.lab.run.setup.fast_paths import keep_cast_weights, make_fast
 from layerlink.lab.run.setup.images import Images
 from layerlink.lab.run.setup.machine import choose_precision, processor_name
 from layerlink.lab.run.setup.setup import Setup, set_up
+from layerlink.lab.run.step import taught_for
 from layerlink.lab.run.teaching.cohort_teacher import CohortTeacher
 from layerlink.lab.run.watch import Watch
 from layerlink.losses import mse
@@ -140,8 +141,7 @@ def ours(setups: list[Setup]) -> Step:
 
     def step() -> None:
         batch = next(batches)
-        with setups[0].arithmetic():
-            taught = teacher(batch)
+        taught = taught_for(teacher, [setup.distiller for setup in setups], batch)
         for learner in learners:
             learner.step(batch, taught)
 

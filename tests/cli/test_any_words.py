@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cases import cases
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cases import cases
 from layerlink.cli.main import run_command_line
 from layerlink.errors import UsageError
 

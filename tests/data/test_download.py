@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_cifar import SMALL10, pixels, python_files, write_archive
 
 from layerlink.data.download import download
 from layerlink.data.formats.cifar import load_cifar
 from layerlink.errors import LayerlinkError
+from small_cifar import SMALL10, pixels, python_files, write_archive
 
 CONTENT = bytes(range(256)) * 5000
 MD5 = hashlib.md5(CONTENT).hexdigest()

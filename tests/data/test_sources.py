@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_cifar import encoded
 
 from layerlink.data import SOURCES, ImageSet, Source, load_source, split
 from layerlink.errors import LayerlinkError, UsageError
+from small_cifar import encoded
 
 
 def test_the_registry() -> None:

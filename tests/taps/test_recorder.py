@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 import torch
-from foreign import Dataclassed, Foreign, Halves, Pair, images
 from torch import Tensor, nn
 
+from foreign import Dataclassed, Foreign, Halves, Pair, images
 from layerlink.errors import LayerlinkError
 from layerlink.taps import Recorder, Tap
 

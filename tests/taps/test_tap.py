@@ -4,11 +4,11 @@ from collections import namedtuple
 
 import pytest
 import torch
-from cases import cases
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from cases import cases
 from layerlink.errors import UsageError
 from layerlink.taps.element import ElementError, pick
 from layerlink.taps.modules import no_such_layer

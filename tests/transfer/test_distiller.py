@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from foreign import Dataclassed, Foreign, Pair, images
 from torch import Tensor, nn
 
 import layerlink as ll
+from foreign import Dataclassed, Foreign, Pair, images
 from layerlink.errors import ProblemsError, UsageError
 from layerlink.taps import OUTPUT, Activations, Tap
 from layerlink.teachers import FrozenTeacher

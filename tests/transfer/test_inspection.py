@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import torch
-from foreign import Foreign, images
 
 import layerlink as ll
+from foreign import Foreign, images
 from layerlink.transfer import Link, Tap
 
 

@@ -3,10 +3,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from cases import cases
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cases import cases
 from layerlink.errors import UsageError
 from layerlink.transfer import Link, Tap
 from layerlink.transfer.link_list import links_error, read_links

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from group import SUPPORT, run_group
 
 LOOP = SUPPORT / "own_loop.py"

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from group import SETTLED, ends, run_group, start
 
 RECIPE = """\

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_cifar import write_archive
 
 from layerlink.data.formats import archives
 from layerlink.data.formats.archives import read_archive, read_folder
 from layerlink.errors import LayerlinkError
+from small_cifar import write_archive
 
 FILES = {"one": bytes(range(256)) * 20, "two": b"2"}
 

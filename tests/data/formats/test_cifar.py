@@ -8,6 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
+from layerlink.data.formats.cifar import CIFAR10, CIFAR100, Cifar, load_cifar
+from layerlink.data.images import Source
+from layerlink.data.sources import load_source
+from layerlink.errors import LayerlinkError, UsageError
 from small_cifar import (
     SMALL10,
     SMALL100,
@@ -20,11 +25,6 @@ from small_cifar import (
     write_folder,
     write_parquet,
 )
-
-from layerlink.data.formats.cifar import CIFAR10, CIFAR100, Cifar, load_cifar
-from layerlink.data.images import Source
-from layerlink.data.sources import load_source
-from layerlink.errors import LayerlinkError, UsageError
 
 BOTH = pytest.mark.parametrize("which", [SMALL10, SMALL100], ids=["cifar10", "cifar100"])
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small_cifar import encoded
 
 from layerlink.data.formats import folder as folder_module
 from layerlink.data.formats.folder import load_folder
 from layerlink.errors import LayerlinkError, UsageError
+from small_cifar import encoded
 
 
 def solid(value: int, height: int = 8, width: int = 8) -> bytes:

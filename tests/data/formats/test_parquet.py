@@ -11,11 +11,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from small_cifar import SMALL10, encoded, write_parquet, write_shard
 
 from layerlink.data.formats.cifar import load_cifar
 from layerlink.data.formats.parquet import find_shards, read_shards
 from layerlink.errors import LayerlinkError
+from small_cifar import SMALL10, encoded, write_parquet, write_shard
 
 BLACK = encoded(np.zeros((3, 32, 32), np.uint8))
 NOISE = encoded(np.random.default_rng(0).integers(0, 256, (3, 32, 32), dtype=np.uint8))

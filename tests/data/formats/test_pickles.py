@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_cifar import SMALL10, new_pickle, old_pickle, python_files, write_folder
 
 from layerlink.data.formats.cifar import load_cifar
 from layerlink.data.formats.pickles import RefusedError, read_pickle
 from layerlink.errors import LayerlinkError
+from small_cifar import SMALL10, new_pickle, old_pickle, python_files, write_folder
 
 GOOD = old_pickle({b"labels": [1, 2], b"data": np.arange(8, dtype=np.uint8).reshape(2, 4)})
 

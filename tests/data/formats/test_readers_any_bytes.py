@@ -10,16 +10,16 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from cases import cases, damages
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from small_cifar import SMALL10, SMALL100, binary_files, python_files, write_archive, write_folder, write_parquet
 
+from cases import cases, damages
 from layerlink.data.formats.cifar import Cifar, load_cifar
 from layerlink.data.formats.folder import load_folder
 from layerlink.data.images import Source
 from layerlink.errors import LayerlinkError
+from small_cifar import SMALL10, SMALL100, binary_files, python_files, write_archive, write_folder, write_parquet
 
 Write = Callable[[Path], Path]  # writes a whole set and gives the file to damage
 

@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-from group import SUPPORT, run_group
 
+from group import SUPPORT, run_group
 from layerlink.data import Batches, ImageSet, Views
 from layerlink.errors import LayerlinkError, ProblemsError, UsageError
 from layerlink.lab.parallel import processes

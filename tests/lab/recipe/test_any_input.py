@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cases import cases
 from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
-from trees import changed_trees, junk, yaml_texts
 
+from cases import cases
 from layerlink.config.shipped import MOST_BYTES, shipped
 from layerlink.errors import LayerlinkError, ProblemsError
 from layerlink.lab.recipe.file import dump_recipe, load_recipe
+from trees import changed_trees, junk, yaml_texts
 
 SHIPPED = {name: file.read_text(encoding="utf-8") for name, file in shipped("recipe").items()}
 TREES = [YAML(typ="safe", pure=True).load(text) for text in SHIPPED.values()]

@@ -12,18 +12,18 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-from cases import cases, damages
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
-from trees import changed_trees
 
+from cases import cases, damages
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.files.weights import load_weights, read_weights
 from layerlink.lab.report.gather.rows import gather
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.resume import claim
 from layerlink.lab.sweep.folder import SweepFolder
+from trees import changed_trees
 
 FakeRun = Callable[..., Path]
 STATE = {"a.weight": torch.arange(120.0).reshape(4, 30), "b": torch.arange(5), "c": torch.tensor(1.5)}

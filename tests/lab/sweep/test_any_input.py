@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cases import cases
 from hypothesis import given
 from hypothesis import strategies as st
-from trees import changed_trees, junk, yaml_texts
 
+from cases import cases
 from layerlink.errors import LayerlinkError, ProblemsError
 from layerlink.lab.search.schema import load_search
 from layerlink.lab.sweep.file import load_sweep
 from layerlink.lab.sweep.schema import MOST_RUNS
+from trees import changed_trees, junk, yaml_texts
 
 BASE = "teacher: {model: vgg16, weights: somewhere}\nstudent: vgg7\nsoft: {temperature: 2}\n"
 SWEEPS: list[Any] = [

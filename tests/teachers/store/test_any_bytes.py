@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from cases import cases, damages
 from hypothesis import given
 from hypothesis import strategies as st
-from trees import changed_trees
 
+from cases import cases, damages
 from layerlink.errors import LayerlinkError
 from layerlink.teachers.store import StoreDtype, StoreWriter, TensorStore
+from trees import changed_trees
 
 DTYPES = st.sampled_from(["float32", "bfloat16", "uint8"])
 KEY = {"weights": "abc", "view": {"seed": 0}}

@@ -15,7 +15,8 @@ from typing import Any
 from layerlink.lab.report.page.vega import alt, vl_convert
 
 # Six colours that stay apart under simulated protanopia, deuteranopia and tritanopia and have a contrast
-# of at least 3 to their background (tests/lab/report/page/test_charts.py measures both). Neutral first: it is the reference.
+# of at least 3 to their background (tests/lab/report/page/test_charts.py measures both). Neutral first: it is the
+# reference.
 LIGHT = ("#303030", "#0056ae", "#be8a19", "#b53d7e", "#19a862", "#6c4500")
 DARK = ("#e9e9e9", "#4f7cff", "#da5921", "#e570c6", "#16dd80", "#f3c819")
 LIGHT_BACKGROUND, DARK_BACKGROUND = "#ffffff", "#16181c"
