@@ -10,15 +10,11 @@ from pathlib import Path
 
 import pytest
 
+import small_recipes
 from layerlink.cli.main import run_command_line
 from layerlink.lab.recipe.file import load_recipe
 
-TINY = """\
-data: {name: digits, image_size: 32, train_images: 256, validation: 100}
-student: {model: vgg7, arguments: {width: 0.05, batch_norm: true}}
-training: {epochs: 2, batch_size: 64, lr: 0.02}
-precision: float32
-"""
+TINY = small_recipes.recipe("vgg7", 256, 100, "epochs: 2, batch_size: 64, lr: 0.02")
 COMMAND = [sys.executable, "-c", "from layerlink.cli.main import main; main()"]
 
 

@@ -10,22 +10,18 @@ from pathlib import Path
 
 import pytest
 
+import small_recipes
 from layerlink.cli.main import run_command_line
 
-BASE = """\
-data: {name: digits, image_size: 32, train_images: 128, validation: 64}
-teacher: {model: vgg16, weights: none}
-student: {model: vgg7, arguments: {width: 0.05, batch_norm: true}}
-soft: {temperature: 2}
-training: {epochs: 2, batch_size: 32, lr: 0.02}
-precision: float32
-"""
-TEACHER = """\
-data: {name: digits, image_size: 32, train_images: 128, validation: 64}
-student: {model: vgg16, arguments: {width: 0.05, batch_norm: true}}
-training: {epochs: 1, batch_size: 64, lr: 0.02}
-precision: float32
-"""
+BASE = small_recipes.recipe(
+    "vgg7",
+    128,
+    64,
+    "epochs: 2, batch_size: 32, lr: 0.02",
+    "teacher: {model: vgg16, weights: none}",
+    "soft: {temperature: 2}",
+)
+TEACHER = small_recipes.teacher(128, 64)
 SWEEP = """\
 base: base.yaml
 train_teacher: {recipe: teacher.yaml}

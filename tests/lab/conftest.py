@@ -8,24 +8,17 @@ from typing import Any
 
 import pytest
 
+import small_recipes
 from layerlink.lab.recipe.file import LoadedRecipe, dump_recipe, load_recipe
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.setup.setup import set_up
 from layerlink.lab.run.training import train
 from layerlink.lab.run.watch import Watch
 
-STUDENT = """\
-data: {name: digits, image_size: 32, train_images: 256, validation: 100, augment: crop, crop_padding: 1}
-student: {model: vgg7, arguments: {width: 0.05, batch_norm: true}}
-training: {epochs: 3, batch_size: 64, lr: 0.02, ema: 0.5, clip_norm: 5}
-precision: float32
-"""
-TEACHER = """\
-data: {name: digits, image_size: 32, train_images: 256, validation: 100}
-student: {model: vgg16, arguments: {width: 0.05, batch_norm: true}}
-training: {epochs: 1, batch_size: 64, lr: 0.02}
-precision: float32
-"""
+STUDENT = small_recipes.recipe(
+    "vgg7", 256, 100, "epochs: 3, batch_size: 64, lr: 0.02, ema: 0.5, clip_norm: 5", data=small_recipes.CROP
+)
+TEACHER = small_recipes.teacher()
 
 
 @pytest.fixture(scope="session")

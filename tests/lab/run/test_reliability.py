@@ -15,6 +15,7 @@ import pytest
 import safetensors.torch
 import torch
 
+import small_recipes
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.interruption import Interrupted
 from layerlink.lab.run.watch import Watch
@@ -23,21 +24,16 @@ from layerlink.lab.sweep.running import run_sweep
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1500)]
 
-BASE = """\
-data: {name: digits, image_size: 32, train_images: 256, validation: 100}
-teacher: {model: vgg16, arguments: {width: 0.05, batch_norm: true}, store: {dtype: float32, root: STORE}}
-student: {model: vgg7, arguments: {width: 0.05, batch_norm: true}}
-soft: {temperature: 2}
-links: ["group2 : mse * 2", "group5 : mse, scale=gradient"]
-training: {epochs: 5, batch_size: 32, lr: 0.02, ema: 0.9}
-precision: float32
-"""
-TEACHER = """\
-data: {name: digits, image_size: 32, train_images: 256, validation: 100}
-student: {model: vgg16, arguments: {width: 0.05, batch_norm: true}}
-training: {epochs: 2, batch_size: 64, lr: 0.02}
-precision: float32
-"""
+BASE = small_recipes.recipe(
+    "vgg7",
+    256,
+    100,
+    "epochs: 5, batch_size: 32, lr: 0.02, ema: 0.9",
+    f"teacher: {{model: vgg16, {small_recipes.NARROW}, store: {{dtype: float32, root: STORE}}}}",
+    "soft: {temperature: 2}",
+    'links: ["group2 : mse * 2", "group5 : mse, scale=gradient"]',
+)
+TEACHER = small_recipes.teacher(epochs=2)
 SWEEP = """\
 base: base.yaml
 train_teacher: {recipe: teacher.yaml}

@@ -16,6 +16,7 @@ import pytest
 import safetensors.torch
 import torch
 
+import small_recipes
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.watch import Watch
@@ -25,20 +26,10 @@ from layerlink.lab.sweep.job import Part, cohort_parts, teacher_parts, work
 from layerlink.lab.sweep.machines import machines_named, run_sweep_on
 from layerlink.lab.sweep.running import run_sweep
 
-BASE = """\
-data: {name: digits, image_size: 32, train_images: 128, validation: 64}
-teacher: vgg16
-student: {model: vgg7, arguments: {width: 0.05, batch_norm: true}}
-soft: {temperature: 2}
-training: {epochs: 2, batch_size: 32, lr: 0.02}
-precision: float32
-"""
-TEACHER = """\
-data: {name: digits, image_size: 32, train_images: 128, validation: 64}
-student: {model: vgg16, arguments: {width: 0.05, batch_norm: true}}
-training: {epochs: 1, batch_size: 64, lr: 0.02}
-precision: float32
-"""
+BASE = small_recipes.recipe(
+    "vgg7", 128, 64, "epochs: 2, batch_size: 32, lr: 0.02", "teacher: vgg16", "soft: {temperature: 2}"
+)
+TEACHER = small_recipes.teacher(128, 64)
 SWEEP = (
     "base: base.yaml\ntrain_teacher: {recipe: teacher.yaml}\nrows: {cold: {soft.temperature: 1}, warm: {}}\nseeds: 2\n"
 )

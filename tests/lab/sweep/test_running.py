@@ -12,6 +12,7 @@ import pytest
 import safetensors.torch
 import torch
 
+import small_recipes
 from layerlink.errors import LayerlinkError, ProblemsError, UsageError
 from layerlink.lab.bench import costs as costs_of
 from layerlink.lab.run.folder import RunFolder
@@ -36,21 +37,17 @@ rows:
   both: {soft.temperature: 8}
 seeds: 2
 """
-BASE = """\
-data: {name: digits, image_size: 32, train_images: 192, validation: 100, augment: crop, crop_padding: 1}
-teacher: vgg16
-student: {model: vgg7, arguments: {width: 0.05, batch_norm: true}}
-soft: {temperature: 2}
-links: ["group2 : mse * 2", "group5 : mse, scale=gradient, until=1"]
-training: {epochs: 2, batch_size: 64, lr: 0.02}
-precision: float32
-"""
-TEACHER = """\
-data: {name: digits, image_size: 32, train_images: 192, validation: 100}
-student: {model: vgg16, arguments: {width: 0.05, batch_norm: true}}
-training: {epochs: 1, batch_size: 64, lr: 0.02}
-precision: float32
-"""
+BASE = small_recipes.recipe(
+    "vgg7",
+    192,
+    100,
+    "epochs: 2, batch_size: 64, lr: 0.02",
+    "teacher: vgg16",
+    "soft: {temperature: 2}",
+    'links: ["group2 : mse * 2", "group5 : mse, scale=gradient, until=1"]',
+    data=small_recipes.CROP,
+)
+TEACHER = small_recipes.teacher(192, 100)
 
 
 @pytest.fixture
