@@ -77,6 +77,10 @@ def digest(path: Path) -> str:
     return "sha256 " + hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
 
+def digests(folder: Path) -> Facts:
+    return {str(path.relative_to(folder)): digest(path) for path in sorted(folder.rglob("*.*")) if path.is_file()}
+
+
 def differences(first: Facts, second: Facts, where: str = "") -> list[str]:
     """Every fact that is not the same, and what it is on both sides."""
     if not first:
@@ -106,9 +110,8 @@ def stored(name: str, before: Checkout, after: Checkout) -> list[str]:
     found = single(name, before, after)
     one, other = both(before, after, lambda it: it.trained(f"{name}-read", name))
     found += differences(facts(one), facts(other), "read again: ")
-    roots = [checkout.folder / name for checkout in (before, after)]
-    stores = [{str(path.relative_to(root)): digest(path) for path in sorted(root.rglob("*.*"))} for root in roots]
-    return found + differences(*stores, "store: ")
+    first, second = (digests(side.folder / name) for side in (before, after))
+    return found + differences(first, second, "store: ")
 
 
 def resumed(before: Checkout, after: Checkout) -> list[str]:

@@ -6,7 +6,7 @@
 #   benchmarks/study_keep.py ~/layerlink-runs/study docs/results/study   # what is finished, small enough for a repository
 #
 # It runs from a clone of COMMIT (HEAD) in RUNS (~/layerlink-runs), so that work on the code does not reach it; the clone
-# and its commit stay the same for every later call. Pause: pkill -STOP -f layerlink-runs/code; go on: pkill -CONT -f ...
+# and its commit stay the same for every later call. Pause: pkill -STOP -f "layerlink sweep study/"; go on: pkill -CONT -f ...
 # EXTRA takes further key=value overrides, PARTS which parts (default: "strong own tables").
 set -euo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
