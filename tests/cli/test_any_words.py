@@ -9,6 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import layerlink.cli.terminal.sweep  # before the fixture below patches what it takes over by name
+import layerlink.lab.report.quickstart
+import layerlink.lab.search.running  # noqa: F401
 from cases import cases
 from layerlink.cli.main import run_command_line
 from layerlink.errors import UsageError
