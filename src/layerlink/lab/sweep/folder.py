@@ -14,6 +14,8 @@ from layerlink.files.whole import write_whole
 from layerlink.lab.run.folder import RunFolder, alone_in
 from layerlink.lab.sweep.file import Plan
 
+MANIFEST = "sweep.json"
+
 
 @dataclass(frozen=True)
 class SweepFolder:
@@ -28,7 +30,7 @@ class SweepFolder:
     @property
     def manifest(self) -> Path:
         """Rows, their changes and their runs, JSON."""
-        return self.path / "sweep.json"
+        return self.path / MANIFEST
 
     @contextmanager
     def alone(self) -> Iterator[None]:

@@ -11,8 +11,7 @@ from typing import Any
 
 from layerlink.errors import LayerlinkError
 from layerlink.lab.report.gather.records import Row, RunRecord, is_number, read_record
-
-MANIFEST = "sweep.json"
+from layerlink.lab.sweep.folder import MANIFEST
 
 
 @dataclass(frozen=True)

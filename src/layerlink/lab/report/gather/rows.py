@@ -12,9 +12,10 @@ from typing import Any
 from layerlink.errors import UsageError
 from layerlink.files.paths import expanded
 from layerlink.lab.recipe.schema import Recipe
-from layerlink.lab.report.gather.manifest import MANIFEST, Manifest, read_manifest
+from layerlink.lab.report.gather.manifest import Manifest, read_manifest
 from layerlink.lab.report.gather.records import Row, RunRecord, is_number, read_record
 from layerlink.lab.run.folder import RunFolder
+from layerlink.lab.sweep.folder import MANIFEST
 
 __all__ = ["Gathered", "Row", "RunRecord", "gather", "read_record"]
 
