@@ -141,7 +141,7 @@ def ours(setups: list[Setup]) -> Step:
 
     def step() -> None:
         batch = next(batches)
-        taught = taught_for(teacher, [setup.distiller for setup in setups], batch)
+        taught = taught_for(teacher, setups, batch)
         for learner in learners:
             learner.step(batch, taught)
 

@@ -94,7 +94,7 @@ def _one_step(setup: Setup) -> tuple[int, float, float]:
     with untouched(setup.distiller.student), _scales_untouched(setup):
         for measured in (True, False):
             times[0] = _clock(setup)
-            taught = taught_for(setup.taught_by, [setup.distiller], batch)
+            taught = taught_for(setup.taught_by, [setup], batch)
             times[1] = _clock(setup)
             with torch.autograd.graph.saved_tensors_hooks(keep if measured else _same, _same):
                 losses = losses_of(setup, batch, taught)

@@ -116,11 +116,11 @@ def measure_speed(setup: Setup, tell: Callable[[str], None] = lambda text: None)
     taught: list[Activations | None] = [None]
 
     def teach() -> None:
-        taught[0] = taught_for(teacher, [setup.distiller], batch)
+        taught[0] = taught_for(teacher, [setup], batch)
 
     def step() -> None:
         fresh = replace(next(batches), epoch=0, step=0)  # links that end or fade are measured at the start
-        learner.step(fresh, taught_for(teacher, [setup.distiller], fresh))
+        learner.step(fresh, taught_for(teacher, [setup], fresh))
 
     parts = []
     for name, work, flops in (

@@ -16,7 +16,7 @@ from layerlink.lab.parallel.data_parallel import DataParallel
 from layerlink.lab.parallel.processes import Processes, here
 from layerlink.lab.run.optimisation import build_ema, build_optimizer, build_schedule
 from layerlink.lab.run.setup.setup import Setup
-from layerlink.lab.run.step import losses_of
+from layerlink.lab.run.step import losses_of, set_time
 from layerlink.transfer import Activations, Losses
 
 
@@ -78,7 +78,7 @@ class Learner:
         Raises:
             NotFiniteError: before anything is changed, where a term is NaN or infinite.
         """
-        self.set_time(batch)
+        set_time(self.setup, batch)
         with self._own_random_numbers(), out_of_memory_explained(len(batch.labels)), self.processes.talking():
             losses = self._losses(batch, taught)
             check_finite(losses, batch, taught)
@@ -90,10 +90,6 @@ class Learner:
         if self.ema is not None:
             self.ema.update_parameters(self.distiller.student)
         return losses
-
-    def set_time(self, batch: Batch) -> None:
-        """Let links end and fade as they do at this step."""
-        self.distiller.at((batch.epoch or 0) + batch.step / len(self.setup.batches), self.training.epochs)
 
     def update(self) -> None:
         """Change the weights by the gradients that are there, clipped as the recipe says."""

@@ -6,17 +6,26 @@ from collections.abc import Iterable
 
 from layerlink.data import Batch
 from layerlink.lab.run.setup.setup import Setup
-from layerlink.taps import Activations
+from layerlink.taps import Activations, Tap
 from layerlink.teachers import Teacher
-from layerlink.transfer import Distiller, Losses
+from layerlink.transfer import Losses
 
 
-def taught_for(teacher: Teacher | None, distillers: Iterable[Distiller], batch: Batch) -> Activations | None:
-    """One pass of the teacher over a batch, for all that its students ask at this time; None where none asks."""
-    wanted = tuple(dict.fromkeys(tap for distiller in distillers for tap in distiller.wanted))
+def set_time(setup: Setup, batch: Batch) -> None:
+    """Let the run's links end and fade as they do at this step."""
+    time = (batch.epoch or 0) + batch.step / len(setup.batches)
+    setup.distiller.at(time, setup.recipe.training.epochs)
+
+
+def taught_for(teacher: Teacher | None, setups: Iterable[Setup], batch: Batch) -> Activations | None:
+    """One pass of the teacher over a batch, for all that its students ask at this step; None where none asks."""
+    wanted: dict[Tap, None] = {}
+    for setup in setups:
+        set_time(setup, batch)
+        wanted.update(dict.fromkeys(setup.distiller.wanted))
     if teacher is None or not wanted:
         return None
-    return teacher(batch.images, wanted, indices=batch.indices)
+    return teacher(batch.images, tuple(wanted), indices=batch.indices)
 
 
 def losses_of(setup: Setup, batch: Batch, taught: Activations | None) -> Losses:

@@ -137,9 +137,7 @@ def learn(members: list[Member], batch: Batch, teacher: Teacher | None, watch: W
     """One batch through the teacher and every student that is there yet; the members that are still in."""
     learning = [member for member in members if member.position.place == (batch.epoch, batch.step)]
     clock = time.monotonic()
-    for member in learning:
-        member.learner.set_time(batch)
-    taught = taught_for(teacher, [member.setup.distiller for member in learning], batch)
+    taught = taught_for(teacher, [member.setup for member in learning], batch)
     shared = (time.monotonic() - clock) / max(len(learning), 1)
     first: Losses | None = None
     for member in learning:

@@ -79,8 +79,7 @@ def verify_run(run: RunFolder, overrides: Sequence[str] = ()) -> Verification:
     teacher = CohortTeacher([setup], Watch()).at(0, [setup])
     losses = []
     for _, batch in zip(recorded, setup.batches.epoch(0), strict=False):
-        learner.set_time(batch)
-        taught = taught_for(teacher, [setup.distiller], batch)
+        taught = taught_for(teacher, [setup], batch)
         losses.append(float(learner.step(batch, taught).total.detach()))
     reading = evaluate_run(run, overrides)
     return Verification(
