@@ -27,6 +27,10 @@ def evaluate(
     console.say(f"{run}   {reading['parameters']:,} parameters")
     console.say(f"validation   {reading['validation_accuracy']:6.2f} %   of {reading['validation_images']:,} images")
     console.say(f"test         {reading['test_accuracy']:6.2f} %   of {reading['test_images']:,} images")
+    if "test_nll" in reading:
+        console.say(
+            f"             {reading['test_nll']:6.3f} nats negative log-likelihood, ECE {reading['test_ece']:.2f} %"
+        )
     console.say(f"recorded     {reading['recorded_test_accuracy']:6.2f} %   when the run was finished")
     if "agreement" in reading:
         console.say(

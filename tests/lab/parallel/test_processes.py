@@ -143,6 +143,9 @@ def test_what_is_logged_is_the_whole_batch_s(ended: Ended) -> None:
     results = [json.loads((folder / "cohort/both/result.json").read_text()) for folder in (ended.one, ended.two)]
     same = ("test_accuracy", "test_images", "agreement", "validation_accuracy", "epoch", "train_images")
     assert [results[0][name] for name in same] == [results[1][name] for name in same]
+    assert [results[1][name] for name in ("test_nll", "test_ece")] == pytest.approx(
+        [results[0][name] for name in ("test_nll", "test_ece")], rel=1e-6
+    )
     assert results[1]["first_losses"] == pytest.approx(results[0]["first_losses"], rel=1e-6)
 
 

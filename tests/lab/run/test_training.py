@@ -175,14 +175,14 @@ def test_the_best_epoch_is_chosen_on_validation_and_test_is_read_once_at_the_end
         kept.append({name: value.clone() for name, value in model.state_dict().items()})
         return next(accuracies)
 
-    whole_predict = evaluation.predict
+    each_image = evaluation.each_image
 
-    def spied(model: nn.Module, images: Any, *rest: Any) -> torch.Tensor:
+    def spied(model: Any, images: Any, *rest: Any) -> torch.Tensor:
         read.append(len(images))
-        return whole_predict(model, images, *rest)
+        return each_image(model, images, *rest)
 
     monkeypatch.setattr("layerlink.lab.run.member.validation_accuracy", fake_validation)
-    monkeypatch.setattr(evaluation, "predict", spied)
+    monkeypatch.setattr(evaluation, "each_image", spied)
     run = RunFolder(tmp_path / "run")
     result = train(setup, run)
     assert read == [360]  # the student alone, once

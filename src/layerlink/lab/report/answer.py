@@ -5,84 +5,131 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
+from layerlink.lab.report.chance.difference import Difference, Seeds, compare
+from layerlink.lab.report.chance.spread import Spread, spread_of
+from layerlink.lab.report.chance.verdict import Verdict, judge
 from layerlink.lab.report.gather.records import Row, is_number
 from layerlink.lab.report.gather.rows import Gathered
-from layerlink.lab.report.spread import Difference, Spread, Verdict, beyond_spread, difference, judge, spread_of
+
+_LUCK = "a difference of a point or two may be luck"
 
 
-def spreads_of(rows: tuple[Row, ...]) -> dict[str, Spread]:
-    """Test accuracy of every row that has a finished run, by name."""
-    return {row.name: spread_of(values.values()) for row in rows if (values := row.values())}
+def values_of(rows: tuple[Row, ...], name: str = "test_accuracy") -> dict[str, Seeds]:
+    """A number of every row that has a finished run with it: by row's name, by seed."""
+    return {row.name: values for row in rows if (values := row.values(name))}
+
+
+def step_of(gathered: Gathered) -> float:
+    """The percent of test images that one of them is, where runs read different numbers the fewest; 0 where unknown."""
+    counts = [count for run in gathered.runs if (count := run.number("test_images"))]
+    return 100 / min(counts) if counts else 0.0
 
 
 def verdict_of(gathered: Gathered) -> Verdict | None:
     """Which row is best; None where no run is finished."""
-    spreads = spreads_of(gathered.rows)
-    return judge(spreads) if spreads else None
+    values = values_of(gathered.rows)
+    return judge(values, step_of(gathered)) if values else None
+
+
+def differences_of(gathered: Gathered) -> dict[str, Difference]:
+    """Test accuracy of every row minus the baseline's; empty where there is no baseline."""
+    baseline = gathered.baseline
+    return {} if baseline is None else compare(values_of(gathered.rows), baseline.name, step_of(gathered))
 
 
 def answer(gathered: Gathered) -> str:
-    """One to four sentences: which row is best, by how much, what does not matter, what is missing."""
-    spreads = spreads_of(gathered.rows)
-    if not spreads:
+    """A few sentences: which row is best and by how much, what chance may have done, what is missing."""
+    verdict = verdict_of(gathered)
+    if verdict is None:
         return " ".join(["No run is finished yet, so there is nothing to compare.", *_missing(gathered)])
-    verdict = judge(spreads)
-    sentences = [_lead(gathered, spreads, verdict), *_plateau(gathered, spreads, verdict), *_missing(gathered)]
+    spreads = {name: spread_of(seeds.values()) for name, seeds in values_of(gathered.rows).items()}
+    differences = differences_of(gathered)
+    sentences = [
+        _lead(gathered, spreads, differences, verdict),
+        *_told(gathered, spreads, differences, verdict),
+        *_plateau(gathered, spreads),
+        *chosen_by_validation(gathered, verdict),
+        *_missing(gathered),
+    ]
     return " ".join(sentences)
 
 
-def _lead(gathered: Gathered, spreads: Mapping[str, Spread], verdict: Verdict) -> str:
-    """Who leads, and whether that means anything."""
-    leader, baseline = spreads[verdict.leader], gathered.baseline
+def _lead(
+    gathered: Gathered, spreads: Mapping[str, Spread], differences: Mapping[str, Difference], verdict: Verdict
+) -> str:
+    """Who leads, and by how much."""
+    leader = spreads[verdict.leader]
     if len(spreads) == 1:
         return f"“{verdict.leader}” reads {_percent(leader)} of the test images right."
-    others = sorted((name for name in spreads if name != verdict.leader), key=lambda name: -spreads[name].mean)
-    gap = leader.mean - spreads[others[0]].mean
-    against = _against(gathered, verdict.leader)
-    if baseline is not None and against is not None:
-        compared = f"{_points(against)} than “{baseline.name}”" + ("" if against.mean < 0 else _spread_words(against))
-        if others[0] != baseline.name:
-            compared += f", {gap:.1f} points more than the next, “{others[0]}”"
+    second = next(iter(verdict.ahead))
+    following = f"{_points(verdict.ahead[second])} than the next, “{second}”"
+    against = differences.get(verdict.leader)
+    if gathered.baseline is not None and against is not None:
+        compared = f"{_points(against)} than “{gathered.baseline.name}”{_interval(against)}"
+        if second != gathered.baseline.name:
+            compared += f", {following}"
     else:
-        compared = f"{gap:.1f} points more than the next, “{others[0]}”"
-    said = f"it reads {_percent(leader)} of the test images right, {compared}."
-    if verdict.best is not None:
-        return f"“{verdict.leader}” is best: {said}"
-    return f"“{verdict.leader}” leads: {said} {_doubt(gathered, spreads, verdict)}"
+        compared = following
+    how = "leads" if verdict.best is None else "is best"
+    return f"“{verdict.leader}” {how}: it reads {_percent(leader)} of the test images right, {compared}."
 
 
-def _doubt(gathered: Gathered, spreads: Mapping[str, Spread], verdict: Verdict) -> str:
-    """Why the lead is not called a win, and what can be said nevertheless."""
+def _told(
+    gathered: Gathered, spreads: Mapping[str, Spread], differences: Mapping[str, Difference], verdict: Verdict
+) -> list[str]:
+    """Which rows are told apart from the baseline, and how many seeds would tell the others."""
+    if len(spreads) == 1:
+        return []
     if all(spread.n == 1 for spread in spreads.values()):
-        return "Each row has a single seed, so a difference of a point or two may be luck."
-    baseline = gathered.baseline
-    if baseline is None or baseline.name not in spreads:
-        return "That is not more than the spread." if spreads[verdict.leader].n > 1 else verdict.why_not
-    others = [name for name in spreads if name != baseline.name]
-    beyond = {name: beyond_spread(spreads[name], spreads[baseline.name]) for name in others}
-    above = [name for name in others if beyond[name] and spreads[name].mean > spreads[baseline.name].mean]
-    below = [name for name in others if beyond[name] and spreads[name].mean < spreads[baseline.name].mean]
-    if not above and not below:
-        unknown = [name for name in others if beyond[name] is None]
-        if len(unknown) == len(others):
-            return "Too few seeds to know the spread: a difference of a point or two may be luck."
-        return f"No row differs from “{baseline.name}” by more than the spread."
+        return [f"Each row has a single seed, so {_LUCK}."]
+    if gathered.baseline is None or not differences:
+        return [] if verdict.best is not None else [verdict.why_not]
+    name = gathered.baseline.name
+    if all(it.told is None for it in differences.values()):
+        return [f"Too few seeds to know the spread: {_LUCK}."]
+    above = [row for row, it in differences.items() if it.told and it.mean > 0]
+    below = [row for row, it in differences.items() if it.told and it.mean < 0]
     said = []
-    if verdict.leader in above:
-        said.append(_of_both(spreads, verdict, baseline.name))
-    elif above:
-        said.append(f"{_listed(above)} above “{baseline.name}” by more than the spread.")
-    if below:
-        said.append(f"{_listed(below)} below “{baseline.name}” by more than the spread.")
-    return " ".join(said)
+    if above and not (verdict.best is not None and above == [verdict.leader]):
+        said.append(f"{_listed(above)} above “{name}” by more than chance.")
+    if below and not (verdict.best == name and len(below) == len(differences)):
+        said.append(f"{_listed(below)} below “{name}” by more than chance.")
+    said += _open(name, differences)
+    rival = next((row for row, it in verdict.ahead.items() if not it.told and row != name), None)
+    if verdict.leader in above and rival is not None and verdict.best is None:
+        said.append(f"Whether “{verdict.leader}” is better than “{rival}” is open{_seeds_needed(verdict, rival)}.")
+    return said
 
 
-def _of_both(spreads: Mapping[str, Spread], verdict: Verdict, baseline: str) -> str:
-    """The leader is above the baseline by more than the spread: what of its lead over the next."""
-    second = max((name for name in spreads if name != verdict.leader), key=lambda name: spreads[name].mean)
-    if second != baseline and beyond_spread(spreads[verdict.leader], spreads[second]) is False:
-        return "Of these two differences only the first is more than the spread."
-    return f"That is more than the spread. {verdict.why_not}"
+def _open(baseline: str, differences: Mapping[str, Difference]) -> list[str]:
+    """The rows that are not told apart from the baseline: not the same, but not known to differ."""
+    left = {name: it for name, it in differences.items() if it.told is False}
+    if not left:
+        return []
+    if len(left) <= 3:
+        rows = ", ".join(f"“{name}” ({_signed(it.mean)}: {_needed(it)})" for name, it in left.items())
+        return [f"Not told apart from “{baseline}” by so few seeds: {rows}."]
+    soonest = min(left, key=lambda name: (left[name].more or 1_000, -abs(left[name].mean)))
+    it = left[soonest]
+    return [
+        f"{len(left)} rows are not told apart from “{baseline}” by so few seeds; "
+        f"the nearest to it is “{soonest}” ({_signed(it.mean)}: {_needed(it)})."
+    ]
+
+
+def _needed(it: Difference) -> str:
+    if it.more is None:
+        return "more than 100 seeds would be needed" if it.mean else "no number of seeds would tell"
+    return f"about {it.more} more seed{'' if it.more == 1 else 's'} would tell"
+
+
+def _seeds_needed(verdict: Verdict, name: str) -> str:
+    it = verdict.ahead[name]
+    return "" if it.told is not False else f" ({_signed(it.mean)}: {_needed(it)})"
+
+
+def _signed(points: float) -> str:
+    return f"{points:+.2f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _listed(names: list[str]) -> str:
@@ -91,9 +138,10 @@ def _listed(names: list[str]) -> str:
     return " and ".join(f"“{name}”" for name in names) + (" is" if len(names) == 1 else " are")
 
 
-def _plateau(gathered: Gathered, spreads: Mapping[str, Spread], verdict: Verdict) -> list[str]:
-    """Where the values of a numeric axis next to the best one do as well, within the spread."""
+def _plateau(gathered: Gathered, spreads: Mapping[str, Spread]) -> list[str]:
+    """Where the values of a numeric axis next to the best one are not told apart from it."""
     sentences = []
+    values = values_of(gathered.rows)
     for axis in gathered.axes:
         rows = [row for row in gathered.rows if row.name in spreads and is_number(row.changes.get(axis))]
         along = {float(row.changes[axis]): row.name for row in rows}
@@ -103,7 +151,8 @@ def _plateau(gathered: Gathered, spreads: Mapping[str, Spread], verdict: Verdict
             continue
         order = sorted(along)
         top = max(order, key=lambda value: spreads[along[value]].mean)
-        like = [value == top or beyond_spread(spreads[along[top]], spreads[along[value]]) is False for value in order]
+        others = compare({name: values[name] for name in along.values()}, along[top], step_of(gathered))
+        like = [value == top or others[along[value]].told is False for value in order]
         low = high = order.index(top)
         while low > 0 and like[low - 1]:
             low -= 1
@@ -112,9 +161,28 @@ def _plateau(gathered: Gathered, spreads: Mapping[str, Spread], verdict: Verdict
         if high > low:
             name = axis.rpartition(".")[2].replace("_", " ")
             sentences.append(
-                f"Between {order[low]:g} and {order[high]:g} the {name} makes no difference beyond the spread."
+                f"Between {order[low]:g} and {order[high]:g} the {name} makes no difference that these seeds can tell."
             )
     return sentences
+
+
+def chosen_by_validation(gathered: Gathered, verdict: Verdict) -> list[str]:
+    """What the validation images would have chosen, where that is another row than the leader by test images."""
+    spreads = {name: spread_of(seeds.values()) for name, seeds in values_of(gathered.rows).items()}
+    seen = {
+        name: spread_of(seeds.values()).mean
+        for name, seeds in values_of(gathered.rows, "validation_accuracy").items()
+        if name in spreads
+    }
+    if len(seen) < 2 or len(seen) < len(spreads):
+        return []
+    chosen = max(seen, key=lambda name: seen[name])
+    if seen[chosen] == seen[verdict.leader]:
+        return []
+    return [
+        f"Chosen by validation images, which is how to choose one to use, “{chosen}” is first: "
+        f"{_percent(spreads[chosen])} of the test images."
+    ]
 
 
 def _missing(gathered: Gathered) -> list[str]:
@@ -133,12 +201,6 @@ def _missing(gathered: Gathered) -> list[str]:
     return [f"Of {count} run{'' if count == 1 else 's'}, {said}."]
 
 
-def _against(gathered: Gathered, name: str) -> Difference | None:
-    baseline = gathered.baseline
-    row = next(row for row in gathered.rows if row.name == name)
-    return None if baseline is None or row is baseline else difference(row.values(), baseline.values())
-
-
 def _percent(spread: Spread) -> str:
     if spread.sd is None:
         return f"{spread.mean:.1f} % (one seed)"
@@ -149,5 +211,12 @@ def _points(against: Difference) -> str:
     return f"{abs(against.mean):.1f} points {'more' if against.mean >= 0 else 'less'}"
 
 
-def _spread_words(against: Difference) -> str:
-    return "" if against.sd is None else f" (sd {against.sd:.1f}, n = {against.n})"
+def _interval(against: Difference) -> str:
+    """The 95 % interval of a lead."""
+    if against.low is None or against.high is None or against.mean < 0:
+        return ""
+    return f" (95 % interval {_bound(against.low)} to {_bound(against.high)}, n = {against.n})"
+
+
+def _bound(points: float) -> str:
+    return f"{points:.1f}".replace("-", "\N{MINUS SIGN}")

@@ -11,6 +11,7 @@ from typing import Any
 
 from layerlink.errors import LayerlinkError
 from layerlink.lab.report.answer import answer, verdict_of
+from layerlink.lab.report.chance.verdict import Verdict
 from layerlink.lab.report.figures.bars import OURS, PUBLISHED, Point, Reference, axis_chart, row_chart
 from layerlink.lab.report.figures.curves import MOST_CURVES, curve_pictures, curve_runs
 from layerlink.lab.report.figures.heat_maps import MOST_CLASSES, confusion_chart, similarity_chart
@@ -19,7 +20,6 @@ from layerlink.lab.report.gather.records import Row, is_number
 from layerlink.lab.report.gather.rows import Gathered, gather
 from layerlink.lab.report.measured.comparison import Measurements, measure_rows
 from layerlink.lab.report.page.page import Picture, Section, Table, write_sections
-from layerlink.lab.report.spread import Verdict
 from layerlink.lab.report.tables import (
     ReportTable,
     differences_table,

@@ -7,15 +7,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from layerlink.lab.report.answer import differences_of, values_of
+from layerlink.lab.report.chance.difference import Difference
+from layerlink.lab.report.chance.spread import Spread, spread_of
+from layerlink.lab.report.chance.verdict import Verdict, flattery, p_words
 from layerlink.lab.report.gather.records import Row, RunRecord
 from layerlink.lab.report.gather.rows import Gathered, recipe_differences
 from layerlink.lab.report.measured.comparison import Measured, Measurements
 from layerlink.lab.report.page.page import Cell, Table
-from layerlink.lab.report.spread import Difference, Spread, Verdict, difference, spread_of
 
 RULE = (
-    "Rows differ by more than the spread where each has at least two seeds and Welch's t-test tells their means apart "
-    "at 5 %, two-sided."
+    "Rows are compared seed by seed: by the paired t-test, or from enough pairs on by the exact test that flips signs; "
+    "where they share no seeds by Welch's. p is two-sided and corrected for the number of rows (Holm); up to 0.05 the "
+    "difference is called more than chance. The interval is that of one difference alone."
 )
 
 
@@ -39,8 +43,8 @@ class ReportTable:
 def results_table(gathered: Gathered, verdict: Verdict | None) -> ReportTable:
     """One line a row: ours beside the source, the difference to the baseline, what it took."""
     baseline = gathered.baseline
-    against = {} if baseline is None else baseline.values()
-    stats = [_RowNumbers(row, against, baseline is not None and row is not baseline) for row in gathered.rows]
+    differences = differences_of(gathered)
+    stats = [_RowNumbers(row, differences.get(row.name)) for row in gathered.rows]
     columns: list[tuple[str, Callable[[_RowNumbers], str | Cell]]] = [
         ("row", lambda it: it.row.name),
         ("test accuracy, %", lambda it: _spread_cell(it.test)),
@@ -50,9 +54,15 @@ def results_table(gathered: Gathered, verdict: Verdict | None) -> ReportTable:
         columns.append(("published, %", lambda it: _number_cell(it.row.published, "{:.1f}")))
     if baseline is not None and len(gathered.rows) > 1:
         columns.append((f"minus “{baseline.name}”, points", lambda it: _difference_cell(it.against)))
+        if any(it.against and it.against.p is not None for it in stats):
+            columns += [("95 % interval", lambda it: _interval_cell(it.against)), ("p", lambda it: _p_cell(it.against))]
     columns.append(("validation, %", lambda it: _spread_cell(it.validation)))
     if any(it.agreement for it in stats):
         columns.append(("as teacher, %", lambda it: _spread_cell(it.agreement)))
+    if any(it.nll for it in stats):
+        columns.append(("NLL, nats", lambda it: _spread_cell(it.nll, 3)))
+    if any(it.ece for it in stats):
+        columns.append(("ECE, %", lambda it: _spread_cell(it.ece)))
     columns += [
         ("training, s", lambda it: _spread_cell(it.seconds, 0)),
         ("warnings", lambda it: Cell(str(it.warnings), it.warnings)),
@@ -61,7 +71,7 @@ def results_table(gathered: Gathered, verdict: Verdict | None) -> ReportTable:
     table = Table(
         tuple(name for name, _ in columns),
         tuple(tuple(entry(it) for _, entry in columns) for it in stats),
-        note=_results_note(gathered, verdict, against),
+        note=_results_note(gathered, verdict, stats),
         best=names.index(verdict.best) if verdict and verdict.best is not None else None,
     )
     return ReportTable("results", "Results", table, tuple(it.data() for it in stats))
@@ -70,13 +80,15 @@ def results_table(gathered: Gathered, verdict: Verdict | None) -> ReportTable:
 class _RowNumbers:
     """A row's statistics."""
 
-    def __init__(self, row: Row, baseline: dict[int, float], compared: bool) -> None:
+    def __init__(self, row: Row, against: Difference | None) -> None:
         self.row = row
         self.test = _spread(row, "test_accuracy")
         self.validation = _spread(row, "validation_accuracy")
         self.agreement = _spread(row, "agreement")
+        self.nll = _spread(row, "test_nll")
+        self.ece = _spread(row, "test_ece")
         self.seconds = _spread(row, "train_seconds")
-        self.against = difference(row.values(), baseline) if compared else None
+        self.against = against
         self.warnings = sum(len(run.warnings) for run in row.runs)
 
     def data(self) -> dict[str, Any]:
@@ -86,6 +98,8 @@ class _RowNumbers:
             ("test_accuracy", self.test),
             ("validation_accuracy", self.validation),
             ("agreement", self.agreement),
+            ("test_nll", self.nll),
+            ("test_ece", self.ece),
             ("train_seconds", self.seconds),
         ):
             data[f"{name}_mean"] = spread.mean if spread else None
@@ -98,7 +112,13 @@ class _RowNumbers:
             "difference_sd": found.sd if found else None,
             "difference_n": found.n if found else None,
             "difference_paired": found.paired if found else None,
-            "difference_beyond_spread": found.beyond if found else None,
+            "difference_low": found.low if found else None,
+            "difference_high": found.high if found else None,
+            "difference_test": found.test if found else None,
+            "difference_p": found.p if found else None,
+            "difference_p_corrected": found.corrected if found else None,
+            "difference_p_exact": found.exact if found else None,
+            "more_seeds": found.more if found else None,
             "warnings": self.warnings,
             "runs": len(self.row.runs),
             "changes": json.dumps(dict(self.row.changes), ensure_ascii=False, default=str),
@@ -130,11 +150,23 @@ def _difference_cell(found: Difference | None) -> Cell:
     return Cell(f"{found.mean:+.2f}{sd}".replace("-", "\N{MINUS SIGN}"), found.mean)
 
 
+def _interval_cell(found: Difference | None) -> Cell:
+    if found is None or found.low is None or found.high is None:
+        return Cell("-")
+    return Cell(f"{found.low:+.2f} to {found.high:+.2f}".replace("-", "\N{MINUS SIGN}"), found.low)
+
+
+def _p_cell(found: Difference | None) -> Cell:
+    if found is None or found.corrected is None:
+        return Cell("-")
+    return Cell(p_words(found.corrected).removeprefix("p ").removeprefix("= "), found.corrected)
+
+
 def _number_cell(value: float | None, form: str) -> Cell:
     return Cell("-") if value is None else Cell(form.format(value), value)
 
 
-def _results_note(gathered: Gathered, verdict: Verdict | None, baseline: dict[int, float]) -> str:
+def _results_note(gathered: Gathered, verdict: Verdict | None, stats: Sequence[_RowNumbers]) -> str:
     finished = [run for run in gathered.runs if run.state == "finished"]
     images = {int(run.number("test_images") or 0) for run in finished}
     parts = []
@@ -144,15 +176,45 @@ def _results_note(gathered: Gathered, verdict: Verdict | None, baseline: dict[in
             f"Mean ± sample standard deviation over n seeds; n = 1 is a single seed, without a spread. Each run read "
             f"{counted} once, with the epoch that did best on validation images."
         )
-    if baseline and any(row.values().keys() & baseline.keys() for row in gathered.rows if not row.baseline):
-        parts.append("Differences are taken seed by seed where both have the seed.")
+    if any(it.nll for it in stats):
+        parts.append("NLL is the mean negative log-likelihood, ECE the expected calibration error over 15 bins.")
     sources = dict.fromkeys(row.source for row in gathered.rows if row.source)
     if sources:
         parts.append(f"Published: {'; '.join(sources)}.")
     if verdict is not None:
-        parts.append(verdict.why_not or f"“{verdict.best}” is marked: it differs from every other row by more.")
-        parts.append(RULE)
+        parts.append(verdict.why_not or f"“{verdict.best}” is marked: it is told apart from every other row.")
+        parts += _choice(gathered, verdict)
+    if any(it.against and it.against.p is not None for it in stats):
+        parts += [RULE, *_unlike_machines(gathered)]
     return " ".join(parts)
+
+
+def _choice(gathered: Gathered, verdict: Verdict) -> list[str]:
+    """What it does to the leader's number that it was chosen by it."""
+    values = values_of(gathered.rows)
+    points = flattery(values)
+    if points is None:
+        return []
+    return [
+        f"“{verdict.leader}” is first of {len(values)} rows by the test images that are told here: were all of them "
+        f"equally good, the first would read {points:.2f} points too high by chance alone."
+    ]
+
+
+def _unlike_machines(gathered: Gathered) -> list[str]:
+    """Pairs whose runs are of different processors: their arithmetic differs in the last digits, and so do runs."""
+    baseline = gathered.baseline
+    known = {} if baseline is None else {run.seed: run.environment.get("hardware") for run in baseline.finished}
+    unlike = sum(
+        known[run.seed] != run.environment.get("hardware")
+        for row in gathered.rows
+        if row is not baseline
+        for run in row.finished
+        if run.seed in known
+    )
+    if not unlike:
+        return []
+    return [f"{unlike} pair{' is' if unlike == 1 else 's are'} of different hardware, which makes them less alike."]
 
 
 def missing_table(gathered: Gathered) -> ReportTable | None:
@@ -197,7 +259,7 @@ def runs_table(gathered: Gathered) -> ReportTable:
 
 _RUN_NUMBERS = (
     *("test_accuracy", "validation_accuracy", "teacher_test_accuracy", "agreement", "epoch", "epochs"),
-    *("train_seconds", "train_images", "validation_images", "test_images", "parameters"),
+    *("test_nll", "test_ece", "train_seconds", "train_images", "validation_images", "test_images", "parameters"),
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -23,31 +23,39 @@ from layerlink.lab.run.setup.setup import Setup, set_up
 from layerlink.measure.flops import count_parameters
 from layerlink.taps import Observed
 from layerlink.taps.modes import evaluating
-from layerlink.tasks.classification import answers, percent_equal
+from layerlink.tasks.classification import answers, calibration_error, judge, percent_equal
 
 EVALUATION_BATCH = 256
 DEAD = 0.99  # share of zeros; layers of healthy networks were seen at 0.46 to 0.74
 
 
-def predict(observed: Observed, images: ImageSet, views: Views) -> Tensor:
-    """The class that a model finds most likely. Processes that train together take a part of the images each.
+def each_image(
+    observed: Observed, images: ImageSet, views: Views, reading: Callable[[Tensor, Tensor], Tensor]
+) -> Tensor:
+    """Something of what a model answers to every image. Processes that train together take a part of the images each.
 
     Args:
         observed: gives logits for a batch of images.
         images: which.
         views: what the model sees of them.
+        reading: of a batch's logits (n, C) and labels (n,), a tensor (n, ...).
 
     Returns:
-        (N,) int64, in the images' order, on their device.
+        (N, ...), in the images' order, on their device.
     """
     own = here().part(len(images))
     mine = ImageSet(images.images[own], images.labels[own], images.classes)
-    found = [images.labels.new_zeros(own.start)]
+    found = []
     with evaluating(observed.model), observed.arithmetic():
         for batch in Batches(mine, views, EVALUATION_BATCH).in_order():
-            found.append(answers(observed.logits(batch.images)))
-    found.append(images.labels.new_zeros(len(images) - own.stop))
-    return here().sum(torch.cat(found))
+            found.append(reading(observed.logits(batch.images), batch.labels))
+    before, after = (found[0].new_zeros(count, *found[0].shape[1:]) for count in (own.start, len(images) - own.stop))
+    return here().sum(torch.cat([before, *found, after]))
+
+
+def predict(observed: Observed, images: ImageSet, views: Views) -> Tensor:
+    """The class that a model finds most likely, (N,) int64; as ``each_image``."""
+    return each_image(observed, images, views, lambda logits, _labels: answers(logits))
 
 
 def validation_accuracy(model: nn.Module, setup: Setup) -> float:
@@ -57,13 +65,23 @@ def validation_accuracy(model: nn.Module, setup: Setup) -> float:
 
 
 def read_test(model: nn.Module, setup: Setup) -> dict[str, Any]:
-    """What is read from the test images: the student's accuracy; with a teacher, its accuracy and agreement."""
+    """What is read from the test images, once.
+
+    Returns:
+        The student's ``test_accuracy`` in percent, ``test_nll`` in nats and ``test_ece`` in percent; with a teacher its
+        ``teacher_test_accuracy`` and the ``agreement`` of the two in percent.
+    """
     images = setup.images.test
-    student = predict(setup.student_as(model), images, setup.images.views)
+    judged = each_image(setup.student_as(model), images, setup.images.views, judge)
+    student = judged[:, 0].long()
+    right = student == images.labels
     reading: dict[str, Any] = {
         "test_accuracy": percent_equal(student, images.labels),
         "test_images": len(images),
     }
+    likelihood = float(judged[:, 1].mean())
+    if math.isfinite(likelihood):  # a model may be sure of a wrong class beyond every number
+        reading |= {"test_nll": likelihood, "test_ece": calibration_error(judged[:, 2], right)}
     if setup.teacher is not None:
         taught = _teacher_answers(setup.teacher, setup)
         reading["teacher_test_accuracy"] = percent_equal(taught, images.labels)

@@ -25,8 +25,8 @@ from layerlink.lab.parallel.processes import here
 NOT_TERMS = ("epoch", "train_accuracy", "validation_accuracy", "lr", "images_per_second", "seconds")
 _RESULT_NUMBERS = (
     *((name, "0 to 100 percent", 100) for name in ("test_accuracy", "validation_accuracy")),
-    *((name, "0 to 100 percent", 100) for name in ("teacher_test_accuracy", "agreement")),
-    *((name, "a number", 1e15) for name in ("test_images", "parameters", "train_seconds")),
+    *((name, "0 to 100 percent", 100) for name in ("teacher_test_accuracy", "agreement", "test_ece")),
+    *((name, "a number", 1e15) for name in ("test_images", "parameters", "train_seconds", "test_nll")),
 )
 
 

@@ -194,63 +194,6 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
         gather([tmp_path])
 
 
-def two(tmp_path: Path, fake_run: FakeRun, hard: list[float], soft: list[float]) -> str:
-    for name, values, more in (("hard", hard, ()), ("soft", soft, (TEACHER, "soft.temperature=3"))):
-        for seed, value in enumerate(values):
-            fake_run(tmp_path / f"{name}-{seed}", seed, value, *more)
-    return answer(gather([tmp_path]))
-
-
-@pytest.mark.parametrize(
-    ("hard", "soft", "expected"),
-    [
-        (
-            [60.0, 60.2, 60.1],
-            [70.0, 70.4, 70.2],
-            "“soft” is best: it reads 70.2 % (sd 0.2, n = 3) of the test images right, 10.1 points more than “hard” "
-            "(sd 0.1, n = 3).",
-        ),
-        (
-            [60.0, 62.0],
-            [61.0, 63.5],
-            "“soft” leads: it reads 62.2 % (sd 1.8, n = 2) of the test images right, 1.2 points more than “hard” "
-            "(sd 0.4, n = 2). No row differs from “hard” by more than the spread.",
-        ),
-        (
-            [60.0],
-            [70.0],
-            "“soft” leads: it reads 70.0 % (one seed) of the test images right, 10.0 points more than “hard”. Each row "
-            "has a single seed, so a difference of a point or two may be luck.",
-        ),
-        (
-            [60.0, 61.0],
-            [70.0],
-            "“soft” leads: it reads 70.0 % (one seed) of the test images right, 10.0 points more than “hard”. Too few "
-            "seeds to know the spread: a difference of a point or two may be luck.",
-        ),
-    ],
-)
-def test_the_answer_says_no_more_than_the_numbers(
-    tmp_path: Path, fake_run: FakeRun, hard: list[float], soft: list[float], expected: str
-) -> None:
-    assert two(tmp_path, fake_run, hard, soft) == expected
-
-
-def test_the_answer_names_the_range_that_does_not_matter(tmp_path: Path, fake_run: FakeRun) -> None:
-    values = {0.5: 50.0, 1.0: 70.0, 2.0: 70.3, 3.0: 70.1, 40.0: 40.0}
-    for temperature, value in values.items():
-        for seed in (0, 1, 2):
-            more = (TEACHER, f"soft.temperature={temperature}")
-            fake_run(tmp_path / f"t{temperature}-{seed}", seed, value + 0.2 * seed, *more)
-    for seed in (0, 1, 2):
-        fake_run(tmp_path / f"labels-{seed}", seed, 60 + 0.2 * seed)
-    said = answer(gather([tmp_path]))
-    assert "“t2.0” leads" in said
-    assert "Of these two differences only the first is more than the spread." in said
-    assert "“t0.5” and “t40.0” are below “labels” by more than the spread." in said
-    assert said.endswith("Between 1 and 3 the temperature makes no difference beyond the spread.")
-
-
 def test_nothing_finished_is_nothing_compared(tmp_path: Path, fake_run: FakeRun) -> None:
     fake_run(tmp_path / "x-0", 0, None)
     gathered = gather([tmp_path])

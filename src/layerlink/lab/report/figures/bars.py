@@ -10,10 +10,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from layerlink.lab.report.chance.spread import spread_of
 from layerlink.lab.report.page import charts
 from layerlink.lab.report.page.charts import HEIGHT, ROOM, legend_switch, room
 from layerlink.lab.report.page.vega import alt
-from layerlink.lab.report.spread import spread_of
 
 OURS, PUBLISHED = "ours", "published"
 _WIDE = 10  # a positive axis whose ends are this far apart, as a ratio, is logarithmic

@@ -1,0 +1,108 @@
+"""Which row may be called best, and what choosing it did to its number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from layerlink.lab.report.chance.difference import Difference, Seeds, compare
+from layerlink.lab.report.chance.p_values import bonferroni, largest_of
+from layerlink.lab.report.chance.spread import spread_of
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Which row is best.
+
+    Args:
+        leader: the row with the highest mean.
+        best: the leader where it is told apart from every other row, else None.
+        why_not: the sentence that says why no row is marked; empty where one is.
+        ahead: the leader minus every other row.
+    """
+
+    leader: str
+    best: str | None
+    why_not: str
+    ahead: Mapping[str, Difference]
+
+
+def judge(values: Mapping[str, Seeds], step: float = 0.0) -> Verdict:
+    """The best of the rows, at least one of which has a value.
+
+    The leader is marked only where it is told apart from each other row at 5 % divided by the number of others
+    (Bonferroni). That corrects for the choice as well: whichever row is truly best, one of the others is taken for it
+    in at most 5 of 100 reports, because it would have to beat the best one at that level.
+
+    Args:
+        values: test accuracy by row and seed.
+        step: in which a value can change, as for ``paired_t``.
+    """
+    values = {name: seeds for name, seeds in values.items() if seeds}
+    means = {name: spread_of(seeds.values()).mean for name, seeds in values.items()}
+    order = sorted(means, key=lambda name: -means[name])
+    leader = order[0]
+    if len(order) == 1:
+        return Verdict(leader, None, "There is one row with a finished run: nothing to compare.", {})
+    ahead = compare(values, leader, step, bonferroni)
+    ahead = {name: _turned(ahead[name]) for name in order[1:]}
+    why_not = _why_not(leader, ahead, {name: len(seeds) for name, seeds in values.items()})
+    return Verdict(leader, None if why_not else leader, why_not, ahead)
+
+
+def _turned(it: Difference) -> Difference:
+    """The other row minus this one."""
+    low, high = (None, None) if it.low is None or it.high is None else (-it.high, -it.low)
+    return Difference(-it.mean, it.sd, it.n, it.paired, low, high, it.test, it.p, it.corrected, it.exact, it.more)
+
+
+def _why_not(leader: str, ahead: Mapping[str, Difference], count: Mapping[str, int]) -> str:
+    if max(count.values()) == 1:
+        return "No row is marked as best: with a single seed each, a difference may be luck."
+    if count[leader] == 1:
+        return f"No row is marked as best: the highest, “{leader}”, has a single seed."
+    for name, difference in ahead.items():
+        # A leader may lead by its other seeds and be behind where both are.
+        if difference.corrected is not None and not (difference.told and difference.mean > 0):
+            if difference.mean <= 0:
+                return f"No row is marked as best: “{leader}” does not lead “{name}” over the seeds that both have."
+            what = f"“{leader}” leads “{name}” by {difference.mean:.2f} points, which may be chance"
+            return f"No row is marked as best: {what} ({p_words(difference.corrected)})."
+    unknown = next((name for name, difference in ahead.items() if difference.p is None), None)
+    if unknown is not None:
+        return f"No row is marked as best: “{unknown}” has a single seed in common, so the spread is unknown."
+    return ""
+
+
+def p_words(p: float) -> str:
+    """A p-value as it is read.
+
+    >>> p_words(0.0341), p_words(0.2), p_words(0.00001)
+    ('p = 0.034', 'p = 0.2', 'p < 0.001')
+    """
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+
+
+def flattery(values: Mapping[str, Seeds]) -> float | None:
+    """How many points too high the best of these rows would read by chance alone, were all of them equally good.
+
+    By the spread that is left when rows' and seeds' own means are taken out, over the seeds that all rows have.
+
+    Returns:
+        None where fewer than two rows share at least two seeds.
+    """
+    rows = [seeds for seeds in values.values() if seeds]
+    shared = sorted(set.intersection(*(set(seeds) for seeds in rows))) if rows else []
+    if len(rows) < 2 or len(shared) < 2:
+        return None
+    by_row = [math.fsum(seeds[seed] for seed in shared) / len(shared) for seeds in rows]
+    by_seed = [math.fsum(seeds[seed] for seeds in rows) / len(rows) for seed in shared]
+    whole = math.fsum(by_row) / len(rows)
+    left = math.fsum(
+        (seeds[seed] - row - column + whole) ** 2
+        for seeds, row in zip(rows, by_row, strict=True)
+        for seed, column in zip(shared, by_seed, strict=True)
+    )
+    sd = math.sqrt(left / ((len(rows) - 1) * (len(shared) - 1)))
+    return largest_of(len(rows)) * sd / math.sqrt(len(shared))

@@ -1,0 +1,113 @@
+"""The sentences on top of a report, made from runs with numbers of one's choice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from layerlink.lab.report.answer import answer
+from layerlink.lab.report.gather.rows import gather
+
+FakeRun = Callable[..., Path]
+TEACHER = "teacher={model: vgg16, weights: t}"
+
+
+def two(tmp_path: Path, fake_run: FakeRun, hard: list[float], soft: list[float]) -> str:
+    for name, values, more in (("hard", hard, ()), ("soft", soft, (TEACHER, "soft.temperature=3"))):
+        for seed, value in enumerate(values):
+            fake_run(tmp_path / f"{name}-{seed}", seed, value, *more)
+    return answer(gather([tmp_path]))
+
+
+@pytest.mark.parametrize(
+    ("hard", "soft", "expected"),
+    [
+        (
+            [60.0, 60.2, 60.1],
+            [70.0, 70.4, 70.2],
+            "“soft” is best: it reads 70.2 % (sd 0.2, n = 3) of the test images right, 10.1 points more than “hard” "
+            "(95 % interval 9.8 to 10.4, n = 3).",
+        ),
+        (
+            [60.0, 62.0],
+            [61.0, 63.5],
+            "“soft” leads: it reads 62.2 % (sd 1.8, n = 2) of the test images right, 1.2 points more than “hard” "
+            "(95 % interval \N{MINUS SIGN}1.9 to 4.4, n = 2). Not told apart from “hard” by so few seeds: “soft” "
+            "(+1.25: about 1 more seed would tell).",
+        ),
+        (
+            [60.0],
+            [70.0],
+            "“soft” leads: it reads 70.0 % (one seed) of the test images right, 10.0 points more than “hard”. Each row "
+            "has a single seed, so a difference of a point or two may be luck.",
+        ),
+        (
+            [60.0, 61.0],
+            [70.0],
+            "“soft” leads: it reads 70.0 % (one seed) of the test images right, 10.0 points more than “hard”. Too few "
+            "seeds to know the spread: a difference of a point or two may be luck.",
+        ),
+    ],
+)
+def test_the_answer_says_no_more_than_the_numbers(
+    tmp_path: Path, fake_run: FakeRun, hard: list[float], soft: list[float], expected: str
+) -> None:
+    assert two(tmp_path, fake_run, hard, soft) == expected
+
+
+def test_the_answer_names_the_range_that_does_not_matter(tmp_path: Path, fake_run: FakeRun) -> None:
+    values = {0.5: 50.0, 1.0: 70.0, 2.0: 70.3, 3.0: 70.1, 40.0: 40.0}
+    noise = (0.002, -0.003, 0.001)
+    for temperature, value in values.items():
+        for seed in (0, 1, 2):
+            more = (TEACHER, f"soft.temperature={temperature}")
+            fake_run(tmp_path / f"t{temperature}-{seed}", seed, value + 0.2 * seed + noise[seed] * value, *more)
+    for seed in (0, 1, 2):
+        fake_run(tmp_path / f"labels-{seed}", seed, 60 + 0.2 * seed)
+    said = answer(gather([tmp_path]))
+    assert "“t2.0” leads" in said
+    assert "“t1.0” and “t2.0” and “t3.0” are above “labels” by more than chance." in said
+    assert "“t0.5” and “t40.0” are below “labels” by more than chance." in said
+    assert "Between 1 and 3 the temperature makes no difference that these seeds can tell." in said
+
+
+def many(tmp_path: Path, fake_run: FakeRun, leads: dict[str, tuple[float, ...]], validation: dict[str, float]) -> str:
+    """Rows whose accuracy is that of labels plus a lead a seed."""
+    base = (60.0, 63.0, 58.0)
+    for seed in range(len(next(iter(leads.values())))):
+        fake_run(tmp_path / f"labels-{seed}", seed, base[seed])
+        for number, (name, lead) in enumerate(leads.items()):
+            more = {"validation_accuracy": validation[name]} if name in validation else {}
+            value = base[seed] + lead[seed]
+            fake_run(tmp_path / f"{name}-{seed}", seed, value, TEACHER, f"soft.weight={number + 1}", **more)
+    return answer(gather([tmp_path]))
+
+
+def test_a_steady_difference_of_two_seeds_is_open_never_none(tmp_path: Path, fake_run: FakeRun) -> None:
+    leads = {"links": (3.88, 3.98), **{f"other{k}": (0.1 * k, -0.5 * k) for k in range(1, 8)}}
+    said = many(tmp_path, fake_run, leads, {})
+    assert "3.9 points more than “labels” (95 % interval 3.0 to 4.8, n = 2)" in said
+    assert "8 rows are not told apart from “labels” by so few seeds" in said
+    assert "the nearest to it is “links” (+3.93: about 1 more seed would tell)" in said
+
+
+def test_what_is_told_and_what_is_open_stand_apart(tmp_path: Path, fake_run: FakeRun) -> None:
+    leads = {"links": (4.0, 4.2, 3.9), "soft": (3.0, 3.3, 2.7), "heavy": (-9.0, -9.4, -8.9), "dull": (0.9, -0.6, 0.5)}
+    said = many(tmp_path, fake_run, leads, {})
+    assert "“links” and “soft” are above “labels” by more than chance." in said
+    assert "“heavy” is below “labels” by more than chance." in said
+    assert "Not told apart from “labels” by so few seeds: “dull” (+0.27: about 95 more seeds would tell)." in said
+    assert "“links” leads" in said
+    assert "Whether “links” is better than “dull” is open (+3.77: about 1 more seed would tell)." in said
+
+
+def test_another_choice_by_validation_images_is_told(tmp_path: Path, fake_run: FakeRun) -> None:
+    leads = {"links": (4.0, 4.2, 3.9), "soft": (3.0, 3.3, 2.7)}
+    said = many(tmp_path, fake_run, leads, {"soft": 99.0})
+    assert (
+        "Chosen by validation images, which is how to choose one to use, “soft” is first: "
+        "63.3 % (sd 2.8, n = 3) of the test images." in said
+    )
+    assert "validation" not in many(tmp_path / "same", fake_run, leads, {})

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from layerlink.lab.report.answer import verdict_of
+from layerlink.lab.report.gather.rows import gather
+from layerlink.lab.report.page.page import shown_text
+from layerlink.lab.report.tables import ReportTable, results_table
+
+FakeRun = Callable[..., Path]
+TEACHER = "teacher={model: vgg16, weights: t}"
+
+
+def results(folder: Path) -> ReportTable:
+    gathered = gather([folder])
+    return results_table(gathered, verdict_of(gathered))
+
+
+def entry(table: ReportTable, row: str, column: str) -> str:
+    place = table.shown.columns.index(column)
+    return next(shown_text(line[place]) for line in table.shown.rows if line[0] == row)
+
+
+@pytest.fixture
+def runs(tmp_path: Path, fake_run: FakeRun) -> Path:
+    for seed, (base, lead) in enumerate(zip((60.0, 63.0, 58.0), (4.0, 4.25, 3.75), strict=True)):
+        fake_run(tmp_path / f"labels-{seed}", seed, base, test_nll=1.2 + 0.1 * seed, test_ece=8.0 + seed)
+        fake_run(
+            tmp_path / f"soft-{seed}",
+            seed,
+            base + lead,
+            TEACHER,
+            "soft.temperature=3",
+            test_nll=0.9 + 0.1 * seed,
+            test_ece=4.0,
+            agreement=80.0 + seed,
+        )
+    return tmp_path
+
+
+def test_a_row_says_difference_interval_and_p(runs: Path) -> None:
+    table = results(runs)
+    assert entry(table, "soft", "minus “labels”, points") == "+4.00 ± 0.25"
+    # t = 4 / (0.25 / sqrt(3)) = 27.7 on two degrees of freedom; 4.303 * 0.1443 each way.
+    assert entry(table, "soft", "95 % interval") == "+3.38 to +4.62"
+    assert entry(table, "soft", "p") == "0.0013"
+    assert (entry(table, "labels", "95 % interval"), entry(table, "labels", "p")) == ("-", "-")
+    row = next(row for row in table.data if row["row"] == "soft")
+    assert row["difference_test"] == "paired t"
+    assert row["difference_p_corrected"] == row["difference_p"] == pytest.approx(0.0013, abs=5e-5)
+    assert (row["more_seeds"], row["difference_p_exact"]) == (0, None)
+    assert "Rows are compared seed by seed" in table.shown.note
+
+
+def test_likelihood_calibration_and_agreement_have_their_spread(runs: Path) -> None:
+    table = results(runs)
+    assert entry(table, "labels", "NLL, nats") == "1.300 ± 0.100"
+    assert entry(table, "soft", "ECE, %") == "4.00 ± 0.00"
+    assert entry(table, "soft", "as teacher, %") == "81.00 ± 1.00"
+    assert table.data[0]["test_nll_sd"] == pytest.approx(0.1)
+
+
+def test_runs_of_before_that_knew_no_likelihood_are_read(tmp_path: Path, fake_run: FakeRun) -> None:
+    fake_run(tmp_path / "labels-0", 0, 60.0)
+    table = results(tmp_path)
+    assert not {"NLL, nats", "ECE, %", "95 % interval", "p"} & set(table.shown.columns)
+    assert "negative log-likelihood" not in table.shown.note
+
+
+def test_pairs_of_different_hardware_are_told(runs: Path) -> None:
+    assert "hardware" not in results(runs).shown.note
+    file = runs / "soft-1" / "environment.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "hardware": "another"}))
+    assert "1 pair is of different hardware" in results(runs).shown.note
+
+
+def test_the_choice_of_the_first_row_is_warned_of(runs: Path) -> None:
+    assert "“soft” is first of 2 rows by the test images that are told here" in results(runs).shown.note
