@@ -209,7 +209,10 @@ def test_links_fade_and_end_with_time(batch: tuple[Tensor, Tensor]) -> None:
         ("act : mse, decay", "expected options such as"),
         ("act : mse, until=", "expected options such as .* after the comma; got 'until='"),
         ("act : mse, until=1=2", "until must be a number; got '1=2'"),
-        ("act : mse, x=1", "unknown option of a link 'x'. Known: scale, until, decay"),
+        (
+            "act : mse, x=1",
+            "unknown option of a link 'x'. Known: scale, decay, adapter, where, teacher_where, until, from, warmup",
+        ),
     ],
 )
 def test_wrong_options_say_what_is_right(text: str, message: str) -> None:

@@ -64,13 +64,19 @@ def explain(item: Any, schema: type[BaseModel]) -> tuple[Place, str]:
 def _fields_at(place: Place, schema: type[BaseModel]) -> list[str]:
     section = schema
     for part in place:
-        annotation: Any = section.model_fields[str(part)].annotation if part in section.model_fields else None
+        fields = _by_written_name(section)
+        annotation: Any = fields[str(part)].annotation if part in fields else None
         choices = [annotation, *getattr(annotation, "__args__", ())]
         found = [c for c in choices if isinstance(c, type) and issubclass(c, BaseModel)]
         if not found:
             return []
         section = found[0]
-    return list(section.model_fields)
+    return list(_by_written_name(section))
+
+
+def _by_written_name(section: type[BaseModel]) -> dict[str, Any]:
+    """Fields by the names that files use; Python has some words for itself."""
+    return {field.alias or name: field for name, field in section.model_fields.items()}
 
 
 def problem_at(place: Place, what: str, tree: Any, origins: Mapping[Place, str]) -> Problem:

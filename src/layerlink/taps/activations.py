@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
@@ -18,6 +18,7 @@ class Activations:
         taps: the tensor at every other tap.
         problems: why a tap could not be read.
         edges: where every tap stands in the autograd graph, where that was asked for.
+        skipped: taps whose layers ran in earlier passes and were left out of this one.
     """
 
     def __init__(
@@ -26,10 +27,12 @@ class Activations:
         taps: Mapping[Tap, Tensor] | None = None,
         problems: Mapping[Tap, str] | None = None,
         edges: Mapping[Tap, GradientEdge] | None = None,
+        skipped: Iterable[Tap] = (),
     ) -> None:
         self.values: dict[Tap, Tensor] = {**({} if logits is None else {OUTPUT: logits}), **(taps or {})}
         self.problems = dict(problems or {})
         self.edges = dict(edges or {})
+        self.skipped = frozenset(skipped)
 
     @property
     def logits(self) -> Tensor | None:

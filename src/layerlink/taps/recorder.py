@@ -31,12 +31,15 @@ class Recording:
         values: the tensor at every tap that could be read.
         problems: for every other tap, why it could not.
         edges: where every tap stands in the autograd graph, where that was asked for and it has a gradient.
+        skipped: taps that were read in an earlier pass and whose layer did not run in this one, such as a layer that
+            is left out at random.
     """
 
     output: Any = None
     values: dict[Tap, Tensor] = field(default_factory=dict)
     problems: dict[Tap, str] = field(default_factory=dict)
     edges: dict[Tap, GradientEdge] = field(default_factory=dict)
+    skipped: set[Tap] = field(default_factory=set)
 
 
 @dataclass
@@ -62,6 +65,7 @@ class Recorder:
         self.model = model
         self.role = role
         self._untouched: set[tuple[Tap, bool]] = set()
+        self._fired: set[Tap] = set()
 
     def missing(self, taps: Iterable[Tap]) -> dict[Tap, str]:
         """The taps whose module does not exist, each with the sentence that says so."""
@@ -88,6 +92,7 @@ class Recorder:
         recording = reading.run(inputs)
         self._check_untouched(reading.readings)
         reading.check_calls(whole_pass=not stop_early)
+        self._fired.update(recording.values)
         return recording
 
     def _check_untouched(self, readings: dict[Tap, _Reading]) -> None:
@@ -101,6 +106,10 @@ class Recorder:
                     f"the {self.role}'s layer {str(tap)!r} was overwritten in place in this pass, though in none "
                     "before; its value is lost. Repeat the step: from now on it is copied"
                 )
+
+    def has_fired(self, tap: Tap) -> bool:
+        """Whether the tap was read in an earlier pass: a layer that does not run now is skipped."""
+        return tap in self._fired
 
     def must_copy(self, tap: Tap) -> bool:
         """Whether a pass has yet to show, in this mode, that nothing overwrites the value."""
@@ -181,6 +190,8 @@ class _Pass:
                     f"the {role}'s layer {str(tap)!r} runs {count} times in one pass. Say which run: {names}"
                     f"{', ...' if count > 4 else ''}"
                 )
+            elif tap not in recording.values and not count and self.recorder.has_fired(tap):
+                recording.skipped.add(tap)
             elif tap not in recording.values:
                 runs = f"runs only {count} time{'s' if count > 1 else ''}" if count else "never runs"
                 recording.problems[tap] = f"the {role}'s layer {str(tap)!r} {runs} in a forward pass"

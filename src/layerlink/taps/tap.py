@@ -8,10 +8,17 @@ from typing import Literal
 
 from layerlink.errors import UsageError
 
+# A name that holds a character of the grammar of taps or links stands in backticks, one of its own doubled.
+_BARE = r"(?:(?!->)[^\s@#\[\]():*+/,`])*"
+_QUOTED = r"`(?:[^`]|``)+`"
+_KEY = rf"\[(?:[^\[\]`]+|{_QUOTED})\]"
 _TAP = re.compile(
-    r"(?P<module>[^\s@#\[\]:*]*)(@(?P<side>input|output))?(#(?P<call>[0-9]{1,9}))?(?P<element>(\[[^\[\]]+\])*)"
+    rf"(?P<module>{_QUOTED}|{_BARE})(@(?P<side>input|output))?(#(?P<call>[0-9]{{1,9}}))?(?P<element>(?:{_KEY})*)"
 )
-TAP_FORM = "MODULE[@input][#CALL][[ELEMENT]], such as layer3.0, relu#1, block@input or encoder[hidden_states][2]"
+TAP_FORM = (
+    "MODULE[@input][#CALL][[ELEMENT]], such as layer3.0, relu#1, block@input or encoder[hidden_states][2]; a name that "
+    "holds a blank or one of @ # [ ] ( ) : * + / , -> stands in backticks"
+)
 
 
 @dataclass(frozen=True)
@@ -46,16 +53,29 @@ class Tap:
         if match is None or not text.strip():
             raise UsageError(f"{text.strip()!r} is not a layer's name. Expected {TAP_FORM}")
         return cls(
-            module=match["module"],
+            module=_unquoted(match["module"]),
             side="input" if match["side"] == "input" else "output",
             call=None if match["call"] is None else int(match["call"]),
-            element=tuple(re.findall(r"\[([^\[\]]+)\]", match["element"])),
+            element=tuple(_unquoted(key[1:-1]) for key in re.findall(_KEY, match["element"])),
         )
 
     def __str__(self) -> str:
         side = "@input" if self.side == "input" else ""
         call = "" if self.call is None else f"#{self.call}"
-        return f"{self.module}{side}{call}" + "".join(f"[{key}]" for key in self.element) or "@output"  # of the model
+        keys = "".join(f"[{_quoted(key, _PLAIN_KEY)}]" for key in self.element)
+        return f"{_quoted(self.module, _BARE)}{side}{call}{keys}" or "@output"  # of the model
+
+
+_PLAIN_KEY = r"[^\[\]`]*"
+
+
+def _quoted(name: str, bare: str) -> str:
+    """A name as it stands in a text: in backticks where it must."""
+    return name if re.fullmatch(bare, name) else f"`{name.replace('`', '``')}`"
+
+
+def _unquoted(text: str) -> str:
+    return text[1:-1].replace("``", "`") if text.startswith("`") else text
 
 
 OUTPUT = Tap("")  # what the model gives; where it is no tensor, see ``Observed``

@@ -10,15 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from layerlink.errors import UsageError
-from layerlink.taps import OUTPUT, Activations, Observed, Tap
+from layerlink.losses import Context, Facts
+from layerlink.taps import OUTPUT, Activations, Observed, Tap, trace
 from layerlink.teachers import Teacher, as_teacher, models_of
-from layerlink.transfer.inspection import inspect_observed
+from layerlink.transfer.inspection import contexts_of, parts_of
 from layerlink.transfer.link import Link, Scale
 from layerlink.transfer.link_list import links_error, read_links
 from layerlink.transfer.objective import Losses, Objective
 from layerlink.transfer.scales import LinkScales
 from layerlink.transfer.schedule import Decay
-from layerlink.transfer.terms import Soft
+from layerlink.transfer.terms import Hard, Soft
 
 
 class Distiller(nn.Module):
@@ -31,17 +32,19 @@ class Distiller(nn.Module):
         teacher: a trained module, which is frozen here; a ``Teacher``; anything that gives ``Activations`` when
             called with the inputs; or None where labels alone teach.
         student: the module to train.
-        hard: weight of the labels' loss; 0 leaves it out.
+        hard: weight of the labels' loss, or ``Hard`` with its time; 0 leaves it out.
         soft: the softened outputs' loss, or None.
         links: linked layers, as text (``"group3.1 -> group3 : mse * 40"``) or as ``Link``.
         link_scale, link_until, link_decay: ``scale``, ``until`` and ``decay`` of the links that do not say
-            their own, as in ``Link``. For ``until`` and ``decay`` call ``at`` as the training goes on.
+            their own, as in ``Link``; not of links at ``@output``. For all times call ``at`` as the training goes on.
         label_smoothing: of the labels' loss, 0 <= s < 1.
         teacher_logits: the element of the teacher's output that holds the logits, such as ``"[0]"`` or
             ``"[scores]"``; not needed where the output is a tensor or has ``logits``.
         student_logits: the same of the student's output.
         example: inputs of two examples. Where given, both models are run on them and links that cannot be compared are
-            told now, before there is an optimiser, and not at the first batch.
+            told now, before there is an optimiser, and not at the first batch. Needed where a link has an adapter or
+            a loss with parameters: they are made from the shapes.
+        facts: of the training, for losses that ask for them, such as the number of training examples.
 
     Raises:
         ProblemsError: every link that is no link, names a layer that does not exist or stands twice; with
@@ -61,7 +64,7 @@ class Distiller(nn.Module):
         teacher: nn.Module | Teacher | None,
         student: nn.Module,
         *,
-        hard: float = 1.0,
+        hard: float | Hard = 1.0,
         soft: Soft | None = None,
         links: Iterable[str | Link] = (),
         link_scale: Scale = "none",
@@ -71,6 +74,7 @@ class Distiller(nn.Module):
         teacher_logits: str = "",
         student_logits: str = "",
         example: Any = None,
+        facts: Facts | None = None,
     ) -> None:
         super().__init__()
         self.student = student
@@ -80,48 +84,61 @@ class Distiller(nn.Module):
         _check_models(modules, student)
         self._student = Observed(student, "student", output=student_logits)
         self._always = (OUTPUT,) if student_logits else ()  # who names the output has it
+        taught_by = Observed(modules[0], "teacher", output=teacher_logits) if modules else None
         for index, link in readable.items():
-            of_teacher = [Observed(module, "teacher").missing([link.teacher]) for module in modules[:1]]
-            for missing in (*of_teacher, self._student.missing([link.student])):
+            of_teacher = [] if taught_by is None else [taught_by.missing(link.teacher_taps)]
+            for missing in (*of_teacher, self._student.missing(link.student_taps)):
                 problems += [(index, reason) for reason in missing.values()]
         if problems:
             raise links_error(links, problems)
         defaults = {"scale": link_scale, "until": link_until, "decay": link_decay}
         every_link = tuple(link.filled(**defaults) for link in readable.values())
-        self.whole_objective = Objective(hard, soft, every_link, label_smoothing)
+        parts = parts_of(every_link, taught_by, self._student, example, facts or Facts())
+        self.parts = nn.ModuleDict({str(index): part for index, part in enumerate(parts)})
+        by_text = {link.text: part for link, part in zip(every_link, parts, strict=True)}
+        self.whole_objective = Objective(hard, soft, every_link, label_smoothing, by_text)
         self.objective = self.whole_objective  # at this time of the training, see ``at``
         if self.objective.needs_teacher and teacher is None:
             raise UsageError("soft and link losses need a teacher; got None")
         self.teacher = as_teacher(teacher, output=teacher_logits)
-        self.scales = LinkScales(every_link) if any(link.scale != "none" for link in every_link) else None
-        by_gradient = any(link.scale == "gradient" for link in every_link)
-        if by_gradient and not hard and not (soft and soft.weight):
+        self.scales = LinkScales(every_link) if any(link.scale not in (None, "none") for link in every_link) else None
+        self._by_gradient = any(link.scale == "gradient" for link in every_link)
+        if self._by_gradient and not self.objective.labels.weight and not (soft and soft.weight):
             raise UsageError("scale=gradient compares with the gradient of the labels: give hard or soft a weight > 0")
-        self._by_gradient = by_gradient
+        self._progress = 0.0
         self._told_of_mode = False
-        if example is not None:
-            self._check_example(modules, teacher_logits, example)
 
     def at(self, epoch: float, epochs: float) -> None:
-        """Set the time of the training, which ``until`` and ``decay`` of links go by.
+        """Set the time of the training, by which terms begin, rise, fade and end.
 
         Args:
             epoch: since the start, in epochs, fractions included.
             epochs: of the whole training.
         """
         self.objective = self.whole_objective.at(epoch, epochs)
+        self._progress = min(epoch / epochs, 1.0) if epochs else 0.0
 
     @property
     def wanted(self) -> tuple[Tap, ...]:
         """What the terms read of the teacher at this time of the training; nothing where none does."""
         return self.objective.of_teacher
 
-    def forward(self, inputs: Any, target: Tensor | None = None, *, taught: Activations | None = None) -> Losses:
+    def forward(
+        self,
+        inputs: Any,
+        target: Tensor | None = None,
+        *,
+        indices: Tensor | None = None,
+        mask: Tensor | None = None,
+        taught: Activations | None = None,
+    ) -> Losses:
         """The losses of one batch.
 
         Args:
             inputs: what both models take: a tensor, a tuple (positional) or a mapping (keyword arguments).
             target: (N,) int64 labels or (N, C) probabilities; may be None where hard is 0.
+            indices: (N,) int64, which examples of the data set these are; for stored teachers and losses that remember.
+            mask: (N,), (N, L) or (N, H, W), true where a position counts; for all links, together with their ``where``.
             taught: the teacher's activations for this batch, where they are known already; the teacher is not
                 run then.
 
@@ -132,11 +149,13 @@ class Distiller(nn.Module):
         Warns once where the student learns (gradients are on) in eval mode.
         """
         if taught is None and self.teacher is not None and self.wanted:
-            taught = self.teacher(inputs, self.wanted)
+            taught = self.teacher(inputs, self.wanted, indices=indices)
         student = self.study(inputs)
+        context = Context(labels=target, indices=indices, progress=self._progress)
         if self.scales is not None and taught is not None:
             self.scales.by_teacher(taught)
-        losses = self.objective(student, taught, target, self._factors())
+        contexts = contexts_of(self.objective.links, inputs, context, taught, mask)
+        losses = self.objective(student, taught, context, self._factors(), contexts)
         if torch.is_grad_enabled():
             self._check_mode()
             self._check_gradients(losses)
@@ -162,11 +181,11 @@ class Distiller(nn.Module):
         idle = [
             (
                 index,
-                f"teaches nothing: no gradient reaches the student's layer {str(link.student)!r}. It is frozen, "
+                f"teaches nothing: no gradient reaches the student's layer {_named(link)!r}. It is frozen, "
                 "an input, or computed under no_grad",
             )
             for index, link in enumerate(self.objective.links)
-            if link.weight and not losses.terms[link.text].requires_grad
+            if link.weight and link.text in losses.terms and not losses.terms[link.text].requires_grad
         ]
         if idle:
             raise links_error(self.objective.links, idle)
@@ -174,20 +193,22 @@ class Distiller(nn.Module):
     def study(self, inputs: Any) -> Activations:
         """The student's logits and tapped activations for ``inputs``."""
         wanted = dict.fromkeys((*self.objective.of_student, *self._always))
-        return self._student.read(inputs, wanted, edges=self._by_gradient, glance=True)
-
-    def _check_example(self, modules: tuple[nn.Module, ...], teacher_logits: str, example: Any) -> None:
-        links = self.whole_objective.links
-        for module in modules[:1]:
-            teacher = Observed(module, "teacher", output=teacher_logits)
-            reports = inspect_observed(teacher, self._student, links, example)
-            problems = [(report.index, reason) for report in reports for reason in report.problems]
-            if problems:
-                raise links_error(links, problems)
+        given = self._student.read(inputs, wanted, edges=self._by_gradient, glance=True)
+        unread = [tap for tap in wanted if tap in given.problems and tap != OUTPUT]
+        if unread and self.student.training:
+            # A layer that is left out at random may be so in the very first pass; in eval mode all of them run.
+            there = trace(self._student, unread, inputs, evaluate=True).values
+            given.skipped |= there.keys()
+            given.problems = {tap: reason for tap, reason in given.problems.items() if tap not in there}
+        return given
 
     def trainable_parameters(self) -> Iterator[nn.Parameter]:
         """What the optimiser trains: the student's parameters, and those of links where they have any."""
         return (parameter for parameter in self.parameters() if parameter.requires_grad)
+
+    def link_parameters(self) -> Iterator[nn.Parameter]:
+        """Of these the links' own: of adapters and of losses that are trained."""
+        return (parameter for parameter in self.parts.parameters() if parameter.requires_grad)
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Distiller:
         # `.to()`, `.cuda()`, `.half()` all come through here.
@@ -195,6 +216,10 @@ class Distiller(nn.Module):
             model._apply(fn, recurse)  # type: ignore[no-untyped-call]
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
+
+
+def _named(link: Link) -> str:
+    return " + ".join(map(str, link.student_taps))
 
 
 def _check_models(teachers: Iterable[nn.Module], student: Any) -> None:

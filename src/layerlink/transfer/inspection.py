@@ -1,17 +1,24 @@
-"""Everything about a set of links that one batch shows, before anything is trained."""
+"""Everything about a set of links that one batch shows, before anything is trained, and what links are made of."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
-from layerlink.taps import Activations, Observed, trace
+from layerlink.adapters import Adapter
+from layerlink.errors import UsageError
+from layerlink.losses import Context, Facts, ShapeError
+from layerlink.taps import Activations, Observed, Tap, trace
 from layerlink.transfer.link import Link
-from layerlink.transfer.link_list import read_links
-from layerlink.transfer.objective import Objective
+from layerlink.transfer.link_list import links_error, read_links
+from layerlink.transfer.link_part import LinkPart, advice, build_part
+from layerlink.transfer.masks import mask_of
+from layerlink.transfer.objective import missing
 
 
 @dataclass(frozen=True)
@@ -21,9 +28,11 @@ class LinkReport:
     Args:
         index: its place in the list.
         text: as the user wrote it.
-        teacher_shape: shape of the teacher's activation; None where it could not be read.
+        teacher_shape: shape of the teacher's activation, the first of several; None where it could not be read.
         student_shape: the same of the student's.
         problems: what is wrong with it, in sentences; empty where it can be trained.
+        adapter: what brings the student's activation to the teacher's shape, in words; empty where nothing does.
+        parameters: of adapters and loss, trained with the student.
     """
 
     index: int
@@ -31,10 +40,19 @@ class LinkReport:
     teacher_shape: tuple[int, ...] | None
     student_shape: tuple[int, ...] | None
     problems: tuple[str, ...]
+    adapter: str = ""
+    parameters: int = 0
 
 
-def inspect_links(teacher: nn.Module, student: nn.Module, links: Sequence[str | Link], inputs: Any) -> list[LinkReport]:
-    """Run both models once and report on every link: text, path, how often it runs, shapes.
+def inspect_links(
+    teacher: nn.Module,
+    student: nn.Module,
+    links: Sequence[str | Link],
+    inputs: Any,
+    *,
+    facts: Facts | None = None,
+) -> list[LinkReport]:
+    """Run both models once and report on every link: text, path, how often it runs, shapes, adapters.
 
     The models are left as they were: mode, buffers (batch norm's running values) and random state.
 
@@ -43,42 +61,169 @@ def inspect_links(teacher: nn.Module, student: nn.Module, links: Sequence[str | 
         student: any module, run in the mode it is in.
         links: as for ``Distiller``.
         inputs: one batch, as for ``Distiller``; two examples are enough.
+        facts: as for ``Distiller``.
 
     Returns:
         One report a link, in the same order.
     """
-    return inspect_observed(Observed(teacher, "teacher"), Observed(student, "student"), links, inputs)
+    return inspect_observed(Observed(teacher, "teacher"), Observed(student, "student"), links, inputs, facts)
 
 
 def inspect_observed(
-    teacher: Observed, student: Observed, links: Sequence[str | Link], inputs: Any
+    teacher: Observed, student: Observed, links: Sequence[str | Link], inputs: Any, facts: Facts | None = None
 ) -> list[LinkReport]:
     """As ``inspect_links``, of models whose output and arithmetic are known."""
     parsed, broken = read_links(links)
-    taught = trace(teacher, [link.teacher for link in parsed.values()], inputs, evaluate=True)
-    learned = trace(student, [link.student for link in parsed.values()], inputs)
-    problems: dict[int, list[str]] = {index: [reason] for index, reason in broken}
-    if parsed:
-        order = list(parsed)
-        for position, reason in Objective(links=tuple(parsed.values())).link_problems(learned, taught):
-            problems.setdefault(order[position], []).append(reason)
-    return [_report(index, links[index], parsed.get(index), taught, learned, problems) for index in range(len(links))]
+    taught, learned = _traced(list(parsed.values()), teacher, student, inputs)
+    reasons = dict(broken)
+    reports = []
+    for index in range(len(links)):
+        link = parsed.get(index)
+        if link is None:
+            reports.append(LinkReport(index, str(links[index]), None, None, (reasons[index],)))
+            continue
+        with torch.random.fork_rng():
+            part, problems = _tried(link, learned, taught, inputs, facts or Facts())
+        reports.append(_report(index, str(links[index]), link, part, problems, learned, taught))
+    return reports
+
+
+def parts_of(
+    links: Sequence[Link], teacher: Observed | None, student: Observed, example: Any, facts: Facts
+) -> list[LinkPart]:
+    """What computes the links, in their order.
+
+    Args:
+        links: whose layers are there.
+        teacher: as it is read; None where its model is not known.
+        student: as it is read.
+        example: inputs of two examples; None where there are none: then nothing can have parameters of its own.
+        facts: of the training.
+
+    Raises:
+        ProblemsError: every link that cannot be built, or with ``example`` compared.
+    """
+    problems: list[tuple[int, str]] = []
+    parts: list[LinkPart] = []
+    traced = None
+    if example is not None and teacher is not None and links:
+        traced = _traced(links, teacher, student, example)
+    for index, link in enumerate(links):
+        if traced is not None:
+            part, found = _tried(link, traced[1], traced[0], example, facts)
+        else:
+            part, found = _built(link, None, None, facts)
+        problems += [(index, reason) for reason in found]
+        parts += [] if part is None else [part]
+    if problems:
+        raise links_error(links, problems)
+    return parts
+
+
+def contexts_of(
+    links: Iterable[Link], inputs: Any, context: Context, taught: Activations | None, mask: Tensor | None
+) -> dict[str, Context]:
+    """What is known of a batch for links that have a mask, by their text.
+
+    Args:
+        links: of the objective at this time.
+        inputs: of the models.
+        context: for all terms.
+        taught: the teacher's activations, at whose positions links compare.
+        mask: the caller's, for all links.
+    """
+    masked = [link for link in links if mask is not None or link.where or link.teacher_where]
+    known = {} if taught is None else taught.values
+    return {
+        link.text: replace(context, mask=mask_of(link, inputs, known[link.teacher_taps[0]], mask))
+        for link in masked
+        if link.teacher_taps[0] in known
+    }
+
+
+def _traced(
+    links: Sequence[Link], teacher: Observed, student: Observed, inputs: Any
+) -> tuple[Activations, Activations]:
+    """One pass of each model: all that the links read."""
+    taught = trace(teacher, _taps(link.teacher_taps for link in links), inputs, evaluate=True)
+    learned = trace(student, _taps(link.student_taps for link in links), inputs)
+    return taught, learned
+
+
+def _taps(sides: Iterable[tuple[Tap, ...]]) -> list[Tap]:
+    return list(dict.fromkeys(tap for side in sides for tap in side))
+
+
+def _tried(
+    link: Link, learned: Activations, taught: Activations, inputs: Any, facts: Facts
+) -> tuple[LinkPart | None, list[str]]:
+    """A link's part, and what is wrong with it on this batch."""
+    unread = missing(link, learned, taught)
+    if unread:
+        return None, unread
+    student, teacher = (
+        tuple(given.values[tap] for tap in taps)
+        for given, taps in ((learned, link.student_taps), (taught, link.teacher_taps))
+    )
+    shapes = tuple(tensor.shape for tensor in student), tuple(tensor.shape for tensor in teacher)
+    part, problems = _built(link, *shapes, facts)
+    if part is None:
+        return None, problems
+    part.to(student[0].device)
+    try:
+        context = contexts_of([link], inputs, _example_context(inputs), taught, None)
+        with torch.no_grad(), torch.random.fork_rng():
+            _untouched(part)(student, teacher, context.get(link.text, _example_context(inputs)))
+    except ShapeError as error:
+        return part, [advice(link, *shapes, error)]
+    except UsageError as error:
+        return part, [str(error)]
+    return part, []
+
+
+def _built(
+    link: Link, student: tuple[torch.Size, ...] | None, teacher: tuple[torch.Size, ...] | None, facts: Facts
+) -> tuple[LinkPart | None, list[str]]:
+    try:
+        return build_part(link, student, teacher, facts), []
+    except UsageError as error:
+        return None, [str(error)]
+
+
+def _untouched(part: LinkPart) -> LinkPart:
+    """A copy to try, where trying would change it: a memory, running statistics."""
+    import copy
+
+    return copy.deepcopy(part) if any(True for _ in part.buffers()) else part
+
+
+def _example_context(inputs: Any) -> Context:
+    """What a batch would have: labels and indices that stand in for real ones."""
+    first = next((leaf for leaf in tree_leaves(inputs) if isinstance(leaf, Tensor) and leaf.ndim), None)
+    if first is None:
+        return Context()
+    count = torch.arange(len(first), device=first.device)
+    return Context(labels=torch.zeros_like(count), indices=count, progress=0.0)
 
 
 def _report(
     index: int,
-    item: str | Link,
-    link: Link | None,
-    taught: Activations,
+    text: str,
+    link: Link,
+    part: LinkPart | None,
+    problems: list[str],
     learned: Activations,
-    problems: dict[int, list[str]],
+    taught: Activations,
 ) -> LinkReport:
-    teacher = taught.values.get(link.teacher) if link else None
-    student = learned.values.get(link.student) if link else None
+    teacher = taught.values.get(link.teacher_taps[0])
+    student = learned.values.get(link.student_taps[0])
+    adapters = cast(list[Adapter], list(part.adapters)) if part is not None else []
     return LinkReport(
         index=index,
-        text=str(item),
+        text=text,
         teacher_shape=None if teacher is None else tuple(teacher.shape),
         student_shape=None if student is None else tuple(student.shape),
-        problems=tuple(problems.get(index, ())),
+        problems=tuple(problems),
+        adapter=", ".join(adapter.words for adapter in adapters),
+        parameters=0 if part is None else sum(parameter.numel() for parameter in part.parameters()),
     )

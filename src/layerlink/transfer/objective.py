@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from layerlink.errors import UsageError
-from layerlink.losses import ShapeError
+from layerlink.losses import Context, ShapeError
 from layerlink.taps import Activations, Tap
 from layerlink.transfer.link import Link
 from layerlink.transfer.link_list import links_error
-from layerlink.transfer.terms import HardTerm, LinkTerm, Soft, SoftTerm, Term, check_weight
+from layerlink.transfer.link_part import LinkPart, advice, build_part
+from layerlink.transfer.terms import Hard, HardTerm, LinkTerm, Soft, SoftTerm, Term
 
 
 @dataclass(frozen=True)
@@ -21,16 +23,20 @@ class Losses:
     """The losses of one batch.
 
     Args:
-        terms: the raw terms (scalars, unweighted) by name: "hard", "soft", and each link's text.
+        terms: the raw terms (scalars, unweighted) by name: "hard", "soft", and each link's text. A term whose layer was
+            skipped in this pass is not among them.
         weights: the factor of each term.
         total: the weighted sum, to call ``backward`` on.
         logits: (N, C), the student's scores; None for a student whose logits nothing asked for.
+        shares: where several processes have a part of the batch each, how much a term of this part counts in the whole
+            batch's, relative to the part's share of images; terms that are not named count by that share.
     """
 
     terms: dict[str, Tensor]
     weights: dict[str, float]
     total: Tensor
     logits: Tensor | None
+    shares: dict[str, float] = field(default_factory=dict)
 
     def __str__(self) -> str:
         terms = [
@@ -45,117 +51,149 @@ class Objective:
     """What a student is taught by: ``hard * CE + alpha * soft + sum over links of beta * loss``.
 
     Args:
-        hard: weight of the labels' loss, >= 0; 0 leaves it out.
+        hard: the labels' loss or its weight, >= 0; 0 leaves it out.
         soft: the softened outputs' loss, or None.
         links: the linked layers; the weighted terms are summed, not averaged, over links.
         label_smoothing: share of the target spread evenly over the classes, 0 <= s < 1.
+        parts: what computes the links, by their text; links that are not there are built where they can be.
+        time: epochs since the start, where this is the objective at a time of the training; None: the whole one.
 
     Raises:
         UsageError: for impossible values, or where nothing is left to learn from.
     """
 
-    hard: float = 1.0
+    hard: float | Hard = 1.0
     soft: Soft | None = None
     links: tuple[Link, ...] = ()
     label_smoothing: float = 0.0
+    parts: Mapping[str, LinkPart] = field(default_factory=dict, compare=False)
+    time: float | None = None
 
     def __post_init__(self) -> None:
-        check_weight("hard", self.hard)
+        _ = self.labels  # checked
         if not 0 <= self.label_smoothing < 1:
             raise UsageError(f"label_smoothing must lie in 0 <= s < 1; got {self.label_smoothing}")
         if self.soft is not None and not isinstance(self.soft, Soft):
             raise UsageError(f"soft must be layerlink.Soft(temperature=..., weight=...) or None; got {self.soft!r}")
-        if not self.hard and not (self.soft and self.soft.weight) and not any(link.weight for link in self.links):
+        if self.time is None and not self._weights:
             raise UsageError("nothing to learn from: give hard, soft or a link a weight > 0")
+
+    @cached_property
+    def labels(self) -> Hard:
+        """The labels' loss with its time."""
+        return self.hard if isinstance(self.hard, Hard) else Hard(self.hard)
+
+    @property
+    def _weights(self) -> bool:
+        """Whether any term has one."""
+        return bool(self.labels.weight or (self.soft and self.soft.weight) or any(link.weight for link in self.links))
 
     @cached_property
     def terms(self) -> tuple[Term, ...]:
         """Hard, soft, then the links in their order."""
-        hard: list[Term] = [HardTerm(self.hard, self.label_smoothing)] if self.hard else []
+        hard: list[Term] = [HardTerm(self.labels.weight, self.label_smoothing)] if self.labels.weight else []
         soft: list[Term] = [SoftTerm(self.soft)] if self.soft is not None else []
         return (*hard, *soft, *self._link_terms)
 
     @cached_property
     def _link_terms(self) -> tuple[LinkTerm, ...]:
-        return tuple(LinkTerm(link) for link in self.links)
+        return tuple(LinkTerm(link, self.parts.get(link.text) or build_part(link)) for link in self.links)
 
     @cached_property
     def of_teacher(self) -> tuple[Tap, ...]:
         """What the terms read of the teacher, each tap once."""
-        return tuple(dict.fromkeys(term.of_teacher for term in self.terms if term.of_teacher is not None))
+        return tuple(dict.fromkeys(tap for term in self.terms for tap in term.of_teacher))
 
     @cached_property
     def of_student(self) -> tuple[Tap, ...]:
         """What the terms read of the student, each tap once."""
-        return tuple(dict.fromkeys(term.of_student for term in self.terms))
+        return tuple(dict.fromkeys(tap for term in self.terms for tap in term.of_student))
 
     @property
     def needs_teacher(self) -> bool:
         """Whether any term reads the teacher."""
         return bool(self.of_teacher)
 
-    def link_problems(self, student: Activations, teacher: Activations) -> list[tuple[int, str]]:
-        """Why links cannot be compared on this batch, each with the link's index."""
+    def link_problems(
+        self, student: Activations, teacher: Activations, contexts: Mapping[str, Context] | None = None
+    ) -> list[tuple[int, str]]:
+        """Why links cannot be compared on this batch, each with the link's index.
+
+        Args:
+            student: what was read.
+            teacher: what was read.
+            contexts: of the batch, by the link's text; as much as the links need, or they are compared without.
+        """
         problems: list[tuple[int, str]] = []
         for index, term in enumerate(self._link_terms):
-            reasons = [
-                activations.problems.get(tap, f"{role} layer {str(tap)!r} was not read")
-                for activations, tap, role in (
-                    (teacher, term.of_teacher, "teacher"),
-                    (student, term.of_student, "student"),
-                )
-                if tap not in activations.values
-            ]
+            reasons = missing(term.link, student, teacher)
             if not reasons:
                 try:
-                    term(student, teacher, None)
+                    term(student, teacher, (contexts or {}).get(term.name, Context()))
                 except ShapeError as error:
-                    reasons = [f"{error}. Link layers of the same shape: layerlink layers MODEL lists them"]
+                    reasons = [
+                        advice(term.link, _shapes(student, term.of_student), _shapes(teacher, term.of_teacher), error)
+                    ]
+                except UsageError as error:
+                    reasons = [str(error)]
             problems += [(index, reason) for reason in reasons]
         return problems
 
     def at(self, epoch: float, epochs: float) -> Objective:
-        """The objective at a time in the training: the links that are not over yet, with their weights then.
+        """The objective at a time in the training: the terms that count then, with their weights.
 
         Args:
             epoch: since the start, in epochs, fractions included.
             epochs: of the whole training.
         """
+        hard, soft = self.labels, self.soft
+        hard_weight = hard.schedule.weight_at(hard.weight, epoch, epochs) or 0.0
+        soft_weight = None if soft is None else soft.schedule.weight_at(soft.weight, epoch, epochs)
         then = [(link, link.weight_at(epoch, epochs)) for link in self.links]
-        if all(weight == link.weight for link, weight in then):
+        same = hard_weight == hard.weight and (soft is None or soft_weight == soft.weight)
+        if same and all(weight == link.weight for link, weight in then):
             return self
-        links = tuple(replace(link, weight=weight) for link, weight in then if weight or not link.weight)
-        return replace(self, links=links)
+        links = tuple(replace(link, weight=weight) for link, weight in then if weight is not None)
+        soft = None if soft is None or soft_weight is None else replace(soft, weight=soft_weight)
+        return replace(self, hard=replace(hard, weight=hard_weight), soft=soft, links=links, time=epoch)
 
     def __call__(
         self,
         student: Activations,
         teacher: Activations | None,
-        target: Tensor | None,
+        target: Tensor | Context | None,
         factors: Mapping[str, float] | None = None,
+        contexts: Mapping[str, Context] | None = None,
     ) -> Losses:
         """Compare student and teacher.
 
         Args:
-            student: its logits where hard or soft is on, and every link's student tap.
+            student: its logits where hard or soft is on, and every link's student taps.
             teacher: the same of the teacher, without gradients; None where no term reads it.
-            target: (N,) int64 labels or (N, C) probabilities; None where hard is 0.
+            target: (N,) int64 labels or (N, C) probabilities; None where hard is 0. Or all that is known of the batch.
             factors: what links are scaled by, by their text; 1 for all others.
+            contexts: what is known of the batch for terms that have it otherwise, by name, such as their masks.
 
         Raises:
             ProblemsError: every link that cannot be compared.
-            UsageError: where logits or labels are missing or do not fit.
+            UsageError: where logits, labels or anything else that a loss needs is missing or does not fit.
         """
         if self.needs_teacher and teacher is None:
             raise UsageError("soft and link losses need a teacher")
+        if not self.terms:
+            raise UsageError(f"nothing to learn from at epoch {self.time:g}: no term counts then")
+        context = target if isinstance(target, Context) else Context(labels=target)
+        of_terms = {term.name: (contexts or {}).get(term.name, context) for term in self.terms}
         terms: dict[str, Tensor] = {}
         for term in self.terms:
+            if _is_skipped(term, student, teacher):
+                continue
             try:
-                terms[term.name] = term(student, teacher, target)
+                terms[term.name] = term(student, teacher, of_terms[term.name])
             except (KeyError, ShapeError):
                 if teacher is None or term not in self._link_terms:
                     raise
-                raise links_error(self.links, self.link_problems(student, teacher)) from None
+                raise links_error(self.links, self.link_problems(student, teacher, of_terms)) from None
         return self.weigh(terms, student.logits, factors)
 
     def weigh(self, terms: dict[str, Tensor], logits: Tensor | None, factors: Mapping[str, float] | None) -> Losses:
@@ -165,12 +203,41 @@ class Objective:
             if name in known:
                 known[name] *= factor
         weights = {name: known[name] for name in terms}
-        return Losses(terms, weights, _weighted_sum(terms, weights), logits)
+        shares = {
+            term.name: term.part.share for term in self._link_terms if term.name in terms and term.part.share != 1
+        }
+        return Losses(terms, weights, _weighted_sum(terms, weights, shares), logits, shares)
 
 
-def _weighted_sum(terms: dict[str, Tensor], weights: dict[str, float]) -> Tensor:
+def missing(link: Link, student: Activations, teacher: Activations) -> list[str]:
+    """Why a link's taps were not read; empty where all were."""
+    return [
+        activations.problems.get(tap, f"{role} layer {str(tap)!r} was not read")
+        for activations, taps, role in (
+            (teacher, link.teacher_taps, "teacher"),
+            (student, link.student_taps, "student"),
+        )
+        for tap in taps
+        if tap not in activations.values
+    ]
+
+
+def _shapes(given: Activations, taps: tuple[Tap, ...]) -> tuple[torch.Size, ...]:
+    return tuple(given.values[tap].shape for tap in taps)
+
+
+def _is_skipped(term: Term, student: Activations, teacher: Activations | None) -> bool:
+    """Whether a layer that the term reads was left out of this pass, as some are at random."""
+    of_teacher = teacher is not None and not teacher.skipped.isdisjoint(term.of_teacher)
+    return of_teacher or not student.skipped.isdisjoint(term.of_student)
+
+
+def _weighted_sum(terms: dict[str, Tensor], weights: dict[str, float], shares: dict[str, float]) -> Tensor:
     # A term of weight 0 is logged and no more: 0 * infinity would be NaN.
-    weighted = [term if weights[name] == 1 else term * weights[name] for name, term in terms.items() if weights[name]]
+    factors = {name: weight * shares[name] if name in shares else weight for name, weight in weights.items()}
+    weighted = [term if factors[name] == 1 else term * factors[name] for name, term in terms.items() if weights[name]]
+    if not terms:  # every one was skipped in this pass
+        return torch.zeros((), requires_grad=True)
     if not weighted:  # such as links alone, none of them measured yet
         return next(iter(terms.values())) * 0.0
     total = weighted[0]

@@ -9,7 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from layerlink.errors import LayerlinkError
+from layerlink.errors import LayerlinkError, UsageError
+from layerlink.losses import loss_kind
 from layerlink.taps import Activations
 from layerlink.transfer.link import Link
 from layerlink.transfer.objective import Losses
@@ -31,8 +32,9 @@ class Parts(Protocol):
 class LinkScales(nn.Module):
     """Measures and keeps the factors of links whose ``scale`` is not ``none``.
 
-    ``teacher``: 1 / variance of the teacher's activation over all elements of the first batch, so that a raw loss of 1
-    is that of predicting the mean everywhere. Measured once.
+    ``teacher``: 1 / sd^degree of the teacher's activation over all elements of the first batch, with the degree by
+    which the loss grows: for mse 1 / variance, so that a raw loss of 1 is that of predicting the mean everywhere.
+    Measured once. Refused for losses that do not grow like a power of the activations.
 
     ``gradient``: ``|d label loss / d a| / |d link loss / d a|`` with L2 norms at the student's tapped activation ``a``,
     where the link's gradient meets that of the labels on its way to the layers that both train; the link's weight is
@@ -51,6 +53,8 @@ class LinkScales(nn.Module):
     def __init__(self, links: Sequence[Link]) -> None:
         super().__init__()
         self.links = [link for link in links if link.scale in ("teacher", "gradient")]
+        for link in self.links:
+            _check_scale(link)
         self.factors: dict[str, float] = {}
         self._steps = 0
 
@@ -62,14 +66,17 @@ class LinkScales(nn.Module):
     def by_teacher(self, taught: Activations) -> None:
         """Measure what is to be measured of the teacher, once."""
         for link in self.links:
-            if link.scale == "teacher" and link.text not in self.factors and link.teacher in taught.values:
-                variance = self._variance(taught.values[link.teacher].float())
-                if not (math.isfinite(variance) and variance > 0):
-                    raise LayerlinkError(
-                        f"link {link.text!r}: the teacher's layer has variance {variance:g} on the first batch, so it "
-                        "cannot be scaled by it. Link a layer that is not constant, or set scale=none"
-                    )
-                self.factors[link.text] = 1 / variance
+            if link.scale != "teacher" or link.text in self.factors or not taught.values.keys() >= {*link.teacher_taps}:
+                continue
+            (tap,) = link.teacher_taps
+            variance = self._variance(taught.values[tap].float())
+            if not (math.isfinite(variance) and variance > 0):
+                raise LayerlinkError(
+                    f"link {link.text!r}: the teacher's layer has variance {variance:g} on the first batch, so it "
+                    "cannot be scaled by it. Link a layer that is not constant, or set scale=none"
+                )
+            degree = loss_kind(link.loss).degree
+            self.factors[link.text] = 1 / variance if degree == 2 else variance ** (-(degree or 0) / 2)
 
     def by_gradient(self, losses: Losses, student: Activations) -> bool:
         """Measure the gradients where that is due.
@@ -87,16 +94,20 @@ class LinkScales(nn.Module):
             return False
         name = "hard" if "hard" in losses.terms else "soft"
         labels = losses.terms[name] * losses.weights[name]
-        edges = [student.edges[link.student] for link in due]
-        wanted = torch.autograd.grad(labels, edges, retain_graph=True, allow_unused=True)
-        for link, edge, reference in zip(due, edges, wanted, strict=True):
-            (own,) = torch.autograd.grad(losses.terms[link.text], [edge], retain_graph=True)
-            if reference is None:
+        edges = {tap: student.edges[tap] for link in due for tap in link.student_taps}
+        found = torch.autograd.grad(labels, list(edges.values()), retain_graph=True, allow_unused=True)
+        wanted = dict(zip(edges, found, strict=True))
+        for link in due:
+            reference = [wanted[tap] for tap in link.student_taps]
+            own = torch.autograd.grad(
+                losses.terms[link.text], [edges[tap] for tap in link.student_taps], retain_graph=True, allow_unused=True
+            )
+            if all(gradient is None for gradient in reference):
                 raise LayerlinkError(
                     f"link {link.text!r}: the {name} loss does not depend on the student's layer, so the link cannot "
                     "be scaled by its gradient. Set scale=teacher or scale=none"
                 )
-            self._take(link, self._norm(reference), self._norm(own))
+            self._take(link, self._norm(reference), self._norm(own, losses.shares.get(link.text, 1.0)))
         return True
 
     def _variance(self, values: Tensor) -> float:
@@ -106,12 +117,13 @@ class LinkScales(nn.Module):
         moments = self.parts.sum(torch.stack([mean, variance + mean**2]) * self.parts.share)
         return float(moments[1] - moments[0] ** 2)
 
-    def _norm(self, gradient: Tensor) -> float:
+    def _norm(self, gradients: Sequence[Tensor | None], share: float = 1.0) -> float:
         """Of the whole batch's gradient: each part's is that of a mean over its own images."""
-        norm: Tensor = torch.linalg.vector_norm(gradient.float())
+        norms = [torch.linalg.vector_norm(gradient.float()) for gradient in gradients if gradient is not None]
+        norm = norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms))
         if self.parts is None:
             return float(norm)
-        return float(self.parts.sum((norm * self.parts.share) ** 2).sqrt())
+        return float(self.parts.sum((norm * self.parts.share * share) ** 2).sqrt())
 
     def _take(self, link: Link, reference: float, own: float) -> None:
         if not (math.isfinite(reference) and math.isfinite(own) and own > 0):
@@ -132,3 +144,16 @@ class LinkScales(nn.Module):
         self.factors = {
             link.text: factor for link, factor in zip(self.links, factors, strict=True) if not math.isnan(factor)
         }
+
+
+def _check_scale(link: Link) -> None:
+    """Raise ``UsageError`` where the teacher's spread says nothing of the loss's size."""
+    if link.scale != "teacher":
+        return
+    if not loss_kind(link.loss).degree:
+        raise UsageError(
+            f"link {link.text!r}: {link.loss_text} does not grow with the activations' scale as a power of it, so "
+            "scale=teacher has no meaning. Set scale=gradient or scale=none"
+        )
+    if len(link.teacher_taps) > 1:
+        raise UsageError(f"link {link.text!r}: scale=teacher is for one tap a side. Set scale=gradient or scale=none")

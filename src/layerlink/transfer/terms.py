@@ -2,30 +2,68 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal, Protocol
 
 from torch import Tensor
 
 from layerlink.errors import UsageError
-from layerlink.losses import LINK_LOSSES, hard_cross_entropy, soft_cross_entropy
+from layerlink.losses import Context, hard_cross_entropy, soft_cross_entropy
 from layerlink.taps import OUTPUT, Activations, Tap
 from layerlink.transfer.link import Link
+from layerlink.transfer.link_part import LinkPart
+from layerlink.transfer.schedule import Decay, Schedule, is_number
 
 # Below, logits / T leaves float32; above, the rounding of its logarithms, times T^2, is all that is left of the loss.
 LOWEST_T, HIGHEST_T = 0.01, 1000.0
 
 
 @dataclass(frozen=True)
+class Hard:
+    """The labels' loss and its time.
+
+    Args:
+        weight: >= 0; 0 leaves it out.
+        start: it begins after so many epochs ("from" in a recipe).
+        until: it ends after so many epochs; None: with the training.
+        warmup: its weight rises from 0 for so many epochs.
+        decay: "linear" lets the weight fall to 0 at its end.
+
+    Raises:
+        UsageError: for impossible values.
+    """
+
+    weight: float = 1.0
+    start: float = 0.0
+    until: float | None = None
+    warmup: float = 0.0
+    decay: Decay = "none"
+
+    def __post_init__(self) -> None:
+        check_weight("hard", self.weight)
+        self.schedule.check("hard: ")
+
+    @property
+    def schedule(self) -> Schedule:
+        """From when until when it counts."""
+        return Schedule(self.start, self.until, self.warmup, self.decay)
+
+
+@dataclass(frozen=True)
 class Soft:
-    """The loss between softened outputs.
+    """The loss between softened outputs: short for the link ``@output : kd(temperature=T) * WEIGHT``.
 
     Args:
         temperature: T, 0.01 to 1000, the divisor of the logits before the softmax.
         weight: alpha >= 0.
         t_squared: multiply by T^2, as Hinton et al. 2015 do.
         form: "kl" is 0 for equal outputs; "cross-entropy" has the same gradient and keeps the teacher's entropy.
+        start: it begins after so many epochs ("from" in a recipe).
+        until: it ends after so many epochs; None: with the training.
+        warmup: its weight rises from 0 for so many epochs.
+        decay: "linear" lets the weight fall to 0 at its end.
 
     Raises:
         UsageError: for impossible values.
@@ -35,6 +73,10 @@ class Soft:
     weight: float = 1.0
     t_squared: bool = True
     form: Literal["kl", "cross-entropy"] = "kl"
+    start: float = field(default=0.0, kw_only=True)
+    until: float | None = field(default=None, kw_only=True)
+    warmup: float = field(default=0.0, kw_only=True)
+    decay: Decay = field(default="none", kw_only=True)
 
     def __post_init__(self) -> None:
         if not LOWEST_T <= self.temperature <= HIGHEST_T:
@@ -42,6 +84,12 @@ class Soft:
         check_weight("soft: weight", self.weight)
         if self.form not in ("kl", "cross-entropy"):
             raise UsageError(f"soft: form must be 'kl' or 'cross-entropy'; got {self.form!r}")
+        self.schedule.check("soft: ")
+
+    @property
+    def schedule(self) -> Schedule:
+        """From when until when it counts."""
+        return Schedule(self.start, self.until, self.warmup, self.decay)
 
 
 class Term(Protocol):
@@ -56,14 +104,14 @@ class Term(Protocol):
         """Its factor."""
 
     @property
-    def of_teacher(self) -> Tap | None:
+    def of_teacher(self) -> tuple[Tap, ...]:
         """What it reads of the teacher."""
 
     @property
-    def of_student(self) -> Tap:
+    def of_student(self) -> tuple[Tap, ...]:
         """What it reads of the student."""
 
-    def __call__(self, student: Activations, teacher: Activations | None, target: Tensor | None) -> Tensor:
+    def __call__(self, student: Activations, teacher: Activations | None, context: Context) -> Tensor:
         """Its raw value, a scalar."""
 
 
@@ -74,15 +122,15 @@ class HardTerm:
     weight: float
     label_smoothing: float = 0.0
     name = "hard"
-    of_teacher = None
-    of_student = OUTPUT
+    of_teacher = ()
+    of_student = (OUTPUT,)
 
-    def __call__(self, student: Activations, teacher: Activations | None, target: Tensor | None) -> Tensor:
+    def __call__(self, student: Activations, teacher: Activations | None, context: Context) -> Tensor:
         """Cross-entropy with the labels."""
         logits = _output(student)
-        if logits is None or target is None:
+        if logits is None or context.labels is None:
             raise UsageError("the hard loss needs labels: pass them as target, or set hard=0")
-        return hard_cross_entropy(logits, target, label_smoothing=self.label_smoothing)
+        return hard_cross_entropy(logits, context.labels, label_smoothing=self.label_smoothing)
 
 
 @dataclass(frozen=True)
@@ -91,15 +139,15 @@ class SoftTerm:
 
     soft: Soft
     name = "soft"
-    of_teacher = OUTPUT
-    of_student = OUTPUT
+    of_teacher = (OUTPUT,)
+    of_student = (OUTPUT,)
 
     @property
     def weight(self) -> float:
         """Alpha."""
         return self.soft.weight
 
-    def __call__(self, student: Activations, teacher: Activations | None, target: Tensor | None) -> Tensor:
+    def __call__(self, student: Activations, teacher: Activations | None, context: Context) -> Tensor:
         """As ``soft_cross_entropy``."""
         learnt, taught = _output(student), None if teacher is None else _output(teacher)
         if learnt is None or taught is None:
@@ -112,11 +160,17 @@ class SoftTerm:
 
 @dataclass(frozen=True)
 class LinkTerm:
-    """The loss between two linked layers."""
+    """The loss between linked layers.
+
+    Args:
+        link: with its weight at this time.
+        part: what computes it.
+    """
 
     link: Link
+    part: LinkPart = field(compare=False)
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The link's text."""
         return self.link.text
@@ -127,16 +181,16 @@ class LinkTerm:
         return self.link.weight
 
     @property
-    def of_teacher(self) -> Tap:
-        """The link's teacher tap."""
-        return self.link.teacher
+    def of_teacher(self) -> tuple[Tap, ...]:
+        """The link's teacher taps."""
+        return self.link.teacher_taps
 
     @property
-    def of_student(self) -> Tap:
-        """The link's student tap."""
-        return self.link.student
+    def of_student(self) -> tuple[Tap, ...]:
+        """The link's student taps."""
+        return self.link.student_taps
 
-    def __call__(self, student: Activations, teacher: Activations | None, target: Tensor | None) -> Tensor:
+    def __call__(self, student: Activations, teacher: Activations | None, context: Context) -> Tensor:
         """The link's loss.
 
         Raises:
@@ -144,7 +198,12 @@ class LinkTerm:
             ShapeError: where the two cannot be compared.
         """
         taught = {} if teacher is None else teacher.values
-        return LINK_LOSSES[self.link.loss](student.values[self.link.student], taught[self.link.teacher])
+        loss: Tensor = self.part(_all(student.values, self.of_student), _all(taught, self.of_teacher), context)
+        return loss
+
+
+def _all(values: dict[Tap, Tensor], taps: Iterable[Tap]) -> tuple[Tensor, ...]:
+    return tuple(values[tap] for tap in taps)
 
 
 def _output(given: Activations) -> Tensor | None:
@@ -160,5 +219,5 @@ def _output(given: Activations) -> Tensor | None:
 
 def check_weight(name: str, value: float) -> None:
     """Raise ``UsageError`` unless ``value`` is a finite number >= 0."""
-    if not (isinstance(value, int | float) and math.isfinite(value) and value >= 0):
+    if not (is_number(value) and value >= 0):
         raise UsageError(f"{name} must be a finite number >= 0; got {value!r}")

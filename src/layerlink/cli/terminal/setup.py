@@ -11,6 +11,7 @@ from layerlink.lab.parallel.processes import here
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.measure.flops import count_parameters
+from layerlink.transfer import LinkReport
 
 
 def show_setup(console: Console, setup: Setup, run: RunFolder) -> None:
@@ -35,10 +36,9 @@ def show_setup(console: Console, setup: Setup, run: RunFolder) -> None:
     console.say(
         f"student    {recipe.student.model}   {count_parameters(setup.distiller.student):,} parameters{smaller}"
     )
-    console.say(f"losses     hard * {recipe.hard:g}{_soft(setup)}")
+    console.say(f"losses     hard * {recipe.hard.weight:g}{_soft(setup)}")
     for report in setup.links:
-        shape = report.student_shape or ()
-        console.say(f"link       {report.text}   ({', '.join(['N', *map(str, shape[1:])])})")
+        console.say(f"link       {report.text}   {_shapes(report)}")
     together = f"   {here().size} processes, each with its part of every batch" if here().size > 1 else ""
     console.say(f"machine    {setup.device}, {_precision(setup)}{together}")
 
@@ -80,6 +80,17 @@ def _soft(setup: Setup) -> str:
         return ""
     squared = "with" if soft.t_squared else "without"
     return f" + soft ({soft.form}, T = {soft.temperature:g}, {squared} T^2) * {soft.weight:g}"
+
+
+def _shapes(report: LinkReport) -> str:
+    """What a link compares, and what it trains for that."""
+    student, teacher = (
+        f"({', '.join(['N', *map(str, (shape or ())[1:])])})" for shape in (report.student_shape, report.teacher_shape)
+    )
+    said = student if student == teacher else f"{student} of the student, {teacher} of the teacher"
+    if report.adapter:
+        said += f"; adapter: {report.adapter}"
+    return f"{said}; {report.parameters:,} parameters of its own" if report.parameters else said
 
 
 def _precision(setup: Setup) -> str:

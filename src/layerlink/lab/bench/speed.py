@@ -182,11 +182,11 @@ def _terms(setup: Setup, batch: Batch, taught: Activations | None) -> dict[str, 
     with torch.no_grad(), setup.arithmetic():
         student = setup.distiller.study(batch.images)
     whole, single = setup.distiller.objective, {}
-    if whole.hard:
+    if whole.labels.weight:
         single["labels"] = Objective(1.0, label_smoothing=whole.label_smoothing)
     if whole.soft is not None:
         single["soft"] = Objective(0.0, replace(whole.soft, weight=1.0))
-    single |= {link.text: Objective(0.0, None, (replace(link, weight=1.0),)) for link in whole.links}
+    single |= {link.text: Objective(0.0, None, (replace(link, weight=1.0),), parts=whole.parts) for link in whole.links}
     learnt = Activations(
         None if student.logits is None else student.logits.detach().requires_grad_(),
         {tap: value.detach().requires_grad_() for tap, value in student.taps.items()},

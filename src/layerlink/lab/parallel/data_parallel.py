@@ -35,14 +35,19 @@ class DataParallel:
     def __init__(self, distiller: Distiller, example: Tensor, processes: Processes) -> None:
         self.processes = processes
         self.share = 1.0  # of this step's images that this process counts
+        self.stand_in = False
         self.images = self.own = 1  # of this step, in all processes and here
         unused = _leaves_parameters_unused(distiller, example)
-        for module in distiller.student.modules():
+        for module in (*distiller.student.modules(), *distiller.parts.modules()):
             if type(module) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d):
                 module.__class__ = WholeBatchNorm  # parameters, buffers and hooks stay, the root may be one too
                 module.parallel = self  # type: ignore[assignment]
         if distiller.scales is not None:
             distiller.scales.parts = self
+        parts = distiller.whole_objective.parts.values()
+        self.between = {part for part in parts if part.kind.between_images}
+        for part in parts:
+            part.across = self
         self._total = _Total(distiller)
         words = inspect.signature(DistributedDataParallel).parameters
         options: dict[str, Any] = {"gradient_as_bucket_view": True, "find_unused_parameters": unused}
@@ -58,16 +63,41 @@ class DataParallel:
             taught: the teacher's activations for it.
         """
         self.share, self.images, self.own = batch.share, batch.count, len(batch.labels)
-        own = self._module(batch.images, batch.labels, taught) * (self.share * self.processes.size)  # it is averaged
+        self.stand_in = batch.stand_in
+        own = self._module(batch.images, batch.labels, batch.indices, taught)
+        own = own * (self.share * self.processes.size)  # it is averaged
         losses = self._total.losses
-        values = [*losses.terms.values(), losses.total]
+        values = [*(term.detach().float() * self._counts(name) for name, term in losses.terms.items()), losses.total]
         *terms, total = self.whole(torch.stack([value.detach().float() for value in values])).unbind()
+        if losses.shares:
+            weights = torch.tensor([losses.weights[name] for name in losses.terms], device=total.device)
+            total = (torch.stack(terms) * weights).sum()
         return Losses(
             dict(zip(losses.terms, terms, strict=True)),
             losses.weights,
             own + (total - own.detach()),  # this process's gradient, and the value that all agree on
             losses.logits,
         )
+
+    def _counts(self, name: str) -> float:
+        """How much a term's value here counts in the whole batch's, relative to the images here.
+
+        One between images is the same in all processes, though its gradient here is that of these images alone.
+        """
+        part = self._total.distiller.whole_objective.parts.get(name)
+        return 1.0 if part is None or part in self.between else part.share
+
+    def gather(self, values: Tensor) -> Tensor:
+        """All processes' rows in their order; gradients reach this process's own."""
+        own = self.processes.part(self.images)
+        rows = values.new_zeros(self.images, *values.shape[1:])
+        rows = rows.to(torch.uint8) if values.dtype == torch.bool else rows
+        if self.stand_in:  # these images are another's
+            self.sum(rows)
+            return values
+        rows[own] = values.detach().to(rows.dtype)
+        rows = self.sum(rows).to(values.dtype)
+        return torch.cat([rows[: own.start], values, rows[own.stop :]])
 
     def sum(self, values: Tensor) -> Tensor:
         """The sum over the processes, without gradients."""
@@ -91,19 +121,24 @@ class _Total(nn.Module):
 
     losses: Losses
 
-    def __init__(self, distiller: nn.Module) -> None:
+    def __init__(self, distiller: Distiller) -> None:
         super().__init__()
         self.distiller = distiller
 
-    def forward(self, images: Tensor, labels: Tensor, taught: Activations | None) -> Tensor:
-        self.losses = self.distiller(images, labels, taught=taught)
+    def forward(self, images: Tensor, labels: Tensor, indices: Tensor, taught: Activations | None) -> Tensor:
+        self.losses = self.distiller(images, labels, indices=indices, taught=taught)
         return self.losses.total
 
 
 def _leaves_parameters_unused(distiller: Distiller, example: Tensor) -> bool:
     """Whether a step may leave a parameter without a gradient, for which torch has to look at every step."""
     objective, student = distiller.whole_objective, distiller.student
-    if not objective.hard and not (objective.soft and objective.soft.weight):
+    outputs = [(objective.labels.weight, objective.labels.schedule)]
+    outputs += [] if objective.soft is None else [(objective.soft.weight, objective.soft.schedule)]
+    if not any(weight and schedule.always for weight, schedule in outputs):
+        return True
+    trained = [link for link in objective.links if any(True for _ in objective.parts[link.text].parameters())]
+    if not all(link.weight and link.schedule.always for link in trained):
         return True
     wanted = [parameter for parameter in student.parameters() if parameter.requires_grad]
     with untouched(student), torch.enable_grad():

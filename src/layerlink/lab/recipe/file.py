@@ -70,5 +70,5 @@ def dump_recipe(recipe: Recipe) -> str:
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
-    yaml.dump(recipe.model_dump(mode="json"), out)
+    yaml.dump(recipe.model_dump(mode="json", by_alias=True), out)
     return out.getvalue()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,13 +25,15 @@ from layerlink.teachers.store import StoreDtype
 from layerlink.transfer import Link, Soft
 from layerlink.transfer.link import Scale
 from layerlink.transfer.schedule import Decay
-from layerlink.transfer.terms import HIGHEST_T, LOWEST_T
+from layerlink.transfer.terms import HIGHEST_T, LOWEST_T, Hard
 
 
 class Section(BaseModel):
     """A part of a recipe: unknown keys are errors, nothing changes after it was read, no NaN or infinity."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True, populate_by_name=True
+    )
 
 
 Whole = Annotated[int, Strict()]
@@ -107,7 +110,37 @@ class TeacherSection(ModelSection):
     )
 
 
-class SoftSection(Section):
+class TimedSection(Section):
+    """A term of the objective and its time."""
+
+    start: float = Field(0.0, ge=0, alias="from", description="the term begins after so many epochs")
+    until: float | None = Field(None, gt=0, description="it ends after so many epochs; None: with the training")
+    warmup: float = Field(0.0, ge=0, description="its weight rises from 0 for so many epochs")
+    decay: Decay = Field("none", description="linear: its weight falls to 0 at its end")
+
+    @model_validator(mode="after")
+    def _ends_after_it_begins(self) -> TimedSection:
+        if self.until is not None and self.until <= self.start:
+            raise ValueError(f"until ({self.until:g}) must be later than from ({self.start:g})")
+        return self
+
+    @property
+    def time(self) -> dict[str, Any]:
+        """As ``Hard`` and ``Soft`` take it."""
+        return {"start": self.start, "until": self.until, "warmup": self.warmup, "decay": self.decay}
+
+
+class HardSection(TimedSection):
+    """The labels' loss; `hard: 1.0` is short for `hard: {weight: 1.0}`."""
+
+    weight: float = Field(1.0, ge=0)
+
+    def build(self) -> Hard:
+        """The loss that this section describes."""
+        return Hard(self.weight, **self.time)
+
+
+class SoftSection(TimedSection):
     """The teacher's softened outputs; fields as in ``layerlink.Soft``."""
 
     temperature: float = Field(4.0, ge=LOWEST_T, le=HIGHEST_T)
@@ -117,7 +150,7 @@ class SoftSection(Section):
 
     def build(self) -> Soft:
         """The loss that this section describes."""
-        return Soft(self.temperature, self.weight, self.t_squared, self.form)
+        return Soft(self.temperature, self.weight, self.t_squared, self.form, **self.time)
 
 
 class TrainingSection(Section):
@@ -132,9 +165,16 @@ class TrainingSection(Section):
     weight_decay: float = Field(0.0, ge=0)
     schedule: Literal["constant", "step", "cosine", "one-cycle"] = "step"
     step_epochs: float = Field(10, gt=0, description="the step schedule multiplies by step_factor every so often")
+    milestones: tuple[float, ...] = Field(
+        (), description="the step schedule multiplies by step_factor at these epochs, in place of every step_epochs"
+    )
     step_factor: float = Field(0.1, gt=0, le=1)
     warmup_epochs: float = Field(0, ge=0, description="learning rate rises linearly from 0 for so long")
     clip_norm: float | None = Field(None, gt=0, description="largest L2 norm of the whole gradient")
+    link_lr: float | None = Field(None, gt=0, description="peak learning rate of adapters and trained losses; None: lr")
+    link_weight_decay: float | None = Field(
+        None, ge=0, description="of adapters and trained losses; None: weight_decay"
+    )
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     ema: float | None = Field(None, gt=0, lt=1, description="decay per step of averaged weights, which are kept")
     keep: Literal["best", "last"] = Field("best", description="epoch whose weights are kept, by validation accuracy")
@@ -143,6 +183,10 @@ class TrainingSection(Section):
     def _fits_together(self) -> TrainingSection:
         if self.warmup_epochs >= self.epochs:
             raise ValueError(f"warmup_epochs ({self.warmup_epochs:g}) must be below epochs ({self.epochs})")
+        if self.milestones and self.schedule != "step":
+            raise ValueError(f"milestones are those of schedule step; schedule is {self.schedule}")
+        if any(later <= earlier for earlier, later in itertools.pairwise((0.0, *self.milestones))):
+            raise ValueError("milestones must be epochs > 0, each later than the one before")
         if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
             raise ValueError("nesterov needs optimizer sgd and momentum > 0")
         return self
@@ -172,6 +216,11 @@ def _list_of_texts(value: Any) -> Any:
     return value
 
 
+def _weight_alone(value: Any) -> Any:
+    return {"weight": value} if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+HardField = Annotated[HardSection, BeforeValidator(_weight_alone)]
 LinkText = Annotated[str, BeforeValidator(_is_text), AfterValidator(_parses)]
 ModelField = Annotated[ModelSection, BeforeValidator(_model_by_name)]
 TeacherField = Annotated[TeacherSection | None, BeforeValidator(_model_by_name)]
@@ -183,10 +232,12 @@ class Recipe(Section):
     data: DataSection = Field(default_factory=lambda: DataSection.model_validate({}))
     teacher: TeacherField = Field(None, description="the frozen source; none where labels alone teach")
     student: ModelField
-    hard: float = Field(1.0, ge=0, description="weight of the labels' loss")
+    hard: HardField = Field(
+        default_factory=lambda: HardSection.model_validate({}), description="weight of the labels' loss, and its time"
+    )
     soft: SoftSection | None = None
     links: Annotated[tuple[LinkText, ...], BeforeValidator(_list_of_texts)] = Field(
-        (), description='"TEACHER -> STUDENT : LOSS * WEIGHT, scale=..., until=..., decay=..."'
+        (), description='"TEACHER -> STUDENT : LOSS(option=value) * WEIGHT, adapter=auto, scale=..., until=..."'
     )
     link_scale: Scale = Field("none", description="of links that do not say their own; see layerlink.LinkScales")
     link_until: float | None = Field(None, gt=0, description="links end after so many epochs; fractions are allowed")
@@ -217,16 +268,39 @@ class Recipe(Section):
     def _has_something_to_learn_from(self) -> Recipe:
         if self.teacher is None and (self.soft is not None or self.links):
             raise ValueError("soft and links need a teacher: add teacher: {model: ..., weights: ...}")
-        taught = [self.hard, self.soft.weight if self.soft else 0, *(Link.parse(text).weight for text in self.links)]
+        taught = [self.hard.weight, self.soft.weight if self.soft else 0]
+        taught += [Link.parse(text).weight for text in self.links]
         if not any(taught):
             raise ValueError("nothing to learn from: give hard, soft or a link a weight > 0")
         if not any(taught[:2]):
             self._check_links_alone()
+        self._check_times()
         return self
+
+    @property
+    def whole_links(self) -> tuple[Link, ...]:
+        """The links with what is set for all of them."""
+        given = {"scale": self.link_scale, "until": self.link_until, "decay": self.link_decay}
+        return tuple(Link.parse(text).filled(**given) for text in self.links)
+
+    def _check_times(self) -> None:
+        """At every time of the training, some term must count."""
+        timed = [
+            (self.hard.weight, self.hard.build().schedule),
+            *([(self.soft.weight, self.soft.build().schedule)] if self.soft else []),
+            *((link.weight, link.schedule) for link in self.whole_links),
+        ]
+        epochs = self.training.epochs
+        moments = sorted({0.0, *(t for _, it in timed for t in (it.start, it.until or 0.0) if t < epochs)})
+        for moment in moments:
+            if not any(weight and it.weight_at(weight, moment, epochs) is not None for weight, it in timed):
+                raise ValueError(
+                    f"nothing is left to learn from at epoch {moment:g}: let a term begin earlier or end later"
+                )
 
     def _check_links_alone(self) -> None:
         """Where nothing but links teaches, one must last, and none can be measured by the labels' gradient."""
-        links = [Link.parse(text).filled(scale=self.link_scale, until=self.link_until) for text in self.links]
+        links = self.whole_links
         if not any(link.weight and (link.until or self.training.epochs) >= self.training.epochs for link in links):
             raise ValueError("nothing is left to learn from when the links end: raise until, or give hard a weight > 0")
         if any(link.scale == "gradient" for link in links):

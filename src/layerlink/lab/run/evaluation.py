@@ -18,6 +18,7 @@ from layerlink.files.paths import expanded
 from layerlink.files.weights import load_weights
 from layerlink.lab.parallel.processes import here
 from layerlink.lab.recipe.file import load_recipe
+from layerlink.lab.recipe.schema import HardSection
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.setup.setup import Setup, set_up
 from layerlink.measure.flops import count_parameters
@@ -128,7 +129,7 @@ def _set_up_again(run: RunFolder, overrides: Sequence[str] = ()) -> Setup:
     changes: dict[str, Any] = {"student": recipe.student.model_copy(update={"weights": None})}
     weights = recipe.teacher.weights if recipe.teacher else None
     if weights is not None and not expanded(weights).exists():
-        changes |= {"teacher": None, "soft": None, "links": (), "hard": 1.0}
+        changes |= {"teacher": None, "soft": None, "links": (), "hard": HardSection.model_validate({})}
     setup = set_up(dataclasses.replace(loaded, recipe=recipe.model_copy(update=changes)))
     load_weights(setup.distiller.student, run.path)
     return as_the_run_saw(setup, run)

@@ -43,9 +43,10 @@ class Learner:
         self.setup = setup
         self.distiller = setup.distiller
         self.training = setup.recipe.training
-        self.optimizer = build_optimizer(self.distiller.trainable_parameters(), self.training)
+        self.optimizer = build_optimizer(self.distiller, self.training)
         self.schedule = build_schedule(self.optimizer, self.training, len(setup.batches))
         self.ema = build_ema(self.distiller.student, self.training)
+        self.links_ema = build_ema(self.distiller.parts, self.training)
         self.lr = 0.0  # of the last step
         self.processes = here()
         self.random = _random_state_of(setup.recipe.seed + self.processes.rank)
@@ -89,6 +90,8 @@ class Learner:
         self.schedule.step()
         if self.ema is not None:
             self.ema.update_parameters(self.distiller.student)
+        if self.links_ema is not None:
+            self.links_ema.update_parameters(self.distiller.parts)
         return losses
 
     def update(self) -> None:
@@ -131,6 +134,7 @@ class Learner:
             "schedule": self.schedule.state_dict()["last_epoch"],
             "ema": None if self.ema is None else self.ema.state_dict(),
             "random": self.random,
+            **({} if self.links_ema is None else {"links_ema": self.links_ema.state_dict()}),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -142,6 +146,8 @@ class Learner:
         self.schedule._last_lr = [base * factor for base in self.schedule.base_lrs]
         if self.ema is not None and state["ema"] is not None:
             self.ema.load_state_dict(state["ema"])
+        if self.links_ema is not None and "links_ema" in state:
+            self.links_ema.load_state_dict(state["links_ema"])
         self.random = state["random"] if self.processes.first else _other_random_state(state["random"], self.processes)
 
 

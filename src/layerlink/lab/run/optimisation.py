@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,14 +11,16 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from layerlink.lab.recipe.schema import TrainingSection
+from layerlink.transfer import Distiller
 
 ONE_CYCLE_RISE = 0.3  # share of the training in which the learning rate rises (Smith & Topin 2017, arXiv 1708.07120)
 ONE_CYCLE_START = 1 / 25  # of the peak
 ONE_CYCLE_END = 1e-4  # of the peak
 
 
-def build_optimizer(parameters: Iterable[nn.Parameter], training: TrainingSection) -> torch.optim.Optimizer:
-    """The optimiser over ``parameters``."""
+def build_optimizer(distiller: Distiller, training: TrainingSection) -> torch.optim.Optimizer:
+    """The optimiser over all that a distiller trains: the student, and what links have of their own."""
+    parameters = _groups(distiller, training)
     if training.optimizer == "adamw":
         return torch.optim.AdamW(parameters, lr=training.lr, weight_decay=training.weight_decay, fused=True)
     return torch.optim.SGD(
@@ -31,17 +33,29 @@ def build_optimizer(parameters: Iterable[nn.Parameter], training: TrainingSectio
     )
 
 
+def _groups(distiller: Distiller, training: TrainingSection) -> list[dict[str, Any]]:
+    """One group; where links are trained otherwise than the student, one each."""
+    own = list(distiller.link_parameters())
+    other = {"lr": training.link_lr, "weight_decay": training.link_weight_decay}
+    other = {name: value for name, value in other.items() if value is not None}
+    everything = list(distiller.trainable_parameters())
+    if not own or not other:
+        return [{"params": everything}]
+    links = {id(parameter) for parameter in own}
+    return [{"params": [parameter for parameter in everything if id(parameter) not in links]}, {"params": own, **other}]
+
+
 def build_schedule(optimizer: torch.optim.Optimizer, training: TrainingSection, steps_per_epoch: int) -> LambdaLR:
     """The schedule, to be advanced once a step."""
     return LambdaLR(optimizer, lambda step: lr_factor(step / steps_per_epoch, training))
 
 
-def build_ema(student: nn.Module, training: TrainingSection) -> AveragedModel | None:
-    """Exponentially averaged weights and buffers, where the recipe asks for them."""
-    if training.ema is None:
+def build_ema(module: nn.Module, training: TrainingSection) -> AveragedModel | None:
+    """Exponentially averaged weights and buffers, where the recipe asks for them and there are any."""
+    if training.ema is None or not any(True for _ in module.parameters()):
         return None
     average = get_ema_multi_avg_fn(training.ema)  # type: ignore[no-untyped-call]
-    return AveragedModel(student, multi_avg_fn=average, use_buffers=True)
+    return AveragedModel(module, multi_avg_fn=average, use_buffers=True)
 
 
 def lr_factor(time: float, training: TrainingSection) -> float:
@@ -52,13 +66,15 @@ def lr_factor(time: float, training: TrainingSection) -> float:
         training: schedule, its numbers and the warm-up.
 
     Returns:
-        In 0..1. Warm-up: linear from 0, and the schedule's own time begins after it, except for the steps of
-        "step", which are counted from the start as the study does.
+        In 0..1. Warm-up: linear from 0, and the schedule's own time begins after it, except for the steps and
+        milestones of "step", which are counted from the start as the study does.
     """
     warmup = training.warmup_epochs
     if time < warmup:
         return time / warmup
     progress = min((time - warmup) / (training.epochs - warmup), 1.0)
+    if training.milestones:
+        return training.step_factor ** sum(time >= milestone - 1e-9 for milestone in training.milestones)
     if training.schedule == "step":
         # The small number keeps rounding of step / steps_per_epoch from delaying a drop by one step.
         return training.step_factor ** math.floor(time / training.step_epochs + 1e-9)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from layerlink.config.text import load_yaml
 from layerlink.data import Batch
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.lab.parallel.processes import ALONE, Processes, here
-from layerlink.lab.recipe.file import dump_recipe
+from layerlink.lab.recipe.file import dump_recipe, load_recipe
 from layerlink.lab.recipe.schema import Recipe
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.learner import Learner
@@ -100,7 +100,10 @@ def claim(run: RunFolder, recipe: Recipe, *, resume: bool) -> None:
 
 def _recipe_of(run: RunFolder) -> dict[str, str]:
     try:
-        return _comparable(run.recipe.read_text(encoding="utf-8"))
+        text = run.recipe.read_text(encoding="utf-8")
+        with suppress(UsageError):  # what was written before a field was there has its default
+            text = dump_recipe(load_recipe(str(run.recipe)).recipe)
+        return _comparable(text)
     except (OSError, YAMLError, ValueError, RecursionError, UsageError) as error:
         raise LayerlinkError(
             f"{run.recipe} is damaged, which says what run this is. Start again with --out FOLDER ({error})"

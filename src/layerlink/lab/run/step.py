@@ -31,5 +31,5 @@ def taught_for(teacher: Teacher | None, setups: Iterable[Setup], batch: Batch) -
 def losses_of(setup: Setup, batch: Batch, taught: Activations | None) -> Losses:
     """The losses of a batch, in the run's arithmetic, with their graph."""
     with setup.arithmetic():
-        losses: Losses = setup.distiller(batch.images, batch.labels, taught=taught)
+        losses: Losses = setup.distiller(batch.images, batch.labels, indices=batch.indices, taught=taught)
     return losses

@@ -89,7 +89,7 @@ def raw_name(term: str) -> str:
         link = Link.parse(term)
     except UsageError:
         return term
-    return str(Link(link.teacher, link.student, link.loss))
+    return f"{link.taps_text} : {link.loss_text}"
 
 
 def time_chart(

@@ -218,7 +218,7 @@ def flat_recipe(recipe: Recipe) -> dict[str, Any]:
         elif name not in _NOT_A_DIFFERENCE:
             flat[name] = value
 
-    add(recipe.model_dump(mode="json"), "")
+    add(recipe.model_dump(mode="json", by_alias=True), "")
     return flat
 
 

@@ -14,7 +14,7 @@ from layerlink.files.weights import load_weights
 from layerlink.lab.recipe.schema import Recipe
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.measure.cka import centred_gram, cka_of_grams
-from layerlink.taps import Observed, Tap
+from layerlink.taps import OUTPUT, Observed, Tap
 from layerlink.taps.modes import evaluating
 from layerlink.transfer import Link
 
@@ -44,9 +44,10 @@ class Similarity:
 
 
 def linked_pairs(recipes: Sequence[Recipe]) -> list[Pair]:
-    """The pairs of layers that any of the recipes links, each once."""
+    """The pairs of layers that any of the recipes links, each once; of several taps a side those that stand alike."""
     links = [Link.parse(text) for recipe in recipes for text in recipe.links]
-    return list(dict.fromkeys((link.teacher, link.student) for link in links))
+    pairs = [pair for link in links for pair in zip(link.teacher_taps, link.student_taps, strict=False)]
+    return list(dict.fromkeys(pair for pair in pairs if OUTPUT not in pair))
 
 
 def namesakes(teacher: nn.Module, student: nn.Module) -> list[Pair]:

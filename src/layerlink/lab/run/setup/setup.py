@@ -22,11 +22,13 @@ from layerlink.lab.run.setup.fast_paths import keep_cast_weights, make_fast
 from layerlink.lab.run.setup.images import Images, load_images
 from layerlink.lab.run.setup.machine import choose_device, choose_precision
 from layerlink.lab.run.setup.models import build_role
+from layerlink.losses import Facts
 from layerlink.taps import OUTPUT, Observed, trace
 from layerlink.taps.observed import Arithmetic, Precision, arithmetic
 from layerlink.teachers import FrozenTeacher
 from layerlink.transfer import Distiller, LinkReport
 from layerlink.transfer.inspection import inspect_observed
+from layerlink.transfer.link_part import needs_shapes
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ def set_up(
     if teacher is not None:
         output = loaded.recipe.teacher.logits if loaded.recipe.teacher else ""
         taught_by = FrozenTeacher(teacher, output=output, arithmetic=partial(arithmetic, device, precision))
-    distiller = _distiller(loaded.recipe, taught_by, student)
+    distiller = _distiller(loaded.recipe, taught_by, student, images)
     distiller.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if given_student is None:
         make_fast(student, device)
@@ -149,11 +151,19 @@ def _load(loaded: LoadedRecipe, problems: list[Problem], images: Images | None) 
         raise loaded.error(problems) from None
 
 
-def _distiller(recipe: Recipe, teacher: FrozenTeacher | None, student: nn.Module) -> Distiller:
+def _distiller(recipe: Recipe, teacher: FrozenTeacher | None, student: nn.Module, images: Images) -> Distiller:
+    given = {} if teacher is None else {"teacher_logits": "".join(f"[{key}]" for key in teacher.observed.output)}
+    with torch.random.fork_rng():
+        torch.manual_seed(recipe.seed)  # adapters begin alike whatever was drawn before
+        return _made(recipe, teacher, student, images, **given)
+
+
+def _made(recipe: Recipe, teacher: FrozenTeacher | None, student: nn.Module, images: Images, **more: Any) -> Distiller:
+    has_shapes = any(needs_shapes(link) for link in recipe.whole_links)
     return Distiller(
         teacher,
         student,
-        hard=recipe.hard,
+        hard=recipe.hard.build(),
         soft=recipe.soft.build() if recipe.soft else None,
         links=recipe.links,
         link_scale=recipe.link_scale,
@@ -161,7 +171,15 @@ def _distiller(recipe: Recipe, teacher: FrozenTeacher | None, student: nn.Module
         link_decay=recipe.link_decay,
         label_smoothing=recipe.training.label_smoothing,
         student_logits=recipe.student.logits,
+        example=images.views(images.train.images[:2]) if has_shapes else None,
+        facts=facts_of(images),
+        **more,
     )
+
+
+def facts_of(images: Images) -> Facts:
+    """What losses may ask of the training."""
+    return Facts(train_size=len(images.train), num_classes=len(images.train.classes))
 
 
 def _bad_images(images: Images) -> Iterator[str]:
@@ -215,7 +233,7 @@ def _check_on_batch(
         learns = Observed(student, "student", output=recipe.student.logits, arithmetic=arithmetic)
         output = recipe.teacher.logits if recipe.teacher else ""
         teaches = Observed(teacher or nn.Identity(), "teacher", output=output, arithmetic=arithmetic)
-        reports += inspect_observed(teaches, learns, recipe.links, sample)
+        reports += inspect_observed(teaches, learns, recipe.links, sample, facts_of(images))
         for report in reports:
             problems += [loaded.problem(("links", report.index), what) for what in report.problems]
         for observed in (*([teaches] if teacher is not None and recipe.soft else []), learns):

@@ -1,0 +1,194 @@
+"""What computes a link: adapters from the student's shapes to the teacher's, and the loss. Trained with the student."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Size, Tensor, nn
+
+from layerlink.adapters import Adapter, fit, kinds_that_fit
+from layerlink.errors import UsageError
+from layerlink.losses import Context, Facts, LossKind, ShapeError, loss_kind
+from layerlink.transfer.link import Link
+from layerlink.transfer.link_text import parse_call
+
+Shapes = tuple[Size, ...]
+
+
+class LinkPart(nn.Module):
+    """Computes a link from what was read.
+
+    Args:
+        kind: the loss's facts.
+        name: of the loss, for messages.
+        loss: of the tensors of both sides: two tensors, or two tuples where the loss compares several taps a side.
+        adapters: one a tap of the student; none where shapes are compared as they are.
+    """
+
+    def __init__(self, kind: LossKind, name: str, loss: Callable[..., Any], adapters: Sequence[nn.Module] = ()) -> None:
+        super().__init__()
+        self.kind = kind
+        self.name = name
+        self.needs = kind.needs()
+        self.loss = loss  # a module of its own is found by ``parameters()`` through this
+        self.adapters = nn.ModuleList(adapters)
+        self.across: Across | None = None  # set where several processes have a part of the batch each
+        self.share = 1.0  # see ``Losses.shares``; of the last batch
+
+    def forward(self, student: tuple[Tensor, ...], teacher: tuple[Tensor, ...], context: Context) -> Tensor:
+        """The raw loss, a scalar.
+
+        Args:
+            student: an activation a tap.
+            teacher: the same, without gradients.
+            context: of the batch.
+
+        Raises:
+            ShapeError: where the two sides cannot be compared.
+            UsageError: where the loss needs something of the batch that is not there.
+        """
+        if self.adapters:
+            student = tuple(adapter(value) for adapter, value in zip(self.adapters, student, strict=True))
+            teacher = self.prepared(teacher)
+        if self.across is not None:
+            student, teacher, context = self._whole(student, teacher, context)
+        given = {need: getattr(context, need) for need in self.needs}
+        missing = [need for need, value in given.items() if value is None and need not in _MAY_BE_MISSING]
+        if missing:
+            raise UsageError(f"{self.name} needs {' and '.join(_WORDS.get(need, need) for need in missing)}")
+        if context.mask is not None and "mask" not in self.needs:
+            raise UsageError(f"{self.name} takes no mask: leave out where=")
+        loss: Tensor = (
+            self.loss(student[0], teacher[0], **given) if self.kind.taps == 1 else self.loss(student, teacher, **given)
+        )
+        return loss
+
+    def prepared(self, teacher: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The teacher's activations as they are compared: without class tokens, say."""
+        adapters = cast(Iterable[Adapter], self.adapters)
+        return tuple(adapter.prepare(value) for adapter, value in zip(adapters, teacher, strict=True)) or teacher
+
+    def _whole(
+        self, student: tuple[Tensor, ...], teacher: tuple[Tensor, ...], context: Context
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], Context]:
+        """What the loss compares where this process has a part of the batch, and how much the part counts.
+
+        A loss between images is of the whole batch in every process, with the gradient of this part; one with a mask
+        counts by what its mask keeps; any other by its images.
+        """
+        across = self.across
+        assert across is not None  # noqa: S101 - asked before
+        self.share = 1.0
+        if self.kind.between_images:
+            self.share = 1 / across.share if across.share else 0.0
+            student, teacher = (tuple(map(across.gather, side)) for side in (student, teacher))
+            labels, indices, mask = (
+                None if value is None else across.gather(value)
+                for value in (context.labels, context.indices, context.mask)
+            )
+            context = replace(context, labels=labels, indices=indices, mask=mask)
+        elif context.mask is not None:
+            own = context.mask.sum().double() * (across.share > 0)
+            whole = float(across.sum(own.clone()))
+            self.share = float(own) / whole / across.share if whole and across.share else 1.0
+        return student, teacher, context
+
+
+class Across(Protocol):
+    """Processes that have a part of every batch each."""
+
+    share: float  # of the batch's images that this process has, 0..1
+
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum over the processes, without gradients."""
+        ...
+
+    def gather(self, values: Tensor) -> Tensor:
+        """All processes' rows in their order; gradients reach this process's own."""
+        ...
+
+
+_MAY_BE_MISSING = ("mask", "progress", "views")
+_WORDS = {
+    "labels": "labels: pass them as target",
+    "indices": "the examples' indices: pass indices=",
+    "student_head": "the student's classifier",
+    "teacher_head": "the teacher's classifier",
+}
+
+
+def needs_shapes(link: Link) -> bool:
+    """Whether the link has something to be made from shapes: an adapter, or a loss with parameters of its own."""
+    return link.adapter is not None or loss_kind(link.loss).is_module
+
+
+def build_part(
+    link: Link, student: Shapes | None = None, teacher: Shapes | None = None, facts: Facts | None = None
+) -> LinkPart:
+    """What computes ``link``.
+
+    Args:
+        link: which.
+        student: shapes of one traced batch, one a tap; None where they are not known.
+        teacher: the same of the teacher.
+        facts: of the training.
+
+    Raises:
+        UsageError: where a loss of one's own cannot be imported, a number of taps or shapes do not fit, or shapes or
+            facts are needed and not known.
+    """
+    kind = loss_kind(link.loss)
+    problems = [*kind.problems(link.options), *_count_problems(link, kind)]
+    if problems:
+        raise UsageError(" ".join(problems))
+    if not needs_shapes(link):
+        return LinkPart(kind, link.loss_text, kind.build(None, None, link.options, facts or Facts()))
+    if student is None or teacher is None:
+        raise UsageError(
+            "has parameters that are made from the layers' shapes: pass example=inputs of two examples, so that they "
+            "are there before the optimiser"
+        )
+    adapters = _adapters(link, student, teacher)
+    if adapters:
+        teacher = tuple(_prepared(adapter, shape) for adapter, shape in zip(adapters, teacher, strict=True))
+    adapted = teacher if adapters else student
+    one = kind.taps == 1
+    loss = kind.build(adapted[0] if one else adapted, teacher[0] if one else teacher, link.options, facts or Facts())
+    return LinkPart(kind, link.loss_text, loss, adapters)
+
+
+def _prepared(adapter: Adapter, shape: Size) -> Size:
+    """The teacher's shape as it is compared."""
+    return adapter.prepare(torch.empty(shape, device="meta")).shape
+
+
+def _adapters(link: Link, student: Shapes, teacher: Shapes) -> list[Adapter]:
+    if link.adapter is None:
+        return []
+    name, options = parse_call(link.adapter, "adapter")
+    return [fit(own, other, name, **options) for own, other in zip(student, teacher, strict=True)]
+
+
+def _count_problems(link: Link, kind: LossKind) -> list[str]:
+    """Where the number of taps is not what the loss compares."""
+    own, other = len(link.student_taps), len(link.teacher_taps)
+    if kind.taps is not None and (own, other) != (kind.taps, kind.taps):
+        taps = "one tap" if kind.taps == 1 else f"{kind.taps} taps"
+        return [f"{link.loss_text} compares {taps} a side; got {other} of the teacher and {own} of the student"]
+    if link.adapter is not None and own != other:
+        return [f"an adapter is for one tap each; got {other} taps of the teacher and {own} of the student"]
+    return []
+
+
+def advice(link: Link, student: Shapes, teacher: Shapes, error: ShapeError) -> str:
+    """A shape error with the link as it should be written."""
+    if link.adapter is None and len(student) == len(teacher):
+        fitting = [kinds_that_fit(own, other) for own, other in zip(student, teacher, strict=True)]
+        if all(fitting):
+            kinds = [kind for kind in fitting[0] if all(kind in others for others in fitting)]
+            shown = f" (or {', '.join(kinds)})" if kinds else ""
+            return f"{error}. Write: {link.with_adapter('auto')}{shown}"
+    return f"{error}. Link layers of the same shape: layerlink layers MODEL lists them"

@@ -1,0 +1,104 @@
+"""Which positions of a batch count: read from the inputs, brought to the places where a link compares."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from layerlink.errors import UsageError
+from layerlink.losses import ShapeError
+from layerlink.taps.element import ElementError, pick
+from layerlink.taps.tap import Tap
+from layerlink.transfer.link import Link
+
+_NOT = "not "
+
+
+def input_mask(inputs: Any, where: str) -> Tensor:
+    """The mask that stands in a model's inputs.
+
+    Args:
+        inputs: of the model: a tensor, a tuple (positional) or a mapping (keyword arguments).
+        where: its element: ``attention_mask``, ``[batch][attention_mask]``, ``[1]``; after ``not`` where true, or 1,
+            means "ignore this position".
+
+    Returns:
+        Bool, true where a position counts.
+
+    Raises:
+        UsageError: where there is none, or its values are not those of a mask.
+    """
+    path = where.strip()
+    ignored = path.startswith(_NOT)
+    path = path.removeprefix(_NOT).strip()
+    keys = Tap.parse(f"inputs{path if path.startswith('[') else f'[{path}]'}").element
+    given = inputs if not isinstance(inputs, Tensor) else (inputs,)
+    try:
+        mask = pick(given, keys, "inputs")
+    except ElementError as error:
+        raise UsageError(f"where={where}: {error}") from None
+    if mask.dtype == torch.bool:
+        return ~mask if ignored else mask
+    if mask.is_complex() or bool(((mask != 0) & (mask != 1)).any()):
+        raise UsageError(
+            f"where={where}: a mask holds true and false, or 1 and 0; got {mask.dtype} from {float(mask.min()):g} to "
+            f"{float(mask.max()):g}. Pass the mask of positions, not what is added to attention scores"
+        )
+    return mask == 0 if ignored else mask != 0
+
+
+def fitted(mask: Tensor, like: Tensor) -> Tensor:
+    """A mask at the positions of an activation.
+
+    Args:
+        mask: (N, ...) bool: (N,), (N, L) or (N, H, W).
+        like: the activation: (N, C), tokens (N, L, D), maps (N, C, H, W), or maps of attention (N, heads, L, L).
+
+    Returns:
+        (N,), (N, L) or (N, H, W); of attention (N, L, L), true where both positions count. Resized by nearest where the
+        activation has other positions.
+
+    Raises:
+        ShapeError: where the mask has no such positions.
+    """
+    places = like.shape[2:] if like.ndim > 3 else like.shape[1:-1]
+    if mask.ndim == 0 or len(mask) != len(like):
+        raise ShapeError(f"the mask {tuple(mask.shape)} is not of the batch of {len(like)} of {tuple(like.shape)}")
+    if mask.ndim == 1:
+        return mask.view(-1, *(1 for _ in places)).expand(-1, *places)
+    if mask.ndim == 2 and len(places) == 2 and places[0] == places[1]:
+        row = _nearest(mask, places[:1])
+        return row[:, :, None] & row[:, None, :]
+    if mask.ndim != 1 + len(places):
+        expected = ", ".join(map(str, (len(like), *places)))
+        raise ShapeError(f"the mask {tuple(mask.shape)} has no positions of {tuple(like.shape)}: expected ({expected})")
+    return _nearest(mask, places)
+
+
+def mask_of(link: Link, inputs: Any, like: Tensor, given: Tensor | None) -> Tensor | None:
+    """The mask of a link: what its ``where``, its ``teacher_where`` and the caller let count.
+
+    Args:
+        link: which.
+        inputs: of the models.
+        like: the activation at whose positions the link compares.
+        given: by the caller, for all links; None where there is none.
+
+    Raises:
+        UsageError: where a mask is not there or does not fit.
+    """
+    found = [input_mask(inputs, where) for where in (link.where, link.teacher_where) if where]
+    masks = [fitted(mask.to(like.device), like) for mask in (*found, *([] if given is None else [given.bool()]))]
+    whole: Tensor | None = None
+    for mask in masks:
+        whole = mask if whole is None else whole & mask
+    return whole
+
+
+def _nearest(mask: Tensor, places: tuple[int, ...]) -> Tensor:
+    if mask.shape[1:] == places:
+        return mask
+    return F.interpolate(mask[:, None].float(), size=tuple(places), mode="nearest-exact")[:, 0] > 0.5
