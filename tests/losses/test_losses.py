@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from layerlink.losses import LINK_LOSSES, ShapeError, hard_cross_entropy, mse, soft_cross_entropy
+from layerlink.losses import ShapeError, hard_cross_entropy, mse, soft_cross_entropy
 from layerlink.losses.maps.squared_error import _dense
 
 
@@ -152,14 +152,6 @@ def test_mse_of_bfloat16_is_summed_in_float32() -> None:
     value = mse(student, teacher)
     assert value.dtype == torch.float32
     assert float(value) == pytest.approx((4095 + 0.25) / 4096, abs=1e-6)
-
-
-@pytest.mark.parametrize("loss", LINK_LOSSES.values(), ids=list(LINK_LOSSES))
-def test_link_losses_pass_gradcheck_and_are_0_for_equal_tensors(loss: Any) -> None:
-    student = torch.randn(3, 4, 2, 2, dtype=torch.float64, requires_grad=True)
-    teacher = torch.randn(3, 4, 2, 2, dtype=torch.float64)
-    assert torch.autograd.gradcheck(loss, (student, teacher))
-    assert float(loss(teacher, teacher)) == 0
 
 
 @pytest.mark.parametrize("temperature", [0.6, 1.0, 4.0, 40.0])

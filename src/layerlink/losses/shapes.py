@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from layerlink.errors import UsageError
@@ -21,6 +22,38 @@ def require_equal_shapes(loss: str, student: Tensor, teacher: Tensor) -> None:
             f"{loss} needs equal shapes; student gives {tuple(student.shape)}, teacher {tuple(teacher.shape)}"
         )
     require_elements(loss, student)
+
+
+def require_maps(loss: str, student: Tensor, teacher: Tensor) -> None:
+    """Raise ``ShapeError`` unless both are floating maps (N, C, H, W) of one batch, and not empty."""
+    require_same_batch(loss, student, teacher)
+    if student.ndim != 4 or teacher.ndim != 4:
+        raise ShapeError(
+            f"{loss} needs maps (N, C, H, W); student gives {tuple(student.shape)}, teacher {tuple(teacher.shape)}"
+        )
+
+
+def require_same_batch(loss: str, student: Tensor, teacher: Tensor) -> None:
+    """Raise ``ShapeError`` unless both are floating, of the same examples, and not empty."""
+    if not (student.is_floating_point() and teacher.is_floating_point()):
+        raise ShapeError(f"{loss} needs floating-point tensors; student gives {student.dtype}, teacher {teacher.dtype}")
+    if student.ndim < 2 or teacher.ndim < 2 or len(student) != len(teacher):
+        raise ShapeError(
+            f"{loss} needs two activations (N, ...) of the same N examples; student gives {tuple(student.shape)}, "
+            f"teacher {tuple(teacher.shape)}"
+        )
+    require_elements(loss, student)
+    require_elements(loss, teacher)
+
+
+def to_smaller_map(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    """Two maps (N, C, H, W) at the positions of the smaller one, by average pooling of the other."""
+    height, width = (min(own, other) for own, other in zip(student.shape[2:], teacher.shape[2:], strict=True))
+    pooled = [
+        side if side.shape[2:] == (height, width) else F.adaptive_avg_pool2d(side, (height, width))
+        for side in (student, teacher)
+    ]
+    return pooled[0], pooled[1]
 
 
 def require_elements(loss: str, student: Tensor) -> None:

@@ -9,15 +9,44 @@ from torch import Tensor
 
 from layerlink.errors import UsageError, unknown_name
 from layerlink.losses.loss import LossKind, imported, kind_of
+from layerlink.losses.maps.at import at
+from layerlink.losses.maps.cosine import cosine
+from layerlink.losses.maps.fsp import fsp
+from layerlink.losses.maps.hcl import hcl
+from layerlink.losses.maps.l1 import l1
 from layerlink.losses.maps.mse import mse
+from layerlink.losses.maps.review import Review
+from layerlink.losses.maps.vid import VID
+from layerlink.losses.outputs.dkd import dkd
+from layerlink.losses.outputs.kd import kd
+from layerlink.losses.relations.crd import CRD
+from layerlink.losses.relations.rkd import rkd
+from layerlink.losses.relations.sp import sp
+from layerlink.losses.tokens.minilm import minilm
 
 LinkLoss = Callable[[Tensor, Tensor], Tensor]
 
 LOSSES: dict[str, LossKind] = {
+    "kd": LossKind(kd, degree=None),
+    "dkd": LossKind(dkd, degree=None),
     "mse": LossKind(mse),
+    "l1": LossKind(l1, degree=1),
+    "cosine": LossKind(cosine, degree=0),
+    "at": LossKind(at, same_shape=False, degree=0),
+    "hcl": LossKind(hcl),
+    "fsp": LossKind(fsp, taps=2, same_shape=False, degree=4),
+    "vid": LossKind(VID, same_shape=False, degree=None),
+    "review": LossKind(Review, taps=None, same_shape=False, degree=None),
+    "sp": LossKind(sp, between_images=True, same_shape=False, degree=0),
+    "rkd": LossKind(rkd, between_images=True, same_shape=False, degree=0),
+    "crd": LossKind(CRD, between_images=True, same_shape=False, degree=None),
+    "minilm": LossKind(minilm, same_shape=False, degree=None),
 }
 
-LINK_LOSSES: dict[str, LinkLoss] = {"mse": mse}
+# Of these the plain functions of two tensors, for loops of one's own.
+LINK_LOSSES: dict[str, LinkLoss] = {
+    name: kind.make for name, kind in LOSSES.items() if kind.taps == 1 and not kind.is_module and name != "dkd"
+}
 
 
 def loss_kind(loss: Any) -> LossKind:

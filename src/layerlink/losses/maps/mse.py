@@ -7,17 +7,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from layerlink.losses.maps.squared_error import MeanSquaredError
+from layerlink.losses.masking import cleared, mean_of, positions
 from layerlink.losses.shapes import at_least_float32, require_equal_shapes
 
 _HALVES = (torch.bfloat16, torch.float16)
 
 
-def mse(student: Tensor, teacher: Tensor) -> Tensor:
+def mse(student: Tensor, teacher: Tensor, *, mask: Tensor | None = None) -> Tensor:
     """Mean over all elements of ``(student - teacher)^2``.
 
     Args:
         student: activation of any shape, any floating dtype.
         teacher: activation of the same shape. Shapes are never broadcast.
+        mask: bool, the positions that count, as in ``Context``; the mean is over these.
 
     Returns:
         Scalar, float32 (float64 where an input is), in squared units of the activations, >= 0.
@@ -34,6 +36,9 @@ def mse(student: Tensor, teacher: Tensor) -> Tensor:
     tensor(2.5000)
     """
     require_equal_shapes("mse", student, teacher)
+    if mask is not None:
+        student, teacher = (at_least_float32(cleared("mse", side, mask)) for side in (student, teacher))
+        return mean_of((student - teacher).square(), positions("mse", mask, student))
     if student.dtype in _HALVES and teacher.dtype in _HALVES:
         loss: Tensor = MeanSquaredError.apply(student, teacher)  # type: ignore[no-untyped-call]
         return loss

@@ -40,10 +40,25 @@ def soft_cross_entropy(
     require_equal_shapes("soft loss", student, teacher)
     if student.ndim != 2:
         raise ShapeError(f"soft loss needs logits (N, C); got {tuple(student.shape)}")
-    log_student = (at_least_float32(student) / temperature).log_softmax(dim=1)
-    log_teacher = (at_least_float32(teacher) / temperature).log_softmax(dim=1)
+    loss = divergences(student, teacher, temperature=temperature, entropy=entropy).mean()
+    return loss * temperature**2 if t_squared else loss
+
+
+def divergences(student: Tensor, teacher: Tensor, *, temperature: float, entropy: bool = True) -> Tensor:
+    """Of every row of logits, ``sum_c p_t log(p_t / p_s)`` with ``p = softmax(z / T)`` over the last axis.
+
+    Args:
+        student: (..., C).
+        teacher: (..., C).
+        temperature: T > 0.
+        entropy: subtract the teacher's entropy, giving the KL divergence.
+
+    Returns:
+        (...), float32 or wider.
+    """
+    log_student = (at_least_float32(student) / temperature).log_softmax(dim=-1)
+    log_teacher = (at_least_float32(teacher) / temperature).log_softmax(dim=-1)
     # Written out: p_t is exactly 0 where log p_t is very negative, and 0 * finite stays 0. The logarithms are
     # finite for finite logits, so no clamp hides anything.
     reference = log_teacher - log_student if entropy else -log_student
-    loss = (log_teacher.exp() * reference).sum(dim=1).mean()
-    return loss * temperature**2 if t_squared else loss
+    return (log_teacher.exp() * reference).sum(dim=-1)

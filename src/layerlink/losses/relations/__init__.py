@@ -1,0 +1,1 @@
+"""Losses between the examples of a batch, or of a memory."""

@@ -1,0 +1,219 @@
+"""One tester over every loss: its equation by another route, its gradients, its limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from layerlink.losses import LOSSES, ShapeError
+from loss_cases import CASES, LossCase, Side
+
+every_case = pytest.mark.parametrize("case", CASES, ids=str)
+masked_case = pytest.mark.parametrize("case", [case for case in CASES if case.masked is not None], ids=str)
+
+
+def tensors(side: Side) -> tuple[Tensor, ...]:
+    return side if isinstance(side, tuple) else (side,)
+
+
+def learning(side: Side) -> Side:
+    """The side with gradients."""
+    own = tuple(value.clone().requires_grad_() for value in tensors(side))
+    return own if isinstance(side, tuple) else own[0]
+
+
+def arrays(side: Side) -> Any:
+    return [value.numpy() for value in side] if isinstance(side, tuple) else side.numpy()
+
+
+def check_value(case: LossCase, loss: Callable[..., Tensor], mask: Tensor | None = None) -> None:
+    """Raise ``AssertionError`` unless a loss is the equation's."""
+    assert case.reference is not None
+    student, teacher = case.pair()
+    context = case.context(5, mask)
+    if mask is None:
+        context.pop("mask", None)
+    given = {name: value.numpy() for name, value in context.items() if isinstance(value, Tensor)}
+    expected = case.reference(arrays(student), arrays(teacher), **given, **case.options)
+    assert float(loss(student, teacher, **context)) == pytest.approx(expected, rel=1e-9)
+
+
+def test_every_loss_of_the_table_is_here() -> None:
+    assert {case.name for case in CASES} == LOSSES.keys()
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.reference is not None], ids=str)
+def test_it_is_its_equation(case: LossCase) -> None:
+    check_value(case, case.build())
+
+
+@masked_case
+def test_it_is_its_equation_over_what_the_mask_keeps(case: LossCase) -> None:
+    check_value(case, case.build(), random_mask(case, 5))
+
+
+def random_mask(case: LossCase, count: int) -> Tensor:
+    assert case.masked is not None
+    mask = torch.rand(count, *case.masked, generator=torch.Generator().manual_seed(1)) > 0.4
+    mask.view(count, -1)[0] = True
+    return mask
+
+
+def test_the_tester_fails_on_a_wrong_formula() -> None:
+    for case in (case for case in CASES if case.reference is not None):
+        loss = case.build()
+        with pytest.raises(AssertionError):
+            check_value(case, lambda *sides, _loss=loss, **given: 1.0001 * _loss(*sides, **given))
+
+
+@every_case
+def test_its_gradient_is_that_of_finite_differences(case: LossCase) -> None:
+    loss = case.build()
+    student, teacher = case.pair(3)
+    if isinstance(loss, torch.nn.Module):
+        loss.train(case.name != "crd")  # whose memory would move between the differences
+    own = tensors(learning(student))
+
+    def value(*given: Tensor) -> Tensor:
+        return loss(given if isinstance(student, tuple) else given[0], teacher, **case.context(3))
+
+    assert torch.autograd.gradcheck(value, own, atol=1e-5)
+
+
+@every_case
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_its_dtype_is_the_inputs_and_at_least_float32(case: LossCase, dtype: torch.dtype) -> None:
+    wide = torch.float64 if dtype == torch.float64 else torch.float32
+    loss = case.build(wide)
+    student, teacher = case.pair(dtype=dtype)
+    if isinstance(loss, torch.nn.Module):  # under autocast activations are halves and weights are not
+        student = torch.utils._pytree.tree_map(lambda value: value.to(wide), student)
+    student = learning(student)
+    value = loss(student, teacher, **case.context(5))
+    assert value.ndim == 0
+    assert value.dtype == wide
+    value.backward()
+    assert all(own.grad is not None and bool(own.grad.isfinite().all()) for own in tensors(student))
+    assert all(other.grad is None for other in tensors(teacher))
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.at_equality is not None], ids=str)
+def test_its_value_for_equal_sides_is_the_constant_that_it_states(case: LossCase) -> None:
+    student, _ = replace(case, teacher=case.student).pair()
+    assert float(case.build()(student, student, **case.context(5))) == pytest.approx(case.at_equality, abs=1e-12)
+
+
+@every_case
+@pytest.mark.parametrize("how", ["a gap of 10^4", "constant", "zero", "one example"])
+def test_value_and_gradient_stay_finite(case: LossCase, how: str) -> None:
+    count = 2 if how != "one example" else 1
+    loss = case.build(torch.float32)
+    student, teacher = case.pair(count, torch.float32)
+    change: Callable[[Tensor], Tensor] = {
+        "a gap of 10^4": lambda x: torch.where(x > 0, 1e4, 0.0).to(x),
+        "constant": lambda x: torch.full_like(x, 3.0),
+        "zero": torch.zeros_like,
+        "one example": lambda x: x,
+    }[how]
+    student = learning(torch.utils._pytree.tree_map(change, student))
+    teacher = torch.utils._pytree.tree_map(lambda x: change(-x), teacher)
+    value = loss(student, teacher, **case.context(count))
+    value.backward()
+    assert bool(value.isfinite()), value
+    assert all(own.grad is not None and bool(own.grad.isfinite().all()) for own in tensors(student))
+
+
+@masked_case
+def test_what_is_masked_changes_neither_value_nor_gradient(case: LossCase) -> None:
+    loss, mask = case.build(), random_mask(case, 5)
+    context = case.context(5, mask)
+    found = []
+    for junk in (0.0, 1e30, float("nan"), float("inf")):
+        student, teacher = case.pair()
+        axis = 2 if len(case.masked or ()) == 1 else 1
+        hidden = ~mask.unsqueeze(axis if mask.ndim > 1 else 1)
+        own = torch.where(hidden, junk, tensors(student)[0]).requires_grad_()
+        value = loss(own, torch.where(hidden, -junk, tensors(teacher)[0]), **context)
+        value.backward()
+        assert own.grad is not None
+        assert float(own.grad[hidden.expand_as(own)].abs().sum()) == 0
+        found.append((float(value.detach()), own.grad.clone()))
+    assert all(value == found[0][0] and torch.equal(gradient, found[0][1]) for value, gradient in found)
+    inverted = loss(*case.pair(), **{**context, "mask": ~mask})
+    assert float(inverted) != pytest.approx(found[0][0])
+
+
+@masked_case
+def test_all_masked_gives_0_with_a_graph(case: LossCase) -> None:
+    student, teacher = case.pair()
+    student = learning(student)
+    mask = torch.zeros(5, *(case.masked or ()), dtype=torch.bool)
+    value = case.build()(student, teacher, **case.context(5, mask))
+    assert float(value.detach()) == 0
+    value.backward()
+    assert all(own.grad is not None and not own.grad.abs().sum() for own in tensors(student))
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if not c.kind.between_images and not c.kind.is_module], ids=str)
+def test_parts_of_a_batch_sum_to_the_whole(case: LossCase) -> None:
+    loss, context = case.build(), case.context(5)
+    student, teacher = case.pair()
+
+    def part(where: slice) -> float:
+        own, other = (torch.utils._pytree.tree_map(lambda x: x[where], side) for side in (student, teacher))
+        given = {name: value[where] if isinstance(value, Tensor) else value for name, value in context.items()}
+        return float(loss(own, other, **given))
+
+    whole = float(loss(student, teacher, **context))
+    assert 0.4 * part(slice(0, 2)) + 0.6 * part(slice(2, 5)) == pytest.approx(whole)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.name != "crd"], ids=str)
+def test_the_order_of_images_changes_nothing(case: LossCase) -> None:
+    loss, context = case.build(), case.context(5)
+    student, teacher = case.pair()
+    order = torch.tensor([3, 0, 4, 1, 2])
+    own, other = (torch.utils._pytree.tree_map(lambda x: x[order], side) for side in (student, teacher))
+    given = {name: value[order] if isinstance(value, Tensor) else value for name, value in context.items()}
+    found, expected = loss(own, other, **given).detach(), loss(student, teacher, **context).detach()
+    assert float(found) == pytest.approx(float(expected))
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.kind.degree is not None], ids=str)
+def test_it_grows_by_the_degree_that_the_table_states(case: LossCase) -> None:
+    loss = case.build()
+    student, teacher = case.pair()
+    scaled = [torch.utils._pytree.tree_map(lambda x: 3 * x, side) for side in (student, teacher)]
+    degree = case.kind.degree
+    assert degree is not None
+    assert float(loss(*scaled)) == pytest.approx(3**degree * float(loss(student, teacher)), rel=1e-9)
+
+
+@every_case
+def test_other_shapes_are_refused_never_broadcast(case: LossCase) -> None:
+    loss = case.build()
+    student, teacher = case.pair()
+    short = torch.utils._pytree.tree_map(lambda x: x[:1], teacher)
+    with pytest.raises(ShapeError):
+        loss(student, short, **case.context(5))
+    if case.kind.same_shape:
+        thin = torch.utils._pytree.tree_map(lambda x: x[:, :1], teacher)
+        with pytest.raises(ShapeError):
+            loss(student, thin, **case.context(5))
+    with pytest.raises(ShapeError):
+        loss(torch.utils._pytree.tree_map(lambda x: x.long(), student), teacher, **case.context(5))
+
+
+def test_values_of_before_are_the_same_bits() -> None:
+    """``kd`` is ``soft``, and a mask of None changes nothing."""
+    from layerlink.losses import kd, soft_cross_entropy
+
+    generator = np.random.default_rng(0)
+    student, teacher = (torch.tensor(generator.standard_normal((8, 10)), dtype=torch.float32) for _ in range(2))
+    assert torch.equal(kd(student, teacher, temperature=3.0), soft_cross_entropy(student, teacher, temperature=3.0))

@@ -1,0 +1,123 @@
+"""Losses that train or remember something, by hand."""
+
+from __future__ import annotations
+
+import math
+from copy import deepcopy
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from layerlink.errors import UsageError
+from layerlink.losses import CRD, VID, Review, hcl
+
+
+def test_vid_is_the_gaussians_likelihood_and_begins_at_its_variance() -> None:
+    torch.manual_seed(0)
+    loss = VID((2, 3, 4, 4), (2, 5, 4, 4)).double()
+    student, teacher = torch.randn(2, 3, 4, 4).double(), torch.randn(2, 5, 4, 4).double()
+    first, second, third = (layer.weight[:, :, 0, 0] for layer in loss.mean if hasattr(layer, "weight"))
+    mean = torch.einsum(
+        "ab,nbhw->nahw",
+        third,
+        torch.einsum("ab,nbhw->nahw", second, torch.einsum("ab,nbhw->nahw", first, student).relu()).relu(),
+    )
+    expected = ((mean - teacher) ** 2 / 5 + math.log(5)).mean() / 2
+    assert float(loss(student, teacher).detach()) == pytest.approx(float(expected.detach()), rel=1e-6)
+
+
+def test_vid_learns_what_is_left_of_noise() -> None:
+    torch.manual_seed(0)
+    loss = VID((2, 3), (2, 1))
+    optimizer = torch.optim.Adam(loss.parameters(), lr=0.02)
+    assert {name for name, _ in loss.named_parameters()} == {"scale", *(f"mean.{k}.weight" for k in (0, 2, 4))}
+    for _ in range(600):
+        student = torch.randn(256, 3)
+        teacher = student[:, :1].relu() + 0.3 * torch.randn(256, 1)
+        optimizer.zero_grad()
+        loss(student, teacher).backward()
+        optimizer.step()
+    assert float(F.softplus(loss.scale.detach())) == pytest.approx(0.3**2, rel=0.3)
+
+
+def crd(**options: int | float) -> CRD:
+    torch.manual_seed(1)
+    return CRD((2, 6), (2, 9), train_size=20, dim=4, negatives=8, **options).double()  # type: ignore[arg-type]
+
+
+def batch(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    own, other = (torch.randn(3, width, generator=generator).double() for width in (6, 9))
+    return own, other, torch.tensor([4, 0, 17])
+
+
+def test_crd_is_its_equation_by_loops() -> None:
+    loss = crd()
+    own, other, indices = batch(0)
+    drawn = loss._draw(indices)
+    assert drawn[:, 0].tolist() == indices.tolist()
+    assert not (drawn[:, 1:] == indices[:, None]).any()
+    expected = 0.0
+    sides = ((loss.embed_student(own), loss.memory_teacher), (loss.embed_teacher(other), loss.memory_student))
+    for embedded, memory in sides:
+        v = embedded.detach() / embedded.detach().norm(dim=1, keepdim=True)
+        scores = torch.tensor([[math.exp(float(v[n] @ memory[k]) / 0.07) for k in drawn[n]] for n in range(3)])
+        p = scores / (scores.mean() * 20)
+        for row in p.tolist():
+            expected -= math.log(row[0] / (row[0] + 8 / 20 + 1e-7)) / 3
+            expected -= sum(math.log((8 / 20) / (q + 8 / 20 + 1e-7)) for q in row[1:]) / 3
+    before = loss.memory_student.clone()
+    assert float(loss(own, other, indices=indices).detach()) == pytest.approx(expected, rel=1e-5)
+    v = F.normalize(loss.embed_student(own).detach(), dim=1)
+    moved = F.normalize(0.5 * before[indices] + 0.5 * v, dim=1)
+    assert torch.allclose(loss.memory_student[indices], moved)
+    others = [k for k in range(20) if k not in indices.tolist()]
+    assert torch.equal(loss.memory_student[others], before[others])
+
+
+def test_crd_goes_on_to_the_bit_from_its_state() -> None:
+    loss = crd()
+    loss(*batch(0)[:2], indices=batch(0)[2])
+    again = crd()
+    again.load_state_dict(deepcopy(loss.state_dict()))
+    torch.manual_seed(99)  # nothing else may matter
+    for seed in (1, 2):
+        own, other, indices = batch(seed)
+        assert torch.equal(loss(own, other, indices=indices), again(own, other, indices=indices))
+    assert int(loss.steps) == 3
+
+
+def test_crd_remembers_nothing_while_it_is_only_looked_at() -> None:
+    loss = crd()
+    own, other, indices = batch(0)
+    with torch.no_grad():
+        loss(own, other, indices=indices)
+    assert int(loss.steps) == 0
+    loss.eval()(own, other, indices=indices)
+    assert int(loss.steps) == 0
+    with pytest.raises(UsageError, match="train_size must be >= 2"):
+        CRD((2, 6), (2, 9), train_size=1)
+
+
+def test_review_of_one_layer_is_two_convolutions_and_hcl() -> None:
+    torch.manual_seed(0)
+    loss = Review([(2, 3, 8, 8)], [(2, 5, 4, 4)]).double()
+    student, teacher = torch.randn(2, 3, 8, 8).double(), torch.randn(2, 5, 4, 4).double()
+    fusion = loss.fusions[0]
+    values = fusion.enter(student)
+    seen = fusion.leave(values[:, :, ::2, ::2])  # nearest
+    assert torch.allclose(loss((student,), (teacher,)), hcl(seen, teacher))
+
+
+def test_review_hands_the_deeper_layer_on() -> None:
+    torch.manual_seed(0)
+    loss = Review([(2, 3, 8, 8), (2, 4, 4, 4)], [(2, 5, 8, 8), (2, 6, 4, 4)])
+    shallow, deep = torch.randn(2, 3, 8, 8), torch.randn(2, 4, 4, 4, requires_grad=True)
+    teacher = (torch.randn(2, 5, 8, 8), torch.randn(2, 6, 4, 4))
+    alone = deepcopy(loss)
+    seen = alone.fusions[1].leave(alone.fusions[1].enter(deep))
+    first = loss((shallow, deep), teacher) - hcl(seen, teacher[1])
+    (gradient,) = torch.autograd.grad(first, deep)
+    assert float(gradient.abs().sum()) > 0.1, "the first layer's term learns through the deeper one"
+    assert sum(parameter.numel() for parameter in loss.fusions[0].attention.parameters()) == 2 * 8 + 2
