@@ -46,7 +46,7 @@ def test_a_link_made_from_fields_names_itself_in_the_same_form() -> None:
         ("a : mse * 40 * 2", "expected"),
         ("a -> b -> c : mse", 'expected one "->" at the most'),
         ("a : msee", "unknown loss 'msee'. Did you mean mse?"),
-        ("a : ", "unknown loss ''. Known: mse"),
+        ("a : ", "unknown loss ''. Known: kd"),
         ("a : mse * x", "a link's weight must be a number; got 'x'"),
         ("a : mse * -1", "a link's weight must be a finite number >= 0; got -1"),
         ("a : mse * nan", "a link's weight must be a finite number >= 0; got nan"),

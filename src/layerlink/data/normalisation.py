@@ -47,3 +47,29 @@ def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, 
         mean.append(centre)
         std.append(spread or 1.0)
     return tuple(mean), tuple(std)
+
+
+class Renormalised:
+    """Images that are normalised one way, as another model was trained to see them: one product and sum a channel.
+
+    What was padded in a view is the same shade for both. Called with (N, C, H, W); gives that.
+
+    Args:
+        seen: mean and standard deviation that the images are normalised by, where white is 1.
+        wanted: of the other model, as many channels.
+    """
+
+    def __init__(self, seen: Statistics, wanted: Statistics) -> None:
+        self.scale = tuple(own / other for own, other in zip(seen[1], wanted[1], strict=True))
+        self.shift = tuple((own - other) / std for own, other, std in zip(seen[0], wanted[0], wanted[1], strict=True))
+        self._on_device: tuple[Tensor, Tensor] | None = None
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """The same images as the other model sees them."""
+        known = self._on_device
+        if known is None or known[0].device != images.device:
+            scale, shift = (
+                torch.tensor(values, device=images.device).view(-1, 1, 1) for values in (self.scale, self.shift)
+            )
+            known = self._on_device = scale, shift
+        return torch.addcmul(known[1], images, known[0])

@@ -41,6 +41,8 @@ def load_weights(model: nn.Module, path: Path) -> None:
     """
     file = weights_file(path)
     state, own = read_weights(file), model.state_dict()
+    # How many batches a norm has seen is not in every file, and matters only where its momentum is None.
+    state |= {name: own[name] for name in own if name not in state and name.endswith("num_batches_tracked")}
     differences = [f"{name} is missing" for name in own if name not in state]
     differences += [f"{name} is not in the model" for name in state if name not in own]
     differences += [

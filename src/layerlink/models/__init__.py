@@ -12,11 +12,13 @@ from typing import Any
 from torch import nn
 
 from layerlink.errors import UsageError, unknown_name
+from layerlink.models.resnet import resnet8, resnet20, resnet32, resnet44, resnet56, resnet110
 from layerlink.models.vgg import vgg7, vgg16
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "vgg16": vgg16,
     "vgg7": vgg7,
+    **{make.__name__: make for make in (resnet8, resnet20, resnet32, resnet44, resnet56, resnet110)},
 }
 
 
@@ -26,8 +28,8 @@ def build_model(name: str, /, **arguments: Any) -> nn.Module:
     Args:
         name: a name in ``MODELS``, or ``package.module:callable`` for a callable of your own; the current folder
             is searched too.
-        **arguments: passed on. ``vgg16`` and ``vgg7`` take ``num_classes``, ``image_size``, ``channels``,
-            ``width`` and ``batch_norm``.
+        **arguments: passed on. The project's own take ``num_classes``, ``image_size``, ``channels`` and ``width``,
+            ``vgg16`` and ``vgg7`` also ``batch_norm``.
 
     Returns:
         The module, in train mode, on the CPU, initialised from torch's global random state.

@@ -34,15 +34,24 @@ class Observed:
         output: the element of the model's output that holds the logits, such as ``"[0]"`` or ``"[scores]"``; not needed
             where the output is a tensor or has ``logits``.
         arithmetic: makes the context to run in; by default that of the caller.
+        view: what the model sees of the inputs, such as images that are normalised otherwise; by default they
+            themselves.
     """
 
     def __init__(
-        self, model: nn.Module, role: str = "model", *, output: str = "", arithmetic: Arithmetic = nullcontext
+        self,
+        model: nn.Module,
+        role: str = "model",
+        *,
+        output: str = "",
+        arithmetic: Arithmetic = nullcontext,
+        view: Callable[[Any], Any] | None = None,
     ) -> None:
         self.model = model
         self.role = role
         self.output = _element(output)
         self.arithmetic = arithmetic
+        self.view = view
         self._recorder = Recorder(model, role)
 
     def missing(self, taps: Iterable[Tap]) -> dict[Tap, str]:
@@ -66,6 +75,8 @@ class Observed:
         """
         taps = tuple(wanted)
         inner = [tap for tap in taps if tap != OUTPUT]
+        if self.view is not None:
+            inputs = self.view(inputs)
         with self.arithmetic():
             recording = self._recorder.record(
                 inputs, inner, edges=edges, stop_early=stop_early and len(inner) == len(taps)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from typing import Any
 
@@ -29,10 +29,19 @@ class FrozenTeacher:
         model: the trained model. It is changed only as said above.
         output: where in the model's output the logits are, as in ``Observed``.
         arithmetic: makes the context to run in; by default that of the caller.
+        view: what the model sees of the inputs; by default they themselves.
     """
 
-    def __init__(self, model: nn.Module, *, output: str = "", arithmetic: Arithmetic = nullcontext) -> None:
-        self.observed = Observed(model.requires_grad_(False).eval(), "teacher", output=output, arithmetic=arithmetic)
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        output: str = "",
+        arithmetic: Arithmetic = nullcontext,
+        view: Callable[[Any], Any] | None = None,
+    ) -> None:
+        frozen = model.requires_grad_(False).eval()
+        self.observed = Observed(frozen, "teacher", output=output, arithmetic=arithmetic, view=view)
         self._seen_whole: set[Tap] = set()
         self._changes_inputs: bool | None = None  # not known before the first pass
 

@@ -14,6 +14,7 @@ from layerlink.adapters import Adapter
 from layerlink.errors import UsageError
 from layerlink.losses import Context, Facts, ShapeError
 from layerlink.taps import Activations, Observed, Tap, trace
+from layerlink.taps.observed import Arithmetic
 from layerlink.transfer.link import Link
 from layerlink.transfer.link_list import links_error, read_links
 from layerlink.transfer.link_part import LinkPart, advice, build_part
@@ -83,7 +84,7 @@ def inspect_observed(
             reports.append(LinkReport(index, str(links[index]), None, None, (reasons[index],)))
             continue
         with torch.random.fork_rng():
-            part, problems = _tried(link, learned, taught, inputs, facts or Facts())
+            part, problems = _tried(link, learned, taught, inputs, facts or Facts(), student.arithmetic)
         reports.append(_report(index, str(links[index]), link, part, problems, learned, taught))
     return reports
 
@@ -110,7 +111,7 @@ def parts_of(
         traced = _traced(links, teacher, student, example)
     for index, link in enumerate(links):
         if traced is not None:
-            part, found = _tried(link, traced[1], traced[0], example, facts)
+            part, found = _tried(link, traced[1], traced[0], example, facts, student.arithmetic)
         else:
             part, found = _built(link, None, None, facts)
         problems += [(index, reason) for reason in found]
@@ -155,7 +156,7 @@ def _taps(sides: Iterable[tuple[Tap, ...]]) -> list[Tap]:
 
 
 def _tried(
-    link: Link, learned: Activations, taught: Activations, inputs: Any, facts: Facts
+    link: Link, learned: Activations, taught: Activations, inputs: Any, facts: Facts, arithmetic: Arithmetic
 ) -> tuple[LinkPart | None, list[str]]:
     """A link's part, and what is wrong with it on this batch."""
     unread = missing(link, learned, taught)
@@ -172,7 +173,7 @@ def _tried(
     part.to(student[0].device)
     try:
         context = contexts_of([link], inputs, _example_context(inputs), taught, None)
-        with torch.no_grad(), torch.random.fork_rng():
+        with torch.no_grad(), torch.random.fork_rng(), arithmetic():
             _untouched(part)(student, teacher, context.get(link.text, _example_context(inputs)))
     except ShapeError as error:
         return part, [advice(link, *shapes, error)]

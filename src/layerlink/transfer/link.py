@@ -138,10 +138,6 @@ class Link:
         given = {name: value for name, value in defaults.items() if getattr(self, name) is None}
         return replace(self, **given)
 
-    def with_adapter(self, adapter: str) -> Link:
-        """The link with another adapter; its text is made anew."""
-        return replace(self, adapter=adapter, text="")
-
     def weight_at(self, epoch: float, epochs: float) -> float | None:
         """The weight at a time; None where the link has not begun or is over.
 

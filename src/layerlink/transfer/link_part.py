@@ -188,7 +188,7 @@ def advice(link: Link, student: Shapes, teacher: Shapes, error: ShapeError) -> s
     if link.adapter is None and len(student) == len(teacher):
         fitting = [kinds_that_fit(own, other) for own, other in zip(student, teacher, strict=True)]
         if all(fitting):
-            kinds = [kind for kind in fitting[0] if all(kind in others for others in fitting)]
-            shown = f" (or {', '.join(kinds)})" if kinds else ""
-            return f"{error}. Write: {link.with_adapter('auto')}{shown}"
+            kinds = [kind for kind in fitting[0] if kind != "auto" and all(kind in others for others in fitting)]
+            shown = f" (or {', '.join(kinds)})" if len(kinds) > 1 else ""
+            return f"{error}. Write: {link.text}, adapter=auto{shown}"
     return f"{error}. Link layers of the same shape: layerlink layers MODEL lists them"

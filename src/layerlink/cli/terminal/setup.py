@@ -32,7 +32,7 @@ def show_setup(console: Console, setup: Setup, run: RunFolder) -> None:
     smaller = ""
     if teacher is not None:
         ratio = count_parameters(teacher.model) / count_parameters(setup.distiller.student)
-        smaller = f"   {ratio:.1f}x fewer than the teacher"
+        smaller = f"   {ratio:.1f}x fewer than the teacher" if ratio >= 1 else f"   {1 / ratio:.1f}x the teacher's"
     console.say(
         f"student    {recipe.student.model}   {count_parameters(setup.distiller.student):,} parameters{smaller}"
     )

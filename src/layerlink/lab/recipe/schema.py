@@ -105,9 +105,23 @@ def _defaults_by_name(value: Any) -> Any:
 class TeacherSection(ModelSection):
     """The frozen model; `teacher: vgg16` is short for `teacher: {model: vgg16}`."""
 
+    mean: tuple[float, ...] | None = Field(
+        None, description="that it was trained with, per channel where white is 1; None: the student's"
+    )
+    std: tuple[float, ...] | None = Field(None, description="the same of the standard deviation")
     store: Annotated[StoreSection | None, BeforeValidator(_defaults_by_name)] = Field(
         None, description="auto: keep what the teacher gives on disk, and read it in place of computing it again"
     )
+
+    @model_validator(mode="after")
+    def _both_statistics(self) -> TeacherSection:
+        if (self.mean is None) != (self.std is None):
+            raise ValueError("give mean and std, or neither")
+        if self.mean is not None and self.std is not None and len(self.mean) != len(self.std):
+            raise ValueError(f"mean and std must have a number a channel; got {len(self.mean)} and {len(self.std)}")
+        if not all(value > 0 for value in self.std or ()):
+            raise ValueError(f"std must be > 0; got {min(self.std or ()):g}")
+        return self
 
 
 class TimedSection(Section):

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from layerlink.data import Batches
+from layerlink.data.normalisation import Renormalised
 from layerlink.errors import LayerlinkError, Problem, UsageError
 from layerlink.files.paths import expanded
 from layerlink.lab.parallel.processes import here
@@ -121,7 +122,12 @@ def set_up(
     taught_by = None
     if teacher is not None:
         output = loaded.recipe.teacher.logits if loaded.recipe.teacher else ""
-        taught_by = FrozenTeacher(teacher, output=output, arithmetic=partial(arithmetic, device, precision))
+        taught_by = FrozenTeacher(
+            teacher,
+            output=output,
+            arithmetic=partial(arithmetic, device, precision),
+            view=teacher_view(loaded.recipe, images),
+        )
     distiller = _distiller(loaded.recipe, taught_by, student, images)
     distiller.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if given_student is None:
@@ -175,6 +181,21 @@ def _made(recipe: Recipe, teacher: FrozenTeacher | None, student: nn.Module, ima
         facts=facts_of(images),
         **more,
     )
+
+
+def teacher_view(recipe: Recipe, images: Images) -> Renormalised | None:
+    """How the teacher sees images, where its recipe says that it was trained with another normalisation.
+
+    Raises:
+        UsageError: where that is for another number of channels.
+    """
+    section = recipe.teacher
+    if section is None or section.mean is None or section.std is None:
+        return None
+    channels = images.train.images.shape[1]
+    if len(section.mean) != channels:
+        raise UsageError(f"teacher.mean must be {channels} numbers, one a channel; got {len(section.mean)}")
+    return Renormalised((images.views.mean, images.views.std), (section.mean, section.std))
 
 
 def facts_of(images: Images) -> Facts:
@@ -232,7 +253,8 @@ def _check_on_batch(
     try:
         learns = Observed(student, "student", output=recipe.student.logits, arithmetic=arithmetic)
         output = recipe.teacher.logits if recipe.teacher else ""
-        teaches = Observed(teacher or nn.Identity(), "teacher", output=output, arithmetic=arithmetic)
+        view = teacher_view(recipe, images)
+        teaches = Observed(teacher or nn.Identity(), "teacher", output=output, arithmetic=arithmetic, view=view)
         reports += inspect_observed(teaches, learns, recipe.links, sample, facts_of(images))
         for report in reports:
             problems += [loaded.problem(("links", report.index), what) for what in report.problems]

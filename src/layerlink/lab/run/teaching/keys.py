@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from layerlink.lab.recipe.schema import TeacherSection
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.taps import OUTPUT, Observed, Tap
 from layerlink.teachers.store import FORMAT, StoreDtype
@@ -44,6 +45,7 @@ class StoreKeys:
                 "architecture": hashlib.sha256(repr(teacher.model).encode()).hexdigest(),
                 "weights": digest_of_weights(teacher.model),
                 "logits": list(teacher.output),
+                **_normalised(setup.recipe.teacher),
             },
             seen={
                 "images": stamp["train"],
@@ -74,6 +76,13 @@ class StoreKeys:
             "view": {"augment": "none"} if epoch is None else {**self.view, "epoch": epoch},
             "dtype": dtype,
         }
+
+
+def _normalised(section: TeacherSection | None) -> dict[str, Any]:
+    """The teacher's own normalisation, where it has one."""
+    if section is None or section.mean is None or section.std is None:
+        return {}
+    return {"mean": list(section.mean), "std": list(section.std)}
 
 
 def name_of(tap: Tap) -> str:
