@@ -14,7 +14,6 @@ from layerlink.adapters import Adapter
 from layerlink.errors import UsageError
 from layerlink.losses import Context, Facts, ShapeError
 from layerlink.taps import Activations, Observed, Tap, trace
-from layerlink.taps.observed import Arithmetic
 from layerlink.transfer.link import Link
 from layerlink.transfer.link_list import links_error, read_links
 from layerlink.transfer.link_part import LinkPart, advice, build_part
@@ -84,7 +83,7 @@ def inspect_observed(
             reports.append(LinkReport(index, str(links[index]), None, None, (reasons[index],)))
             continue
         with torch.random.fork_rng():
-            part, problems = _tried(link, learned, taught, inputs, facts or Facts(), student.arithmetic)
+            part, problems = _tried(link, learned, taught, inputs, facts or Facts(), student)
         reports.append(_report(index, str(links[index]), link, part, problems, learned, taught))
     return reports
 
@@ -111,7 +110,7 @@ def parts_of(
         traced = _traced(links, teacher, student, example)
     for index, link in enumerate(links):
         if traced is not None:
-            part, found = _tried(link, traced[1], traced[0], example, facts, student.arithmetic)
+            part, found = _tried(link, traced[1], traced[0], example, facts, student)
         else:
             part, found = _built(link, None, None, facts)
         problems += [(index, reason) for reason in found]
@@ -156,7 +155,7 @@ def _taps(sides: Iterable[tuple[Tap, ...]]) -> list[Tap]:
 
 
 def _tried(
-    link: Link, learned: Activations, taught: Activations, inputs: Any, facts: Facts, arithmetic: Arithmetic
+    link: Link, learned: Activations, taught: Activations, inputs: Any, facts: Facts, observed: Observed
 ) -> tuple[LinkPart | None, list[str]]:
     """A link's part, and what is wrong with it on this batch."""
     unread = missing(link, learned, taught)
@@ -170,16 +169,22 @@ def _tried(
     part, problems = _built(link, *shapes, facts)
     if part is None:
         return None, problems
-    part.to(student[0].device)
+    part.to(student[0].device, _dtype_of(observed.model))
     try:
         context = contexts_of([link], inputs, _example_context(inputs), taught, None)
-        with torch.no_grad(), torch.random.fork_rng(), arithmetic():
+        with torch.no_grad(), torch.random.fork_rng(), observed.arithmetic():
             _untouched(part)(student, teacher, context.get(link.text, _example_context(inputs)))
     except ShapeError as error:
         return part, [advice(link, *shapes, error)]
     except UsageError as error:
         return part, [str(error)]
     return part, []
+
+
+def _dtype_of(model: nn.Module) -> torch.dtype | None:
+    """Of a model's parameters: what is trained beside them has the same; None leaves it as it is."""
+    dtypes = (parameter.dtype for parameter in model.parameters() if parameter.is_floating_point())
+    return next(dtypes, None)
 
 
 def _built(

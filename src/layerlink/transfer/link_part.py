@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, cast
 
@@ -65,6 +65,11 @@ class LinkPart(nn.Module):
             self.loss(student[0], teacher[0], **given) if self.kind.taps == 1 else self.loss(student, teacher, **given)
         )
         return loss
+
+    def loss_parameters(self) -> Iterator[nn.Parameter]:
+        """Those of the loss, without the adapters'."""
+        if isinstance(self.loss, nn.Module):
+            yield from (parameter for parameter in self.loss.parameters() if parameter.requires_grad)
 
     def prepared(self, teacher: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """The teacher's activations as they are compared: without class tokens, say."""

@@ -8,6 +8,7 @@ float32 too.
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 import subprocess
@@ -50,6 +51,14 @@ ROWS = {
     "links": ["hard=0", "soft=null", 'links=["net.group3 : mse"]', "training.clip_norm=null"],
     "breaking": ['student={model: "group_jobs:breaking"}', "links=[]"],
 }
+ANY = {
+    "any": [
+        "soft=null",
+        'links=["net.group3 : sp * 100", "net.group4 : rkd * 0.1", "net.group2 : mse, adapter=conv1x1(norm=True)", '
+        '"net.group5 : vid * 0.1", "@output : crd(dim=8, negatives=16) * 0.1", '
+        '"net.group3 + net.group4 : review * 0.1, from=1"]',
+    ],
+}
 FLOAT32 = {"plain": [PLAIN, "links=[]", "training.ema=null"]}
 SCALED = ['links=["net.group2 : mse * 2, scale=teacher", "net.group5 : mse, scale=gradient"]', "data.augment=none"]
 STAND_IN = [
@@ -67,6 +76,7 @@ def jobs(folder: Path) -> list[dict[str, Any]]:
     store = f"teacher.store={{dtype: float32, root: {folder / 'store'}}}"
     return [
         job("cohort", ROWS),
+        job("any", ANY),
         job("float32", FLOAT32),
         job("scaled", {"live": SCALED}),
         job("stored", {"stored": [*SCALED, store]}),
@@ -126,8 +136,17 @@ def largest_difference(first: Path, second: Path) -> float:
 
 
 def rows_of(folder: Path) -> list[dict[str, float]]:
-    lines = [line.split(",") for line in (folder / "metrics.csv").read_text().replace('", "', "").splitlines()]
-    return [dict(zip(lines[0], map(float, line), strict=True)) for line in lines[1:]]
+    with (folder / "metrics.csv").open(newline="") as file:
+        return [{name: float(text) for name, text in row.items() if text} for row in csv.DictReader(file)]
+
+
+def test_links_of_any_kind_end_with_one_process_s_weights(ended: Ended) -> None:
+    """Losses between images, adapters with norm, trained losses, a memory, and a link that begins later."""
+    assert largest_difference(ended.one / "any" / "any", ended.two / "any" / "any") < 1e-9
+    one, two = (rows_of(folder / "any" / "any") for folder in (ended.one, ended.two))
+    for first, second in zip(one, two, strict=True):
+        for name in first.keys() - {"seconds", "images_per_second"}:
+            assert second[name] == pytest.approx(first[name], rel=1e-5), name
 
 
 @pytest.mark.parametrize("name", ["both", "links"])

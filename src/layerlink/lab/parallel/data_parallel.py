@@ -48,6 +48,9 @@ class DataParallel:
         self.between = {part for part in parts if part.kind.between_images}
         for part in parts:
             part.across = self
+        # What such a loss trains sees all images in every process, so its gradient is there as often as there are some.
+        for parameter in (parameter for part in self.between for parameter in part.loss_parameters()):
+            parameter.register_hook(self._once)  # type: ignore[no-untyped-call]
         self._total = _Total(distiller)
         words = inspect.signature(DistributedDataParallel).parameters
         options: dict[str, Any] = {"gradient_as_bucket_view": True, "find_unused_parameters": unused}
@@ -78,6 +81,9 @@ class DataParallel:
             own + (total - own.detach()),  # this process's gradient, and the value that all agree on
             losses.logits,
         )
+
+    def _once(self, gradient: Tensor) -> Tensor:
+        return gradient / min(self.processes.size, self.images)
 
     def _counts(self, name: str) -> float:
         """How much a term's value here counts in the whole batch's, relative to the images here.

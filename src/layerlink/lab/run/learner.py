@@ -14,7 +14,7 @@ from layerlink.data import Batch
 from layerlink.errors import LayerlinkError
 from layerlink.lab.parallel.data_parallel import DataParallel
 from layerlink.lab.parallel.processes import Processes, here
-from layerlink.lab.run.optimisation import build_ema, build_optimizer, build_schedule
+from layerlink.lab.run.optimisation import begin_late, build_ema, build_optimizer, build_schedule
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.lab.run.step import losses_of, set_time
 from layerlink.transfer import Activations, Losses
@@ -98,6 +98,7 @@ class Learner:
         """Change the weights by the gradients that are there, clipped as the recipe says."""
         if self.training.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.distiller.trainable_parameters(), self.training.clip_norm)
+        begin_late(self.optimizer)
         self.optimizer.step()
 
     def _losses(self, batch: Batch, taught: Activations | None) -> Losses:

@@ -33,6 +33,20 @@ def build_optimizer(distiller: Distiller, training: TrainingSection) -> torch.op
     )
 
 
+def begin_late(optimizer: torch.optim.Optimizer) -> None:
+    """Give momentum to parameters that get their first gradient after others did, as those of a link that begins later.
+
+    torch's fused SGD wants it of all or of none. 0 is where it begins: the first step is the same.
+    """
+    for group in optimizer.param_groups:
+        if not group.get("momentum") or not optimizer.state:
+            continue
+        for parameter in group["params"]:
+            state = optimizer.state[parameter] if parameter.grad is not None else {}
+            if parameter.grad is not None and state.get("momentum_buffer") is None:
+                state["momentum_buffer"] = torch.zeros_like(parameter)
+
+
 def _groups(distiller: Distiller, training: TrainingSection) -> list[dict[str, Any]]:
     """One group; where links are trained otherwise than the student, one each."""
     own = list(distiller.link_parameters())
