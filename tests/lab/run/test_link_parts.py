@@ -17,6 +17,7 @@ from layerlink.lab.recipe.file import LoadedRecipe
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.interruption import Interrupted
 from layerlink.lab.run.learner import Learner
+from layerlink.lab.run.setup.cohort import set_up_cohort
 from layerlink.lab.run.setup.setup import set_up
 from layerlink.lab.run.training import train, train_cohort
 
@@ -114,3 +115,14 @@ def test_the_learning_rate_falls_at_milestones(recipe: Make, tmp_path: Path) -> 
         recipe("training.milestones=[3, 2]", "training.schedule=step")
     with pytest.raises(ProblemsError, match="milestones are those of schedule step"):
         recipe("training.milestones=[3]", "training.schedule=cosine")
+
+
+def test_a_teacher_that_is_shared_has_its_weights_cast_already(recipe: Make) -> None:
+    link = 'links=["group2 -> group3 : mse, adapter=auto"]'
+    loaded = [recipe("precision=bfloat16", link, f"hard={hard}", links=True) for hard in (1, 2)]
+    setups = set_up_cohort(loaded)
+    assert [report.parameters for report in setups[1].links] == [13 * 6 + 6]
+    batch = next(iter(setups[1].batches.epoch(0, 0)))
+    learner = Learner(setups[1])
+    learner.start_epoch(0)
+    assert bool(learner.step(batch).total.isfinite())

@@ -128,7 +128,8 @@ def set_up(
             arithmetic=partial(arithmetic, device, precision),
             view=teacher_view(loaded.recipe, images),
         )
-    distiller = _distiller(loaded.recipe, taught_by, student, images)
+    with arithmetic(device, precision):  # a teacher that is shared may have its weights in the products' precision
+        distiller = _distiller(loaded.recipe, taught_by, student, images)
     distiller.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if given_student is None:
         make_fast(student, device)
