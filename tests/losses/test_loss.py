@@ -94,10 +94,10 @@ def test_a_path_is_imported_when_it_is_asked_for(tmp_path: Path, monkeypatch: py
     assert "my_own_losses" not in sys.modules
     assert loss_kind("my_own_losses:rkd_of_mine").needs() == {"labels"}
     for path, message in (
-        ("my_own_losses:rkd_of_mien", "unknown name in my_own_losses 'rkd_of_mien'. Did you mean rkd_of_mine"),
-        ("my_broken_losses:x", "my_broken_losses cannot be imported (RuntimeError: no)"),
-        ("no_such_module_here:x", "no_such_module_here cannot be imported (ModuleNotFoundError"),
-        ("my_own_losses:__name__", "a loss is a function or an nn.Module; got str"),
+        ("my_own_losses:rkd_of_mien", "unknown callable 'rkd_of_mien'. Did you mean rkd_of_mine"),
+        ("my_broken_losses:x", "cannot import 'my_broken_losses' (RuntimeError: no)"),
+        ("no_such_module_here:x", "cannot import 'no_such_module_here' (ModuleNotFoundError"),
+        ("my_own_losses:__name__", "unknown callable '__name__'"),
     ):
         with pytest.raises(UsageError) as caught:
             loss_kind(path)

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from cases import cases
 from layerlink.errors import UsageError
 from layerlink.transfer import Link, Tap
+from layerlink.transfer.link import user_code
 from layerlink.transfer.link_list import links_error, read_links
 
 
@@ -27,6 +30,72 @@ def test_text_says_what_the_fields_say(text: str, teacher: str, student: str, we
     link = Link.parse(text)
     assert link == Link(Tap.parse(teacher), Tap.parse(student), "mse", weight)
     assert link.text == text.strip()
+
+
+@pytest.mark.parametrize(
+    ("text", "fields"),
+    [
+        ("@output : dkd(beta=8)", {"teacher": Tap(""), "loss": "dkd", "options": {"beta": 8}}),
+        ("layer1 + layer2 : fsp", {"student": (Tap("layer1"), Tap("layer2")), "loss": "fsp"}),
+        ("big/layer3 -> group3 : vid, adapter=auto", {"which": "big", "teacher": Tap("layer3"), "adapter": "auto"}),
+        ("a -> b : mse, adapter=conv1x1(norm=True)", {"adapter": "conv1x1(norm=True)"}),
+        ("a : mse, where=[batch][attention_mask]", {"where": "[batch][attention_mask]"}),
+        ("a : mse, where=not key_mask, teacher_where=m", {"where": "not key_mask", "teacher_where": "m"}),
+        ("a : mse * 2, from=2, until=5, warmup=3", {"start": 2.0, "until": 5.0, "warmup": 3.0, "weight": 2.0}),
+        (
+            "a : my.losses:rkd(x='a,b)*', y=[1, 2]) * 3",
+            {"loss": "my.losses:rkd", "options": {"x": "a,b)*", "y": [1, 2]}},
+        ),
+        (
+            "`a -> b * c`#1[`k]`] -> `d``e` : mse",
+            {"teacher": Tap("a -> b * c", "output", 1, ("k]",)), "student": Tap("d`e")},
+        ),
+        (
+            "a : kd(temperature=2.5, t_squared=False, form=cross-entropy)",
+            {"options": {"temperature": 2.5, "t_squared": False, "form": "cross-entropy"}},
+        ),
+    ],
+)
+def test_the_grammar(text: str, fields: dict[str, Any]) -> None:
+    link = Link.parse(text)
+    assert {name: getattr(link, name) for name in fields} == fields
+    again = replace(link, text="")
+    assert Link.parse(again.text) == link
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("@output : dkd(bta=8)", "unknown option of dkd 'bta'. Did you mean beta?"),
+        ("a : kd(temperature=hot)", "kd: temperature must be a number; got 'hot'"),
+        ("a : kd(temperature=2", "a ) is missing at the end"),
+        ("`a : mse", "a ` is missing at the end"),
+        ("a : kd(2)", "expected options of kd such as kd(temperature=2); got '2'"),
+        ("a : kd(temperature=1, temperature=2)", "the option temperature of kd stands here twice"),
+        ("a : kd(temperature=__import__('os'))", "is no value"),
+        ("a : kd(temperature=1e999)", "is no value: give finite numbers"),
+        ("a : mse, adapter=conv 1", "'conv 1' is no adapter's name. Expected one such as auto"),
+        ("a : mse, form=2", "unknown option of a link 'form'. Did you mean from?"),
+        ("a : mse, from=5, until=3", "a link's until must be later than from (5); got 3"),
+        ("x y/a : mse", "'x y' is not a teacher's name"),
+        ("a : crd(negatives=2.5)", "CRD: negatives must be a whole number; got 2.5"),
+    ],
+)
+def test_wrong_grammar_is_answered(text: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        Link.parse(text)
+    assert message in str(caught.value)
+
+
+def test_links_at_the_output_do_not_take_what_is_set_for_layers() -> None:
+    given = {"scale": "teacher", "until": 3.0, "decay": "linear"}
+    assert Link.parse("@output : kd").filled(**given) == Link.parse("@output : kd")
+    assert Link.parse("a : mse").filled(**given).until == 3.0
+
+
+def test_parsing_imports_nothing() -> None:
+    link = Link.parse("a : no_such_package_at_all.losses:rkd * 2")
+    assert user_code([link, "b : mse"]) == ["no_such_package_at_all.losses:rkd"]
 
 
 def test_a_link_made_from_fields_names_itself_in_the_same_form() -> None:
@@ -53,7 +122,7 @@ def test_a_link_made_from_fields_names_itself_in_the_same_form() -> None:
         ("a : mse * inf", "got inf"),
         (" -> b : mse", "'' is not a layer's name"),
         ("a b -> c : mse", "'a b' is not a layer's name"),
-        ("a :" + " " * 3000 + ":", "':' is no name of a loss. Expected one such as mse"),
+        ("a :" + " " * 3000 + ":", "':' is no loss's name. Expected one such as mse"),
     ],
 )
 def test_a_wrong_text_is_answered(text: str, message: str) -> None:
@@ -93,9 +162,8 @@ def is_a_link_or_told(text: str) -> None:
         assert str(error)
         return
     assert Link.parse(link.text) == link
-    assert Tap.parse(str(link.teacher)) == link.teacher
-    fields = {name: getattr(link, name) for name in ("scale", "until", "decay")}
-    assert Link.parse(str(Link(link.teacher, link.student, link.loss, link.weight, **fields))) == link
+    assert all(Tap.parse(str(tap)) == tap for tap in (*link.teacher_taps, *link.student_taps))
+    assert Link.parse(replace(link, text="").text) == link
 
 
 PARTS = ("a", "layer1.0", "->", " -> ", ":", " : ", "mse", "*", " * ", "40", "1e-3", "1234567.8", "0.1", "nan", "1e999")
@@ -105,6 +173,19 @@ MORE = (
     ", until=3.25",
     ", decay=linear",
     "scale=",
+    ", from=1",
+    ", adapter=auto",
+    ", where=m",
+    "big/",
+    " + ",
+    "(",
+    ")",
+    "kd(temperature=2)",
+    "`a -> b`",
+    "`",
+    "'",
+    "p.q:f",
+    "@output",
     "@input",
     "#1",
     "#",
@@ -116,7 +197,7 @@ MORE = (
 LONG = (" " * 5000, "9" * 5000, "a" * 5000, "[a]" * 500, "²", "٣", "\t", "\0", "\ud800", "é")
 
 
-@given(st.text(max_size=40) | st.text(alphabet="ab.-> :*@#[]0 mse1,=", max_size=40))
+@given(st.text(max_size=40) | st.text(alphabet="ab.-> :*@#[]0 mse1,=()`'+/", max_size=40))
 def test_any_text_is_a_link_or_a_usage_error(text: str) -> None:
     is_a_link_or_told(text)
 
@@ -145,3 +226,18 @@ def test_a_link_of_any_numbers_says_them_all(
 ) -> None:
     link = Link(Tap.parse(teacher), Tap.parse(student), "mse", weight, scale, until, decay)
     assert Link.parse(link.text) == link
+
+
+NAMES = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="."), min_size=1, max_size=12)
+
+
+@given(NAMES, NAMES)
+@cases(2)
+def test_every_name_that_a_module_can_have_is_given_back(name: str, key: str) -> None:
+    model = nn.Module()
+    model.add_module(name, nn.Identity())
+    (found,) = [path for path, _ in model.named_modules() if path]
+    for tap in (Tap(found), Tap(found, "input", 3), Tap(found, element=(key, "0"))):
+        assert Tap.parse(str(tap)) == tap
+        link = Link(tap, Tap("b"))
+        assert Link.parse(link.text) == link

@@ -24,6 +24,7 @@ def check(
     from layerlink.lab.run.folder import RunFolder
     from layerlink.lab.run.setup.setup import set_up
     from layerlink.lab.run.training import default_folder
+    from layerlink.transfer.link import user_code
 
     loaded = load_recipe(recipe, overrides or ())
     console = Console()
@@ -31,6 +32,8 @@ def check(
         if section is not None and ":" in section.model:
             # Before it happens: importing is running.
             console.say(f"imports    {section.model}   code that {role}.model names, run from here on")
+    for path in user_code(loaded.recipe.links):
+        console.say(f"imports    {path}   code that a link names, run from here on")
     setup = set_up(loaded)
     folder = RunFolder(default_folder(loaded.name, loaded.recipe.seed))
     show_setup(console, setup, folder)

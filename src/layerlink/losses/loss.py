@@ -6,7 +6,6 @@ with what it names of ``Facts``. Every other keyword-only parameter is an option
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -179,24 +178,6 @@ def kind_of(make: Any) -> LossKind:
             said if said.make is make else LossKind(make, said.taps, said.between_images, said.same_shape, said.degree)
         )
     return LossKind(make, same_shape=False, degree=None)
-
-
-def imported(path: str) -> Any:
-    """What ``package.module:name`` names. The package's code runs, at this call only.
-
-    Raises:
-        UsageError: where it cannot be imported, or has no such name.
-    """
-    module, _, name = path.partition(":")
-    try:
-        found: Any = importlib.import_module(module)
-    except Exception as error:
-        raise UsageError(f"loss {path!r}: {module} cannot be imported ({type(error).__name__}: {error})") from error
-    for part in name.split("."):
-        if not hasattr(found, part):
-            raise UsageError(f"loss {path!r}: {unknown_name('name in ' + module, part, dir(found))}")
-        found = getattr(found, part)
-    return found
 
 
 def _wrong_kind(value: Any, default: Any) -> str:

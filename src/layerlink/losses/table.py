@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from layerlink.errors import UsageError, unknown_name
-from layerlink.losses.loss import LossKind, imported, kind_of
+from layerlink.losses.loss import LossKind, kind_of
 from layerlink.losses.maps.at import at
 from layerlink.losses.maps.cosine import cosine
 from layerlink.losses.maps.fsp import fsp
@@ -23,6 +23,7 @@ from layerlink.losses.relations.crd import CRD
 from layerlink.losses.relations.rkd import rkd
 from layerlink.losses.relations.sp import sp
 from layerlink.losses.tokens.minilm import minilm
+from layerlink.user_code import named
 
 LinkLoss = Callable[[Tensor, Tensor], Tensor]
 
@@ -58,7 +59,7 @@ def loss_kind(loss: Any) -> LossKind:
     if not isinstance(loss, str):
         return kind_of(loss)
     if ":" in loss:
-        return kind_of(imported(loss))
+        return kind_of(named(loss, "loss"))
     if loss not in LOSSES:
         raise UsageError(unknown_name("loss", loss, LOSSES))
     return LOSSES[loss]

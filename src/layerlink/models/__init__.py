@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -14,6 +11,7 @@ from torch import nn
 from layerlink.errors import UsageError, unknown_name
 from layerlink.models.resnet import resnet8, resnet20, resnet32, resnet44, resnet56, resnet110
 from layerlink.models.vgg import vgg7, vgg16
+from layerlink.user_code import named
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "vgg16": vgg16,
@@ -68,21 +66,9 @@ def find_model(name: str) -> Callable[..., Any]:
     """
     if name in MODELS:
         return MODELS[name]
-    module_name, colon, attribute = name.partition(":")
-    if not colon:
+    if ":" not in name:
         raise UsageError(
             unknown_name("model", name, MODELS) + " A model of your own is named as package.module:callable"
         )
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        module = importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:
-        raise UsageError(f"model {name!r}: cannot import {module_name!r} ({type(error).__name__}: {error})") from error
-    found = getattr(module, attribute, None)
-    if not callable(found):
-        names = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        raise UsageError(f"model {name!r}: {unknown_name('callable', attribute, names)}")
-    result: Callable[..., Any] = found
+    result: Callable[..., Any] = named(name, "model")
     return result

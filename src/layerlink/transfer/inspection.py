@@ -173,11 +173,13 @@ def _tried(
     try:
         context = contexts_of([link], inputs, _example_context(inputs), taught, None)
         with torch.no_grad(), torch.random.fork_rng(), observed.arithmetic():
-            _untouched(part)(student, teacher, context.get(link.text, _example_context(inputs)))
+            part.eval()(student, teacher, context.get(link.text, _example_context(inputs)))
     except ShapeError as error:
         return part, [advice(link, *shapes, error)]
     except UsageError as error:
         return part, [str(error)]
+    finally:
+        part.train()
     return part, []
 
 
@@ -194,13 +196,6 @@ def _built(
         return build_part(link, student, teacher, facts), []
     except UsageError as error:
         return None, [str(error)]
-
-
-def _untouched(part: LinkPart) -> LinkPart:
-    """A copy to try, where trying would change it: a memory, running statistics."""
-    import copy
-
-    return copy.deepcopy(part) if any(True for _ in part.buffers()) else part
 
 
 def _example_context(inputs: Any) -> Context:

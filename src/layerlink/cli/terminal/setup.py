@@ -51,6 +51,8 @@ def show_costs(console: Console, costs: Costs, setup: Setup) -> None:
         rows.insert(0, ("teacher", f"{costs.teacher_parameters:,}", f"{costs.teacher_flops / 1e9:.3f}"))
     console.table(("model", "parameters", "GFLOP per image"), rows)
     batch = setup.recipe.training.batch_size
+    for text, adapter_seconds in costs.adapter_seconds.items():
+        console.say(f"adapter    {1000 * adapter_seconds:.2f} ms a step   {text}")
     seconds = costs.seconds_per_step * costs.steps
     console.say(f"memory     about {costs.memory_bytes / 1e9:.2f} GB for weights, optimiser and a batch of {batch}")
     console.say(

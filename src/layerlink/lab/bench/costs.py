@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -15,8 +15,10 @@ from layerlink.lab.run.setup.setup import Setup
 from layerlink.lab.run.step import losses_of, taught_for
 from layerlink.measure.flops import count_flops, count_parameters
 from layerlink.measure.timing import wait_for
+from layerlink.taps import trace
 from layerlink.taps.modes import untouched
 
+_REPEATS = 4
 SHARE_OF_MEMORY = 0.7  # of what is free; the rest is for validation batches, checkpoints and other programs
 
 
@@ -34,6 +36,8 @@ class Costs:
         teacher_seconds: measured: the teacher's pass over one batch; 0 where no term reads it.
         student_seconds: measured: the student's forward and backward pass over one batch.
         steps: of the whole training.
+        link_parameters: of adapters and trained losses, which are trained with the student and are not part of it.
+        adapter_seconds: measured: forward and backward pass of a link's adapters over one batch, by the link's text.
     """
 
     student_parameters: int
@@ -45,6 +49,8 @@ class Costs:
     teacher_seconds: float
     student_seconds: float
     steps: int
+    link_parameters: int = 0
+    adapter_seconds: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def memory_bytes(self) -> int:
@@ -65,7 +71,8 @@ def measure_costs(setup: Setup) -> Costs:
     kept, teacher_seconds, student_seconds = _one_step(setup)
     trained = count_parameters(student)
     states = 2 if setup.recipe.training.optimizer == "adamw" else int(setup.recipe.training.momentum > 0)
-    floats = trained * (3 + states + (setup.recipe.training.ema is not None))
+    own = sum(parameter.numel() for parameter in setup.distiller.link_parameters())
+    floats = (trained + own) * (3 + states + (setup.recipe.training.ema is not None))
     teacher_bytes = 0 if teacher is None else sum(parameter.nbytes for parameter in teacher.parameters())
     return Costs(
         student_parameters=trained,
@@ -77,7 +84,34 @@ def measure_costs(setup: Setup) -> Costs:
         teacher_seconds=teacher_seconds,
         student_seconds=student_seconds,
         steps=setup.recipe.training.epochs * len(setup.batches),
+        link_parameters=own,
+        adapter_seconds=_adapter_seconds(setup),
     )
+
+
+def _adapter_seconds(setup: Setup) -> dict[str, float]:
+    """Forward and backward pass of every link's adapters over one batch, the best of a few."""
+    objective = setup.distiller.whole_objective
+    links = [link for link in objective.links if any(True for _ in objective.parts[link.text].adapters.parameters())]
+    taps = list(dict.fromkeys(tap for link in links for tap in link.student_taps))
+    if not taps:
+        return {}
+    batch = next(setup.batches.epoch(0))
+    given = trace(setup.student, taps, batch.images).values
+    found = {}
+    for link in links:
+        adapters = objective.parts[link.text].adapters
+        inputs = [given[tap].detach().requires_grad_() for tap in link.student_taps]
+        times = []
+        with untouched(adapters), setup.arithmetic():
+            for _ in range(_REPEATS):
+                start = _clock(setup)
+                outputs = [adapter(value) for adapter, value in zip(adapters, inputs, strict=True)]
+                torch.autograd.backward(outputs, [torch.ones_like(output) for output in outputs])
+                times.append(_clock(setup) - start)
+        found[link.text] = min(times)
+    setup.distiller.zero_grad()
+    return found
 
 
 def _one_step(setup: Setup) -> tuple[int, float, float]:
@@ -91,7 +125,7 @@ def _one_step(setup: Setup) -> tuple[int, float, float]:
 
     weights = {parameter.untyped_storage().data_ptr() for parameter in setup.distiller.student.parameters()}
     times = [0.0, 0.0, 0.0]
-    with untouched(setup.distiller.student), _scales_untouched(setup):
+    with untouched(setup.distiller.student), untouched(setup.distiller.parts), _scales_untouched(setup):
         for measured in (True, False):
             times[0] = _clock(setup)
             taught = taught_for(setup.taught_by, [setup], batch)

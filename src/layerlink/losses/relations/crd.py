@@ -90,11 +90,15 @@ class CRD(nn.Module):
         drawn = self._draw(indices)
         loss = self._one_way(own, self.memory_teacher[drawn], self.scale_student)
         loss = loss + self._one_way(other, self.memory_student[drawn], self.scale_teacher)
-        if self.training and torch.is_grad_enabled():
+        if self._learns():
             self._remember(self.memory_student, indices, own)
             self._remember(self.memory_teacher, indices, other)
             self.steps += 1
         return loss
+
+    def _learns(self) -> bool:
+        """Whether this is a step of a training, to be remembered."""
+        return self.training and torch.is_grad_enabled()
 
     def _draw(self, indices: Tensor) -> Tensor:
         """Every example itself, then its negatives: (N, 1 + negatives)."""
@@ -106,9 +110,12 @@ class CRD(nn.Module):
 
     def _one_way(self, features: Tensor, memory: Tensor, scale: Tensor) -> Tensor:
         scores = (torch.einsum("nkd,nd->nk", memory.to(features.dtype), features) / self.temperature).exp()
+        known = scale
         if not scale:
-            scale.copy_(scores.detach().double().mean() * self.train_size)
-        p = scores / scale.to(scores.dtype)
+            known = scores.detach().double().mean() * self.train_size
+            if self._learns():
+                scale.copy_(known)
+        p = scores / known.to(scores.dtype)
         noise = self.negatives / self.train_size
         same = (p[:, 0] / (p[:, 0] + noise + EPSILON)).log()
         others = (noise / (p[:, 1:] + noise + EPSILON)).log()

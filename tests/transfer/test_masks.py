@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from cases import cases
+from layerlink.errors import ProblemsError, UsageError
+from layerlink.losses import ShapeError
+from layerlink.transfer import Distiller, Link
+from layerlink.transfer.masks import fitted, input_mask, mask_of
+
+MASK = torch.tensor([[1, 1, 0], [1, 0, 0]])
+
+
+@pytest.mark.parametrize(
+    ("inputs", "where", "expected"),
+    [
+        ({"x": MASK.float(), "attention_mask": MASK}, "attention_mask", MASK == 1),
+        ({"x": MASK.float(), "attention_mask": MASK.bool()}, "not attention_mask", MASK == 0),
+        ({"batch": {"attention_mask": MASK.double()}}, "[batch][attention_mask]", MASK == 1),
+        ((MASK.float(), MASK), "[1]", MASK == 1),
+        ((MASK.float(), MASK), "not 1", MASK == 0),
+        (MASK, "0", MASK == 1),
+    ],
+)
+def test_a_mask_is_an_element_of_the_inputs(inputs: Any, where: str, expected: Tensor) -> None:
+    found = input_mask(inputs, where)
+    assert found.dtype == torch.bool
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "where", "message"),
+    [
+        ({"x": MASK}, "attention_mask", "where=attention_mask: inputs has no element 'attention_mask'; it gives"),
+        ({"m": (1 - MASK) * -1e9}, "m", "a mask holds true and false, or 1 and 0; got torch.float32 from -1e+09 to"),
+        ({"m": "text"}, "m", "where=m: inputs[m] gives a str"),
+        ({"m": MASK}, "m n", "where=m n: inputs has no element 'm n'"),
+        ({"m": MASK}, "m]", "is not a layer's name"),
+    ],
+)
+def test_what_is_no_mask_is_told(inputs: Any, where: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        input_mask(inputs, where)
+    assert message in str(caught.value)
+
+
+def test_a_mask_stands_at_the_activations_positions() -> None:
+    tokens = MASK.bool()
+    assert torch.equal(fitted(tokens, torch.zeros(2, 3, 8)), tokens)
+    attention = fitted(tokens, torch.zeros(2, 4, 3, 3))
+    for n in range(2):
+        assert torch.equal(attention[n], tokens[n][:, None] & tokens[n][None])
+    assert torch.equal(fitted(torch.tensor([True, False]), torch.zeros(2, 5)), torch.tensor([True, False]))
+    images = torch.zeros(1, 4, 4, dtype=torch.bool)
+    images[:, :2, 2:] = True
+    assert fitted(images, torch.zeros(1, 7, 2, 2)).tolist() == [[[False, True], [False, False]]]
+    assert fitted(torch.tensor([[True, False]]), torch.zeros(1, 4, 8)).tolist() == [[True, True, False, False]]
+    assert fitted(torch.tensor([True, False]), torch.zeros(2, 3, 1, 2)).tolist() == [[[True, True]], [[False, False]]]
+
+
+@pytest.mark.parametrize(
+    ("mask", "like"), [((3, 4), (2, 4, 8)), ((2, 4, 4), (2, 5)), ((2, 4, 4, 4), (2, 3, 4, 4)), ((), (2, 3))]
+)
+def test_a_mask_of_other_places_is_refused(mask: tuple[int, ...], like: tuple[int, ...]) -> None:
+    with pytest.raises(ShapeError):
+        fitted(torch.ones(mask, dtype=torch.bool), torch.zeros(like))
+
+
+def test_masks_of_link_teacher_and_caller_are_combined_by_and() -> None:
+    link = Link.parse("a : mse, where=m, teacher_where=not t")
+    inputs = {"m": torch.tensor([[1, 1, 0, 1]]), "t": torch.tensor([[0, 1, 0, 0]])}
+    given_mask = torch.tensor([[True, True, True, False]])
+    found = mask_of(link, inputs, torch.zeros(1, 4, 2), given_mask)
+    assert found is not None
+    assert found.tolist() == [[True, False, False, False]]
+    assert mask_of(Link.parse("a : mse"), inputs, torch.zeros(1, 4, 2), None) is None
+
+
+class Reader(nn.Module):
+    """Reads tokens without looking at its neighbours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(20, 8)
+        self.mix = nn.Linear(8, 8)
+
+    def forward(self, ids: Tensor, attention_mask: Tensor) -> Tensor:
+        return self.mix(self.words(ids)).mean(1)
+
+
+def losses_and_gradient(padding: int, links: list[str], hard: float = 0.0) -> tuple[dict[str, float], Tensor]:
+    torch.manual_seed(0)
+    teacher, student = Reader(), Reader()
+    ids = torch.tensor([[3, 4, padding], [5, padding, padding]])
+    distiller = Distiller(teacher, student, hard=hard, links=links)
+    losses = distiller({"ids": ids, "attention_mask": MASK})
+    losses.total.backward()
+    gradient = student.mix.weight.grad
+    assert gradient is not None
+    return {name: float(term.detach()) for name, term in losses.terms.items()}, gradient
+
+
+LINKS = [
+    "mix : mse, where=attention_mask",
+    "mix : cosine, where=attention_mask",
+    "mix : minilm(heads=2), where=attention_mask",
+]
+
+
+def test_what_stands_in_the_padding_changes_no_loss_and_no_gradient() -> None:
+    first, second = (losses_and_gradient(padding, LINKS) for padding in (0, 17))
+    assert first[0] == second[0]
+    assert torch.equal(first[1], second[1])
+    unmasked = [losses_and_gradient(padding, ["mix : mse"])[0] for padding in (0, 17)]
+    assert unmasked[0] != unmasked[1]
+
+
+def test_an_inverted_mask_looks_at_the_padding_alone() -> None:
+    inverted = [text.replace("where=", "where=not ") for text in LINKS[:2]]  # equal words have equal relations
+    first, second = (losses_and_gradient(padding, inverted)[0] for padding in (0, 17))
+    assert all(first[name] != second[name] for name in first)
+
+
+def test_a_loss_that_takes_no_mask_says_so() -> None:
+    with pytest.raises(UsageError, match="sp takes no mask: leave out where="):
+        losses_and_gradient(0, ["mix : sp, where=attention_mask"])
+    distiller = Distiller(Reader(), Reader(), hard=0, links=["mix : sp"])
+    with pytest.raises((UsageError, ProblemsError), match="sp takes no mask"):
+        distiller({"ids": torch.zeros(2, 3, dtype=torch.int64), "attention_mask": MASK}, mask=MASK.bool())
+
+
+SHAPES = st.lists(st.integers(1, 4), max_size=4).map(tuple)
+
+
+@given(SHAPES, SHAPES)
+@cases(2)
+def test_any_mask_fits_or_a_sentence_says_why_not(mask: tuple[int, ...], like: tuple[int, ...]) -> None:
+    values = torch.zeros((2, *like))
+    try:
+        found = fitted(torch.ones((2, *mask), dtype=torch.bool), values)
+    except UsageError as error:
+        assert "mask" in str(error)
+        return
+    assert found.dtype == torch.bool
+    assert len(found) == 2
+    assert bool(found.all())
