@@ -31,6 +31,11 @@ def pick(value: Any, element: Sequence[str], name: str) -> Tensor:
             raise ElementError(f"{path} has no element {key!r}; it gives {_contents(value, path)}")
         value = found[0]
     path = name + "".join(f"[{key}]" for key in element)
+    if value is None and "attn" in path.lower() + path.lower().replace("attention", "attn"):
+        raise ElementError(
+            f"{path} is None: attention that is fused gives no maps. Ask for them: need_weights=True of torch's own, "
+            "attn_implementation='eager' and output_attentions=True in transformers"
+        )
     if not isinstance(value, Tensor):
         raise ElementError(f"{path} gives {_contents(value, path)}. Name the element to read")
     return value

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from layerlink.errors import LayerlinkError
+from layerlink.taps.compiled import has_fused_path, outside_of_graphs
 from layerlink.taps.element import ElementError, pick
 from layerlink.taps.in_place import overwritten_since, snapshot, version_of
 from layerlink.taps.modules import call_model, find_module, no_such_layer
@@ -66,6 +67,7 @@ class Recorder:
         self.role = role
         self._untouched: set[tuple[Tap, bool]] = set()
         self._fired: set[Tap] = set()
+        self._fused = has_fused_path(model)
 
     def missing(self, taps: Iterable[Tap]) -> dict[Tap, str]:
         """The taps whose module does not exist, each with the sentence that says so."""
@@ -88,6 +90,10 @@ class Recorder:
             LayerlinkError: where a value that was never overwritten before now was, so its copy is missing.
         """
         asked = tuple(dict.fromkeys(taps))
+        with outside_of_graphs(self.model, asked, fused=self._fused):
+            return self._record(inputs, asked, edges=edges, stop_early=stop_early)
+
+    def _record(self, inputs: Any, asked: tuple[Tap, ...], *, edges: bool, stop_early: bool) -> Recording:
         reading = _Pass(self, asked, edges=edges, stop_early=stop_early)
         recording = reading.run(inputs)
         self._check_untouched(reading.readings)

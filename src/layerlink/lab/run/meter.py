@@ -1,4 +1,4 @@
-"""What an epoch gives, as means over its images."""
+"""What an epoch gives, as means over the images that gave it."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ class Meter:
         self.highest: dict[str, Tensor] = dict(state["highest"]) if state else {}
         self.weights: dict[str, float] = dict(state["weights"]) if state else {}  # of the last step
         self.images = int(state["images"]) if state else 0
+        # Of every term, those of the steps in which it was: a layer may be left out, a link end inside an epoch.
+        self.counts: dict[str, int] = dict(state["counts"]) if state and "counts" in state else {}
         self.steps = int(state["steps"]) if state else 0
         self.seconds = float(state["seconds"]) if state else 0.0
 
@@ -35,6 +37,7 @@ class Meter:
             self.sums[name] = self.sums[name] + term * count if known else term * count
             self.lowest[name] = torch.minimum(self.lowest[name], term) if known else term
             self.highest[name] = torch.maximum(self.highest[name], term) if known else term
+            self.counts[name] = self.counts.get(name, self.images if known else 0) + count
         if losses.logits is not None:
             correct = count_correct(losses.logits, batch.labels)
             correct = processes.sum(correct * (not batch.stand_in) if processes.size > 1 else correct)
@@ -46,7 +49,11 @@ class Meter:
 
     def means(self) -> dict[str, float]:
         """Every raw term's mean, and "train_accuracy" in percent."""
-        means = {name: float(value) / self.images for name, value in self.sums.items() if name != "correct"}
+        means = {
+            name: float(value) / self.counts.get(name, self.images)
+            for name, value in self.sums.items()
+            if name != "correct"
+        }
         if "correct" in self.sums:
             means["train_accuracy"] = 100 * float(self.sums["correct"]) / self.images
         return means
@@ -59,5 +66,5 @@ class Meter:
         """The sums so far."""
         tensors = {"sums": self.sums, "lowest": self.lowest, "highest": self.highest}
         on_cpu = {part: {name: value.cpu() for name, value in values.items()} for part, values in tensors.items()}
-        numbers = {"images": self.images, "steps": self.steps, "seconds": self.seconds}
+        numbers = {"images": self.images, "steps": self.steps, "seconds": self.seconds, "counts": self.counts}
         return {**on_cpu, **numbers, "weights": self.weights}
