@@ -22,6 +22,7 @@ from training_speed import CPU, LINKS, fast_teacher, ours, random_images, recipe
 
 from layerlink.cli.process.memory import keep_freed_memory
 from layerlink.lab.bench.speed import matrix_rate
+from layerlink.lab.report.page.text_width import with_fixed_widths
 from layerlink.lab.run.setup.cohort import set_up_cohort
 from layerlink.lab.run.setup.machine import choose_precision
 from layerlink.lab.run.setup.setup import set_up
@@ -136,7 +137,8 @@ def growth_figure(rows: list[Row]) -> alt.HConcatChart:
 
 
 def roofline(rows: list[Row], rate: float, bytes_a_second: float) -> alt.LayerChart:
-    x = alt.X("flops_a_byte:Q", title="FLOPs a byte moved", scale=alt.Scale(type="log", domain=[4, 3000]))
+    axis = alt.Axis(labelOverlap=True)
+    x = alt.X("flops_a_byte:Q", title="FLOPs a byte moved", scale=alt.Scale(type="log", domain=[4, 3000]), axis=axis)
     y = alt.Y("gflops:Q", title="GFLOP/s", scale=alt.Scale(type="log", domain=[50, 3000]))
     roof = [
         {"flops_a_byte": place, "gflops": min(rate, place * bytes_a_second) / 1e9}
@@ -149,6 +151,12 @@ def roofline(rows: list[Row], rate: float, bytes_a_second: float) -> alt.LayerCh
     return (line + points.encode(x=x, y=y, **look)).properties(width=460, height=280)
 
 
+def draw(chart: alt.TopLevelMixin, path: Path) -> None:
+    """As SVG whose texts take the same room in every font."""
+    chart.save(path)
+    path.write_text(with_fixed_widths(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("docs/performance"))
@@ -159,10 +167,10 @@ def main() -> None:
     found = {name: list(make()) for name, make in work.items()}
     for name, rows in found.items():
         write(out / f"{name}.csv", rows)
-    growth_figure(found["growth"]).save(out / "growth.svg")
-    growth_figure(found["depth"]).save(out / "depth.svg")
+    draw(growth_figure(found["growth"]), out / "growth.svg")
+    draw(growth_figure(found["depth"]), out / "depth.svg")
     rate, speed = matrix_rate(CPU, choose_precision("auto", CPU)), bandwidth()
-    roofline(found["layers"], rate, speed).save(out / "roofline.svg")
+    draw(roofline(found["layers"], rate, speed), out / "roofline.svg")
     print(f"matrix rate {rate / 1e9:,.0f} GFLOP/s, memory {speed / 1e9:,.1f} GB/s, {torch.get_num_threads()} threads")
     first, last = found["depth"][1]["milliseconds"], found["depth"][-1]["milliseconds"]
     print(f"teacher: links 1-2 only {first:.1f} ms, whole {last:.1f} ms: {last / first:.2f} times less")

@@ -84,10 +84,10 @@ def test_everything_is_written(report: Report, out: Path, sweep: Path) -> None:
     }
     names = {path.name for path in (out / "figures").iterdir()}
     assert {
-        *("test-accuracy-against-soft-temperature.svg", "test-accuracy-row-by-row.svg", "term-hard.svg"),
-        *("term-soft.svg", "term-group2-mse.svg", "validation-accuracy-against-training-time.svg"),
-        *("confusion-of-the-teacher.svg", "similarity-of-layers-to-the-teacher-s-before-and-after-train.svg"),
-    } <= names
+        *("test-accuracy-against-soft-temperature.svg", "test-accuracy-row-by-row.svg", "validation-accuracy.svg"),
+        *("training-accuracy-and-raw-terms.svg", "validation-accuracy-against-training-time.svg"),
+        *("confusion-of-t-30.svg", "similarity-of-layers-to-the-teacher-s-before-and-after-train.svg"),
+    } == names
     for path in (out / "figures").iterdir():
         root = ET.fromstring(path.read_text("utf-8"))
         assert len(list(root.iter("{http://www.w3.org/2000/svg}path"))) > 3, path.name
@@ -204,6 +204,51 @@ def visit(browser: Any, page: Path, scheme: str, width: int = 1100) -> tuple[Any
     return tab, said, asked
 
 
+# Of every text of a figure: what it says, its box, and whether it runs along an axis.
+TEXTS = """() => [...document.querySelectorAll('svg text')]
+    .filter(it => it.textContent.trim() && it.getAttribute('opacity') !== '0')
+    .map(it => {
+        const box = it.getBoundingClientRect(), turned = it.getScreenCTM();
+        return [it.textContent, box.left, box.top, box.right, box.bottom, Math.abs(turned.a * turned.b) < 1e-6];
+    })"""
+EDGES = "() => { const it = document.querySelector('svg').getBoundingClientRect(); return [it.right, it.bottom]; }"
+
+
+def misplaced(tab: Any, svg: str, family: str) -> list[str]:
+    """The texts of a figure that are cut off, or lie over each other, where its reader has this font."""
+    written = re.sub(r'font-family="[^"]*"', f'font-family="{family}"', svg)
+    tab.set_content(f"<body style='margin: 0'>{written}</body>")
+    right, bottom = tab.evaluate(EDGES)
+    texts = tab.evaluate(TEXTS)
+    found = [f"{it[0]} is cut off" for it in texts if it[1] < -0.5 or it[2] < -0.5 or it[3] > right or it[4] > bottom]
+    for number, one in enumerate(texts):
+        for other in texts[number + 1 :]:
+            wide = min(one[3], other[3]) - max(one[1], other[1])
+            high = min(one[4], other[4]) - max(one[2], other[2])
+            if wide > 1 and high > 3 and one[5] and other[5]:
+                found.append(f"{one[0]} lies over {other[0]}")
+    return found
+
+
+@pytest.mark.parametrize("family", ["DejaVu Sans", "DejaVu Serif", "DejaVu Sans Mono"])
+def test_no_text_of_a_figure_is_cut_off_in_any_font(browser: Any, out: Path, family: str) -> None:
+    tab = browser.new_page(viewport={"width": 1400, "height": 1600})
+    docs = Path(__file__).parents[3] / "docs"
+    figures = [*(out / "figures").glob("*.svg"), *docs.rglob("*.svg")]
+    assert len(figures) > 10
+    wrong = {path.name: found for path in figures if (found := misplaced(tab, path.read_text("utf-8"), family))}
+    tab.close()
+    assert wrong == {}
+
+
+def test_without_fixed_widths_names_would_be_cut_off(browser: Any, out: Path) -> None:
+    tab = browser.new_page(viewport={"width": 1400, "height": 1600})
+    svg = (out / "figures" / "test-accuracy-row-by-row.svg").read_text("utf-8")
+    plain = re.sub(' textLength="[^"]*" lengthAdjust="spacingAndGlyphs"', "", svg)
+    assert misplaced(tab, plain, "DejaVu Sans Mono") != []
+    tab.close()
+
+
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1100), ("dark", 1100), ("light", 390)])
 def test_the_page_opens_quietly_with_marks_in_every_chart(
     browser: Any, report: Report, tmp_path: Path, scheme: str, width: int
@@ -245,7 +290,7 @@ def test_tables_sort_series_switch_and_hovering_tells(browser: Any, report: Repo
     labels.nth(1).click()
     tab.wait_for_function("document.querySelectorAll('#chart-0 svg .mark-line.role-mark path').length === 1")
 
-    for heading in ("Test accuracy, row by row", "Validation accuracy against training time", "Term: hard"):
+    for heading in ("Test accuracy, row by row", "Training accuracy and raw terms"):
         other = tab.locator("figure").filter(has=tab.get_by_role("heading", name=heading, exact=True))
         chart, marks = other.get_attribute("id"), other.locator("svg .role-mark > path").count()
         other.locator(".role-legend-label text").first.click()

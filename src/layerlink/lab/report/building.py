@@ -18,7 +18,7 @@ from layerlink.lab.report.figures.heat_maps import MOST_CLASSES, confusion_chart
 from layerlink.lab.report.files import write_csv, write_figures, write_markdown
 from layerlink.lab.report.gather.records import Row, is_number
 from layerlink.lab.report.gather.rows import Gathered, gather
-from layerlink.lab.report.measured.comparison import Measurements, measure_rows
+from layerlink.lab.report.measured.comparison import Measured, Measurements, measure_rows
 from layerlink.lab.report.page.page import Picture, Section, Table, write_sections
 from layerlink.lab.report.tables import (
     ReportTable,
@@ -31,6 +31,7 @@ from layerlink.lab.report.tables import (
 )
 
 PAGE, MARKDOWN = "index.html", "report.md"
+_MOST_CHANGES = 3  # confusions that are named
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def write_report(
         Section(results.heading, results.shown, tuple(_accuracy_pictures(gathered))),
         *([Section(missing.heading, missing.shown)] if missing else []),
         *_curve_sections(gathered, verdict),
-        *_model_sections(measurements, left_out, verdict),
+        *_model_sections(gathered, measurements, left_out, verdict),
         *(Section(table.heading, table.shown) for table in others),
     ]
     title = f"{gathered.title}: {gathered.question}" if gathered.question else gathered.title
@@ -188,16 +189,20 @@ def _curve_sections(gathered: Gathered, verdict: Verdict | None) -> list[Section
     return [Section("Epoch by epoch", pictures=tuple(pictures), text=text)]
 
 
-def _model_sections(measurements: Measurements | None, left_out: str, verdict: Verdict | None) -> list[Section]:
+def _model_sections(
+    gathered: Gathered, measurements: Measurements | None, left_out: str, verdict: Verdict | None
+) -> list[Section]:
     if measurements is None:
         return [Section("Teacher against student", text=left_out)] if left_out else []
     table = models_table(measurements)
+    leader = verdict.leader if verdict else ""
+    baseline = gathered.baseline.name if gathered.baseline else ""
     sections = [
         Section(
             table.heading,
             table.shown,
-            tuple(_confusions(measurements)),
-            text=_ratios(measurements, verdict.leader if verdict else ""),
+            tuple(_confusions(measurements, leader)),
+            text=_ratios(measurements, leader) + _changed_confusions(measurements, leader, baseline),
         )
     ]
     if measurements.similarity:
@@ -215,32 +220,57 @@ def _model_sections(measurements: Measurements | None, left_out: str, verdict: V
 def _ratios(measurements: Measurements, leader: str) -> str:
     """How much smaller and faster the leading student is."""
     teacher = measurements.teacher
-    student = next((it for it in measurements.students if it.name == leader), measurements.students[0])
+    student = _leading(measurements, leader)
     speeds = " and ".join(
         f"{old.median / new.median:.1f} times as fast at a batch of {new.batch}"
         for old, new in zip(teacher.latency, student.latency, strict=True)
     )
+    size = _compared(teacher.parameters / student.parameters, "parameters")
+    work = _compared(teacher.flops / student.flops, "FLOPs")
     return (
-        f"“{student.name}” has {teacher.parameters / student.parameters:.1f} times fewer parameters than the teacher "
-        f"and takes {teacher.flops / student.flops:.1f} times fewer FLOPs; it is {speeds}. In the confusions a "
-        "cell is percent of its row."
+        f"“{student.name}” has {size} and takes {work}; it is {speeds}. In the confusion a cell is percent of its row."
     )
 
 
-def _confusions(measurements: Measurements) -> list[Picture]:
-    """Two a student, then the teacher's: so they stand in pairs."""
+def _compared(ratio: float, what: str) -> str:
+    """How much fewer than the teacher, or how much more."""
+    if ratio >= 1:
+        return f"{ratio:.1f} times fewer {what} than the teacher"
+    return f"{1 / ratio:.1f} times the teacher's {what}"
+
+
+def _confusions(measurements: Measurements, leader: str) -> list[Picture]:
+    """The leader's, where it can be read; all others stand in ``tables/confusions.csv``."""
     if len(measurements.classes) > MOST_CLASSES:
         return []
+    student = _leading(measurements, leader)
+    heading = f"Confusion of {student.name}"
+    chart = confusion_chart(
+        student.confusion.tolist(), measurements.classes, down="true class", across="student's answer", title=heading
+    )
+    return [Picture(heading, chart)]
 
-    def picture(heading: str, counts: Any, down: str, across: str) -> Picture:
-        chart = confusion_chart(counts.tolist(), measurements.classes, down=down, across=across, title=heading)
-        return Picture(heading, chart)
 
-    pictures = []
-    for it in measurements.students:
-        pictures.append(picture(f"Confusion of {it.name}", it.confusion, "true class", "student's answer"))
-        pictures.append(picture(f"{it.name} and its teacher", it.with_teacher, "teacher's answer", "student's answer"))
-    return [*pictures, picture("Confusion of the teacher", measurements.teacher.confusion, "true class", "answer")]
+def _leading(measurements: Measurements, leader: str) -> Measured:
+    return next((it for it in measurements.students if it.name == leader), measurements.students[0])
+
+
+def _changed_confusions(measurements: Measurements, leader: str, baseline: str) -> str:
+    """The confusions that differ most between the leader and the baseline, in words; empty where these are one."""
+    other = next((it for it in measurements.students if it.name == baseline), None)
+    student = _leading(measurements, leader)
+    if other is None or other is student:
+        return ""
+    shares = [100 * it.confusion.double() / it.confusion.sum(1, keepdim=True).clamp_min(1) for it in (student, other)]
+    apart = (shares[0] - shares[1]).fill_diagonal_(0.0)
+    places = apart.abs().flatten().topk(min(_MOST_CHANGES, apart.numel())).indices.tolist()
+    names = measurements.classes
+    said = []
+    for row, column in (divmod(place, len(names)) for place in places):
+        new, old = float(shares[0][row, column]), float(shares[1][row, column])
+        if abs(new - old) >= 1:
+            said.append(f"{names[row]} taken for {names[column]}: {new:.0f} % instead of {old:.0f} %")
+    return f" Against “{other.name}” these confusions changed most: {'; '.join(said)}." if said else ""
 
 
 def _more_data(measurements: Measurements | None) -> list[ReportTable]:

@@ -17,6 +17,7 @@ from layerlink.lab.report.page.charts import (
     LIGHT_BACKGROUND,
     Curve,
     curve_chart,
+    curve_panels,
     to_png,
     to_svg,
 )
@@ -215,3 +216,48 @@ def test_colours_are_told_apart_whatever_the_sight(palette: tuple[str, ...], gro
     assert min(contrast(colour, ground) for colour in palette) >= 3  # WCAG 1.4.11, graphics
     apart = [math.dist(seen(a, sight), seen(b, sight)) for a, b in itertools.combinations(palette, 2)]
     assert min(apart) >= 25  # about ten times what can just be seen
+
+
+def labels(svg: str) -> list[str]:
+    """The labels of a figure's axes."""
+    axes = [group for group in ET.fromstring(svg).iter(f"{SVG}g") if "role-axis-label" in group.get("class", "")]
+    return [text.text or "" for group in axes for text in group.iter(f"{SVG}text") if text.get("opacity") != "0"]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "wanted"),
+    [(1e-4, 1e-2, {"0.0001", "0.01"}), (10.0, 60.0, {"10", "20", "50"}), (2e3, 4e5, {"10,000", "200,000"})],
+)
+def test_numbers_read_as_people_write_them(low: float, high: float, wanted: set[str]) -> None:
+    found = labels(to_svg(chart(Curve("a", "hard", (low, high, (low * high) ** 0.5)))))
+    assert wanted <= set(found)
+    assert not [text for text in found if "e" in text]
+
+
+@pytest.mark.parametrize("epochs", [10, 60, 200])
+def test_epochs_are_whole_numbers_however_many_there_are(epochs: int) -> None:
+    found = labels(to_svg(chart(Curve("a", "accuracy", tuple(range(1, epochs + 1)), "%"))))
+    assert all(text.replace(",", "").isdigit() for text in found), found
+
+
+def test_panels_share_legend_and_colours_and_keep_their_own_axes() -> None:
+    runs = ["a", "b"]
+    terms = [
+        ("hard", [Curve("a", "hard", (2.0, 0.5)), Curve("b", "hard", (1.0, 0.2))]),
+        ("accuracy in %", [Curve("b", "accuracy", (50.0, 60.0), "%")]),
+        ("group3 : mse", [Curve("a", "group3 : mse", (1e-3, 1e-4))]),
+    ]
+    spec = curve_panels(terms, title="Terms", runs=runs).to_dict()
+    assert [panel["title"]["text"] for panel in spec["concat"]] == [
+        "hard (log scale)",
+        "accuracy in %",
+        "group3 : mse (log scale)",
+    ]
+    assert spec["resolve"]["scale"] == {"color": "shared", "strokeDash": "shared"}
+    svg = to_svg(curve_panels(terms, title="Terms", runs=runs))
+    legends = [group for group in ET.fromstring(svg).iter(f"{SVG}g") if "role-legend-label" in group.get("class", "")]
+    assert [text.text for group in legends for text in group.iter(f"{SVG}text")] == runs
+    with pytest.raises(ValueError, match="needs at least one"):
+        curve_panels([], title="Terms", runs=runs)
+    with pytest.raises(ValueError, match="shows one quantity"):
+        curve_panels([("x", [Curve("a", "x", (1.0,)), Curve("b", "y", (1.0,))])], title="Terms", runs=runs)

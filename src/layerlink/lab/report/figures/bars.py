@@ -12,7 +12,7 @@ from typing import Any
 
 from layerlink.lab.report.chance.spread import spread_of
 from layerlink.lab.report.page import charts
-from layerlink.lab.report.page.charts import HEIGHT, ROOM, legend_switch, room
+from layerlink.lab.report.page.charts import HEIGHT, PLAIN_NUMBER, ROOM, legend_switch, room
 from layerlink.lab.report.page.vega import alt
 
 OURS, PUBLISHED = "ours", "published"
@@ -74,7 +74,7 @@ def axis_chart(points: Sequence[Point], *, axis: str, references: Sequence[Refer
         "x:Q",
         title=f"{axis} (log scale)" if wide else axis,
         scale=alt.Scale(type="log", nice=False, padding=14) if wide else alt.Scale(nice=False, zero=False, padding=14),
-        axis=alt.Axis(format="~g", grid=False, labelOverlap=True, **ticks),
+        axis=alt.Axis(labelExpr=PLAIN_NUMBER, grid=False, labelOverlap=True, **ticks),
     )
     y = alt.Y("value:Q", title=_title(points), scale=alt.Scale(zero=False, padding=10), axis=alt.Axis(tickCount=6))
     names = list(dict.fromkeys(point.series for point in points))

@@ -10,7 +10,7 @@ from typing import Any
 from layerlink.errors import UsageError
 from layerlink.lab.report.figures.bars import count_words, finished
 from layerlink.lab.report.gather.records import Row, RunRecord
-from layerlink.lab.report.page.charts import HEIGHT, Curve, curve_chart, legend_switch, run_looks
+from layerlink.lab.report.page.charts import HEIGHT, Curve, curve_chart, curve_panels, legend_switch, run_looks
 from layerlink.lab.report.page.page import Picture
 from layerlink.lab.report.page.vega import alt
 from layerlink.lab.run.folder import NOT_TERMS
@@ -21,7 +21,7 @@ Epochs = Mapping[str, Sequence[float]]  # by quantity, one value an epoch
 
 
 def curve_pictures(rows: Sequence[Row]) -> list[Picture]:
-    """Validation accuracy against training time and against epochs, then every raw term."""
+    """Validation accuracy against training time and epochs; then, as panels of one figure, what was trained on."""
     averaged = {row.name: epochs for row in rows if (epochs := average_epochs(curve_runs(row)))}
     names = list(averaged)
     if not names:
@@ -38,15 +38,26 @@ def curve_pictures(rows: Sequence[Row]) -> list[Picture]:
         pictures.append(
             Picture("Validation accuracy against training time", time_chart(timed, runs=names, seeds=seeds), wide=True)
         )
-    quantities = ["validation_accuracy", "train_accuracy", *_terms(averaged)]
-    for quantity in quantities:
-        unit = "%" if quantity.endswith("_accuracy") else ""
-        curves = [Curve(name, quantity, tuple(it[quantity]), unit) for name, it in averaged.items() if quantity in it]
-        if any(curve.values for curve in curves):
-            title = quantity.replace("_", " ").capitalize() if unit else f"Term: {quantity}"
-            y_title = f"{'accuracy in %' if unit else 'raw loss'}, {seeds}"
-            pictures.append(Picture(title, curve_chart(curves, title=title, y_title=y_title, runs=names)))
+    validated = _curves(averaged, "validation_accuracy")
+    if validated:
+        chart = curve_chart(validated, title="Validation accuracy", y_title=f"accuracy in %, {seeds}", runs=names)
+        pictures.append(Picture("Validation accuracy", chart, wide=True))
+    quantities = {quantity: _curves(averaged, quantity) for quantity in ("train_accuracy", *_terms(averaged))}
+    panels = [(_panel_title(quantity), curves) for quantity, curves in quantities.items() if curves]
+    if panels:
+        heading = "Training accuracy and raw terms"
+        pictures.append(Picture(heading, curve_panels(panels, title=heading, runs=names), wide=True))
     return pictures
+
+
+def _curves(averaged: Mapping[str, Epochs], quantity: str) -> list[Curve]:
+    unit = "%" if quantity.endswith("_accuracy") else ""
+    curves = [Curve(name, quantity, tuple(it[quantity]), unit) for name, it in averaged.items() if quantity in it]
+    return curves if any(curve.values for curve in curves) else []
+
+
+def _panel_title(quantity: str) -> str:
+    return "training accuracy in %" if quantity == "train_accuracy" else quantity
 
 
 def _terms(averaged: Mapping[str, Epochs]) -> list[str]:

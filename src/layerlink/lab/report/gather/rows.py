@@ -20,6 +20,7 @@ from layerlink.lab.sweep.folder import MANIFEST
 __all__ = ["Gathered", "Row", "RunRecord", "gather", "read_record"]
 
 DEPTH = 3  # folders below the one that was named
+_NOTHING = (0, None, "none", "")  # what a field holds that does nothing
 # Where the images lie and which seed it is does not make another row.
 _NOT_A_DIFFERENCE = ("seed", "data.root", "data.download")
 
@@ -197,8 +198,15 @@ def _changes(recipes: Sequence[Recipe | None]) -> list[dict[str, Any]]:
         for name in names
         if len({json.dumps(fields.get(name)) for fields in flat if fields}) > 1
         and any(fields.get(name) not in (None, "", {}, []) for fields in flat)
+        and not _is_default_of_a_part(name, flat)
     ]
     return [{name: fields[name] for name in differing if name in fields} for fields in flat]
+
+
+def _is_default_of_a_part(name: str, flat: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a field differs only because some recipes do not have its part, and says nothing in the others."""
+    values = [fields[name] for fields in flat if name in fields]
+    return len(values) < len([fields for fields in flat if fields]) and all(value in _NOTHING for value in values)
 
 
 def recipe_differences(rows: Iterable[Row]) -> dict[str, dict[str, Any]]:

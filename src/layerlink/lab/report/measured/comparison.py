@@ -122,8 +122,7 @@ def _teacher_section(gathered: Gathered) -> ModelSection:
     sections = [run.recipe.teacher for run in gathered.runs if run.recipe and run.recipe.teacher]
     known = gathered.teacher
     if known is not None and known.state == "finished" and known.recipe is not None:
-        logits = sections[0].logits if sections else known.recipe.student.logits
-        return known.recipe.student.model_copy(update={"weights": known.folder, "logits": logits})
+        return (sections[0] if sections else known.recipe.student).model_copy(update={"weights": known.folder})
     if not sections:
         raise UsageError("there is no teacher among these runs")
     weights = sections[0].weights

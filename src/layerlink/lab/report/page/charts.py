@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from layerlink.lab.report.page.text_width import with_fixed_widths
 from layerlink.lab.report.page.vega import alt, vl_convert
 
 # Six colours that stay apart under simulated protanopia, deuteranopia and tritanopia and have a contrast
@@ -34,8 +35,16 @@ ROOM = "room"
 _POINT = "(datum.datum || datum)"
 _TOLD = f"{{'run': {_POINT}.run, 'epoch': {_POINT}.epoch, 'value': {_POINT}.text}}"
 
+# Numbers as people write them, from 0.0001 to 999,999; d3's own "~g" writes 1e+1 where digits are few.
+PLAIN_NUMBER = (
+    "datum.value == 0 || (abs(datum.value) >= 1e-4 && abs(datum.value) < 1e6) "
+    "? format(datum.value, ',.6~r') : format(datum.value, '.3~e')"
+)
+
 _MANY_EPOCHS = 12  # above this, points hide the line and not every epoch has a tick
 FIGURE_WIDTH, HEIGHT = 640, 250  # pixels
+PANEL_WIDTH, PANEL_HEIGHT = 270, 130
+_PANEL_TICKS = 6  # epochs that have a label in a panel, at most
 _PLAIN: dict[str, Any] = {
     "view": {"stroke": None},
     "axis": {"domain": False, "ticks": False, "labelPadding": 6, "titlePadding": 10, "titleFontWeight": 500},
@@ -93,6 +102,52 @@ def curve_chart(
         title=title, description=title, width="container", height=HEIGHT
     )
     return chart
+
+
+def curve_panels(panels: Sequence[tuple[str, Sequence[Curve]]], *, title: str, runs: Sequence[str]) -> alt.ConcatChart:
+    """Small charts of several quantities beside each other, with one legend; two in a row.
+
+    Each has its own y-axis, logarithmic by the rule of ``curve_chart``, which then stands in its title.
+
+    Args:
+        panels: title of each, and its curves as for ``curve_chart``.
+        title: of the static figure.
+        runs: all runs of the page, as for ``curve_chart``.
+
+    Raises:
+        ValueError: as ``curve_chart``, or where there is no panel.
+    """
+    if not panels:
+        raise ValueError("a figure of panels needs at least one")
+    present = list(dict.fromkeys(curve.run for _, curves in panels for curve in curves))
+    colour, dash = run_looks(present, runs)
+    shown = legend_switch(present)
+    charts: list[alt.LayerChart] = []
+    for heading, curves in panels:
+        _check(curves, list(runs))
+        longest = max(len(curve.values) for curve in curves)
+        ticks = _log_ticks(curves)
+        base = alt.Chart(alt.InlineData(values=_rows(curves))).encode(
+            x=_x_axis(longest, _PANEL_TICKS),
+            y=_y_axis(None, ticks),
+            tooltip=[alt.Tooltip("run:N"), alt.Tooltip("epoch:Q"), alt.Tooltip("text:N", title="value")],
+        )
+        # One term of a recipe is as long as its link: the title may take the whole panel and no more.
+        words = alt.TitleParams(
+            heading if ticks is None else f"{heading} (log scale)",
+            fontSize=12,
+            fontWeight=500,
+            limit=PANEL_WIDTH,
+            offset=8,
+        )
+        lines = base.mark_line(strokeWidth=2).encode(colour, dash).transform_filter(shown)
+        points = base.mark_circle(opacity=1, size=16 if longest <= _MANY_EPOCHS else 0).encode(colour)
+        layers = [lines if charts else lines.add_params(shown), points.transform_filter(shown)]
+        charts.append(alt.LayerChart(layer=layers).properties(title=words, width=PANEL_WIDTH, height=PANEL_HEIGHT))
+    together: alt.ConcatChart = alt.ConcatChart(concat=charts, columns=2, spacing={"row": 26, "column": 34})
+    shared: alt.ConcatChart = together.resolve_scale(color="shared", strokeDash="shared")
+    finished: alt.ConcatChart = shared.properties(title=title, description=title).add_params(room())
+    return finished
 
 
 def run_looks(present: Sequence[str], everyone: Sequence[str]) -> tuple[alt.Color, alt.StrokeDash]:
@@ -173,24 +228,25 @@ def _rows(curves: Sequence[Curve]) -> list[dict[str, Any]]:
     ]
 
 
-def _x_axis(epochs: int) -> alt.X:
+def _x_axis(epochs: int, most: int = _MANY_EPOCHS) -> alt.X:
     # A single epoch would make a domain without extent.
     scale = alt.Scale(domain=[1, max(2, epochs)], nice=False, padding=8)
-    axis = alt.Axis(format="d", grid=False)
-    if epochs <= _MANY_EPOCHS:
+    axis = alt.Axis(format="d", grid=False, tickCount=most, tickMinStep=1, labelOverlap=True)
+    if epochs <= most:
         axis.values = list(range(1, epochs + 1))  # else Vega puts ticks on half epochs
     return alt.X("epoch:Q", title="epoch", scale=scale, axis=axis)
 
 
-def _y_axis(title: str, log_ticks: list[float] | None) -> alt.Y:
+def _y_axis(title: str | None, log_ticks: list[float] | None) -> alt.Y:
     if log_ticks is None:
         axis = alt.Axis(tickCount=5, titleLimit=HEIGHT)
         return alt.Y("value:Q", title=title, scale=alt.Scale(zero=False), axis=axis)
     # Vega draws a grid line at each of 1 to 9 in a decade but leaves labels out; an expression labels what is drawn.
-    axis = alt.Axis(labelExpr="format(datum.value, '~g')", titleLimit=HEIGHT, tickCount=5)
+    axis = alt.Axis(labelExpr=PLAIN_NUMBER, titleLimit=HEIGHT, tickCount=5)
     if len(log_ticks) >= 3:
         axis.values = log_ticks
-    return alt.Y("value:Q", title=f"{title} (log scale)", scale=alt.Scale(type="log", nice=False), axis=axis)
+    words = None if title is None else f"{title} (log scale)"
+    return alt.Y("value:Q", title=words, scale=alt.Scale(type="log", nice=False), axis=axis)
 
 
 def legend(names: Sequence[str], symbol: str = "stroke") -> alt.Legend:
@@ -242,9 +298,10 @@ FIGURE_CONFIG = _config(
 def to_svg(chart: alt.TopLevelMixin) -> str:
     """A static figure, dark ink on a white ground, 640 pixels wide where the chart fits its container.
 
-    Made without a browser and without the network: data given by an address is refused.
+    Its texts take the same room in whatever font the reader has. Made without a browser and without the network: data
+    given by an address is refused.
     """
-    return str(
+    return with_fixed_widths(
         vl_convert.vegalite_to_svg(
             _static(chart), vl_version=_vegalite_version(), config=FIGURE_CONFIG, allowed_base_urls=[]
         )

@@ -76,7 +76,7 @@ class Picture:
     """
 
     heading: str
-    chart: alt.Chart | alt.LayerChart
+    chart: alt.Chart | alt.LayerChart | alt.ConcatChart
     wide: bool = False
 
 
@@ -176,13 +176,17 @@ def _render(title: str, answer: str, sections: Sequence[Section], provenance: Se
     )
 
 
-def _height(chart: alt.Chart | alt.LayerChart) -> int:
+def _height(chart: alt.TopLevelMixin) -> int:
     """Pixels that the chart will take at least: its marks, axes and legend."""
-    height = chart.to_dict().get("height")
+    spec = chart.to_dict()
+    if "concat" in spec:
+        rows = -(-len(spec["concat"]) // spec["columns"])
+        return int(rows * (drawing.PANEL_HEIGHT + 70)) + 30
+    height = spec.get("height")
     return (int(height) if isinstance(height, int | float) else 200) + 50
 
 
-def _spec(heading: str, chart: alt.Chart | alt.LayerChart) -> dict[str, Any]:
+def _spec(heading: str, chart: alt.TopLevelMixin) -> dict[str, Any]:
     spec: dict[str, Any] = chart.to_dict()
     spec.pop("title", None)  # the figure's heading says it
     spec.pop("usermeta", None)  # may hold options for vega-embed, which are the page's to choose

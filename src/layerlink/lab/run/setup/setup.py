@@ -17,7 +17,7 @@ from layerlink.errors import LayerlinkError, Problem, UsageError
 from layerlink.files.paths import expanded
 from layerlink.lab.parallel.processes import here
 from layerlink.lab.recipe.file import LoadedRecipe
-from layerlink.lab.recipe.schema import Recipe
+from layerlink.lab.recipe.schema import Recipe, TeacherSection
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.setup.fast_paths import keep_cast_weights, make_fast
 from layerlink.lab.run.setup.images import Images, load_images
@@ -191,7 +191,7 @@ def teacher_view(recipe: Recipe, images: Images) -> Renormalised | None:
         UsageError: where that is for another number of channels.
     """
     section = recipe.teacher
-    if section is None or section.mean is None or section.std is None:
+    if not isinstance(section, TeacherSection) or section.mean is None or section.std is None:
         return None
     channels = images.train.images.shape[1]
     if len(section.mean) != channels:

@@ -80,7 +80,7 @@ class StoreKeys:
 
 def _normalised(section: TeacherSection | None) -> dict[str, Any]:
     """The teacher's own normalisation, where it has one."""
-    if section is None or section.mean is None or section.std is None:
+    if not isinstance(section, TeacherSection) or section.mean is None or section.std is None:
         return {}
     return {"mean": list(section.mean), "std": list(section.std)}
 
