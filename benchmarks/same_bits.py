@@ -30,6 +30,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from ruamel.yaml import YAML
 from same_bits_runs import STORES, Checkout, Failed, Refused, checkout
 
 KEPT = ("student.safetensors", "metrics.csv", "result.json", "recipe.yaml", "data.json", "warnings.txt")
@@ -63,10 +64,27 @@ def facts(folder: Path, leave_out: str = "") -> Facts:
             found.update({f"{name} {key}": json.dumps(value) for key, value in json.loads(path.read_text()).items()})
         elif path.suffix == ".safetensors":
             found[name] = digest(path)
+        elif name == "recipe.yaml":
+            found.update({f"{name} {key}": value for key, value in fields(path.read_text()).items()})
         else:
             lines = [line for line in path.read_text().splitlines() if not (leave_out and line.startswith(leave_out))]
             found.update({f"{name} line {number}": line for number, line in enumerate(lines, 1)})
     return {key: value for key, value in found.items() if key.split(" ")[-1] not in TIMES}
+
+
+def fields(text: str) -> Facts:
+    """A recipe's fields by dotted name; a section that is written as its one number is that section."""
+    found: Facts = {}
+
+    def walk(value: object, name: str) -> None:
+        if isinstance(value, dict) and value:
+            for key, item in value.items():
+                walk(item, f"{name}.{key}".lstrip("."))
+        else:
+            found["hard.weight" if name == "hard" else name] = json.dumps(value)
+
+    walk(YAML(typ="safe", pure=True).load(text), "")
+    return found
 
 
 def lines_of(path: Path) -> Facts:
@@ -85,7 +103,9 @@ def differences(first: Facts, second: Facts, where: str = "") -> list[str]:
     """Every fact that is not the same, and what it is on both sides."""
     if not first:
         return [f"{where}nothing to compare"]
-    there = dict.fromkeys([*first, *second])
+    # What AFTER alone says of a recipe or a result is new, and no difference.
+    more = [key for key in second if not key.startswith(("recipe.yaml ", "result.json "))]
+    there = dict.fromkeys([*first, *more])
     pairs = [(key, first.get(key, "not there"), second.get(key, "not there")) for key in there]
     return [f"{where}{key}: {one[:60]} | {other[:60]}" for key, one, other in pairs if one != other]
 

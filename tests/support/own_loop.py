@@ -13,11 +13,14 @@ from torch.nn.parallel import DistributedDataParallel
 import layerlink as ll
 
 SOFT = {"soft": ll.Soft(temperature=2.0), "links": ["1 : mse * 3", "2 : mse"]}
+ADAPTED = ["1 : mse * 3, adapter=linear", "2 -> 0 : mse, adapter=linear"]
 KINDS = {
     "ddp": SOFT,
     "ddp-links-alone": {"hard": 0.0, "links": ["1 : mse * 3"]},
     "ddp-scaled": {**SOFT, "links": ["1 : mse * 3, scale=gradient", "2 : mse, scale=teacher"]},
+    "ddp-adapter": {"links": ADAPTED},
     "fsdp": SOFT,
+    "fsdp-adapter": {"links": ADAPTED},
 }
 
 
@@ -38,12 +41,14 @@ def make(seed: int) -> nn.Sequential:
 
 
 def distiller_of(student: nn.Module, kind: str) -> ll.Distiller:
-    return ll.Distiller(make(0), student, **KINDS[kind])
+    example = torch.zeros(2, 8) if kind.endswith("adapter") else None
+    torch.manual_seed(2)
+    return ll.Distiller(make(0), student, **KINDS[kind], example=example)
 
 
 def wrapped(kind: str) -> tuple[nn.Module, ll.Distiller]:
     student = make(1)
-    if kind == "fsdp":
+    if kind.startswith("fsdp"):
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import fully_shard
 
@@ -51,6 +56,9 @@ def wrapped(kind: str) -> tuple[nn.Module, ll.Distiller]:
         fully_shard(student[2], mesh=mesh)
         fully_shard(student, mesh=mesh)
         distiller = distiller_of(student, kind)
+        for part in distiller.parts.values():
+            if any(True for _ in part.parameters()):
+                fully_shard(part, mesh=mesh)
         return distiller, distiller
     distiller = distiller_of(student, kind)
     if kind == "ddp-scaled":

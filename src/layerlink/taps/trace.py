@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from layerlink.taps.activations import Activations
@@ -32,4 +32,15 @@ def trace(observed: Observed, wanted: Iterable[Tap], inputs: Any, *, evaluate: b
         if evaluate:
             observed.model.eval()
         # A copy, because a model may work in place on what it gets.
-        return observed.read(tree_map_only(Tensor, snapshot, inputs), wanted)
+        try:
+            return observed.read(tree_map_only(Tensor, snapshot, inputs), wanted)
+        finally:
+            _shard_again(observed.model)
+
+
+def _shard_again(model: nn.Module) -> None:
+    """Without a backward pass ``fully_shard`` leaves the outermost module whole; an optimiser would get that one."""
+    for module in model.modules():
+        reshard = getattr(module, "reshard", None)
+        if reshard is not None and type(module).__name__.startswith("FSDP"):
+            reshard()
