@@ -102,6 +102,22 @@ def test_wrong_usage_leaves_with_2_and_a_sentence(
     assert "Traceback" not in err + out
 
 
+def test_a_link_to_try_is_told_as_yaml_and_shell_write_it(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, err = call(capsys, "check", "tiny.yaml", "--link", "`a b` : at(p=2) * 3", "--link", "@output : kd")
+    assert '- "`a b` : at(p=2) * 3"\n' in out
+    assert """shell      'links=["`a b` : at(p=2) * 3", "@output : kd"]'""" in out
+    assert "soft and links need a teacher" in err
+    code, _, err = call(capsys, "check", "tiny.yaml", "--link", "a : att * 3")
+    assert code == 2
+    assert "unknown loss 'att'. Did you mean at?" in err
+
+
+def test_losses_and_adapters_are_listed_with_their_options(capsys: pytest.CaptureFixture[str]) -> None:
+    out = call(capsys, "ls")[1]
+    assert "dkd(alpha=1, beta=8, temperature=4)" in out
+    assert "\nadapter   conv1x1" in out
+
+
 def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = call(capsys, "run", "tini.yaml", "--debug")
     assert code == 2

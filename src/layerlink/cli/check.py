@@ -12,12 +12,16 @@ def check(
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Fields of the recipe to change.")
     ] = None,
+    link: Annotated[
+        list[str] | None, typer.Option("--link", metavar="TEXT", help="A link to try; told as YAML and shell write it.")
+    ] = None,
 ) -> None:
     """Show everything that would happen, and every mistake, without training.
 
-    Example: layerlink check study/vgg7-links data.root=~/cifar10 data.image_size=224
+    Example: layerlink check study/vgg7-links data.root=~/cifar10 --link "group3 : at * 1000"
     """
     from layerlink.cli.terminal.console import Console
+    from layerlink.cli.terminal.links import written_links
     from layerlink.cli.terminal.setup import show_costs, show_setup
     from layerlink.lab.bench.costs import measure_costs
     from layerlink.lab.recipe.file import load_recipe
@@ -26,8 +30,11 @@ def check(
     from layerlink.lab.run.training import default_folder
     from layerlink.transfer.link import user_code
 
-    loaded = load_recipe(recipe, overrides or ())
     console = Console()
+    given = list(overrides or ())
+    if link:
+        given.append(written_links(console, link))
+    loaded = load_recipe(recipe, given)
     for role, section in (("student", loaded.recipe.student), ("teacher", loaded.recipe.teacher)):
         if section is not None and ":" in section.model:
             # Before it happens: importing is running.

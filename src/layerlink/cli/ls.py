@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from layerlink.losses import LossKind
+
 
 def ls() -> None:
-    """List recipes, sweeps, searches, models, losses and data sets.
+    """List recipes, sweeps, searches, models, losses, adapters and data sets.
 
     Example: layerlink ls
     """
+    from layerlink.adapters import ADAPTERS
     from layerlink.cli.terminal.console import Console
     from layerlink.config.shipped import shipped
     from layerlink.data import SOURCES
-    from layerlink.losses import LINK_LOSSES
+    from layerlink.losses import LOSSES
     from layerlink.models import MODELS
 
     console = Console()
@@ -21,9 +27,18 @@ def ls() -> None:
         for name, file in shipped(kind).items()
     ]
     rows += [("model", name, _first_line(make)) for name, make in MODELS.items()]
-    rows += [("loss", name, _first_line(loss)) for name, loss in LINK_LOSSES.items()]
+    rows += [("loss", f"{name}{_options(kind)}", _first_line(kind.make)) for name, kind in LOSSES.items()]
+    rows += [("adapter", name, _first_line(make)) for name, make in ADAPTERS.items()]
     rows += [("data", name, entry.description) for name, entry in SOURCES.items()]
     console.table(("kind", "name", "what"), rows)
+
+
+def _options(kind: LossKind) -> str:
+    """A loss's options with their defaults, as they stand in a link."""
+    from layerlink.transfer.link_text import literal
+
+    given = ", ".join(f"{name}={literal(default)}" for name, default in kind.options().items())
+    return f"({given})" if given else ""
 
 
 def _first_line(thing: object) -> str:

@@ -19,7 +19,10 @@ def parse_yaml(text: str, source: str) -> Any:
     except MarkedYAMLError as error:
         mark = error.problem_mark
         line = mark.line + 1 if mark else None
-        raise ProblemsError(source, [Problem("YAML", str(error.problem or error.context), line)]) from None
+        what = str(error.problem or error.context)
+        if "cannot start any token" in what:  # a link at @output, a name in backticks
+            what += ". Put the value in quotes: YAML keeps @ and ` for itself at its beginning"
+        raise ProblemsError(source, [Problem("YAML", what, line)]) from None
     except (YAMLError, ValueError, RecursionError) as error:
         raise ProblemsError(source, [Problem("YAML", str(error) or type(error).__name__)]) from None
     if not isinstance(tree, dict):

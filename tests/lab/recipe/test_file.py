@@ -186,3 +186,14 @@ def test_paths_on_the_command_line_are_taken_to_the_letter(tmp_path: Path) -> No
 def test_a_folder_is_no_recipe(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is a folder; a recipe is a YAML file"):
         load_recipe(str(tmp_path))
+
+
+@pytest.mark.parametrize("link", ["@output : kd", "`a b` : mse"])
+def test_a_link_that_yaml_cannot_read_is_to_stand_in_quotes(tmp_path: Path, link: str) -> None:
+    path = tmp_path / "r.yaml"
+    head = "student: vgg7\nteacher: {model: vgg16, weights: x}\nlinks:\n  - "
+    path.write_text(f"{head}{link}\n")
+    with pytest.raises(ProblemsError, match=r"line 4   YAML\n.*Put the value in quotes"):
+        load_recipe(str(path))
+    path.write_text(f'{head}"{link}"\n')
+    assert load_recipe(str(path)).recipe.links == (link,)

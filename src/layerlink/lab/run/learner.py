@@ -14,7 +14,7 @@ from layerlink.data import Batch
 from layerlink.errors import LayerlinkError
 from layerlink.lab.parallel.data_parallel import DataParallel
 from layerlink.lab.parallel.processes import Processes, here
-from layerlink.lab.run.optimisation import begin_late, build_ema, build_optimizer, build_schedule
+from layerlink.lab.run.optimisation import begin_late, build_ema, build_optimizer, build_schedule, parameter_groups
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.lab.run.step import losses_of, set_time
 from layerlink.transfer import Activations, Losses
@@ -43,7 +43,7 @@ class Learner:
         self.setup = setup
         self.distiller = setup.distiller
         self.training = setup.recipe.training
-        self.optimizer = build_optimizer(self.distiller, self.training)
+        self.optimizer = build_optimizer(parameter_groups(self.distiller, self.training), self.training)
         self.schedule = build_schedule(self.optimizer, self.training, len(setup.batches))
         self.ema = build_ema(self.distiller.student, self.training)
         self.links_ema = build_ema(self.distiller.parts, self.training)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -18,9 +19,10 @@ ONE_CYCLE_START = 1 / 25  # of the peak
 ONE_CYCLE_END = 1e-4  # of the peak
 
 
-def build_optimizer(distiller: Distiller, training: TrainingSection) -> torch.optim.Optimizer:
-    """The optimiser over all that a distiller trains: the student, and what links have of their own."""
-    parameters = _groups(distiller, training)
+def build_optimizer(
+    parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]], training: TrainingSection
+) -> torch.optim.Optimizer:
+    """The optimiser over ``parameters``, or over groups of them."""
     if training.optimizer == "adamw":
         return torch.optim.AdamW(parameters, lr=training.lr, weight_decay=training.weight_decay, fused=True)
     return torch.optim.SGD(
@@ -47,8 +49,8 @@ def begin_late(optimizer: torch.optim.Optimizer) -> None:
                 state["momentum_buffer"] = torch.zeros_like(parameter)
 
 
-def _groups(distiller: Distiller, training: TrainingSection) -> list[dict[str, Any]]:
-    """One group; where links are trained otherwise than the student, one each."""
+def parameter_groups(distiller: Distiller, training: TrainingSection) -> list[dict[str, Any]]:
+    """All that a distiller trains: one group; where links are trained otherwise than the student, one each."""
     own = list(distiller.link_parameters())
     other = {"lr": training.link_lr, "weight_decay": training.link_weight_decay}
     other = {name: value for name, value in other.items() if value is not None}

@@ -56,7 +56,7 @@ def text_width(text: str, size: float, *, bold: bool = False) -> float:
         whole size where it is one of the wide letters of East Asia.
 
     >>> round(text_width("links 2-5", 12), 3)
-    45.348
+    44.676
     """
     widths = _BOLD if bold else _REGULAR
     return sum(_letter(letter, widths) for letter in unicodedata.normalize("NFD", text)) * size / 1000

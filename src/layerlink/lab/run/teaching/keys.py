@@ -82,7 +82,7 @@ def _normalised(section: TeacherSection | None) -> dict[str, Any]:
     """The teacher's own normalisation, where it has one."""
     if not isinstance(section, TeacherSection) or section.mean is None or section.std is None:
         return {}
-    return {"mean": list(section.mean), "std": list(section.std)}
+    return {"teacher_mean": list(section.mean), "teacher_std": list(section.std)}
 
 
 def name_of(tap: Tap) -> str:
