@@ -13,13 +13,18 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from layerlink.adapters import ADAPTERS as ADAPTERS
     from layerlink.errors import LayerlinkError as LayerlinkError
     from layerlink.errors import UsageError as UsageError
     from layerlink.losses import LINK_LOSSES as LINK_LOSSES
+    from layerlink.losses import LOSSES as LOSSES
+    from layerlink.losses import Facts as Facts
+    from layerlink.losses import loss as loss
     from layerlink.models import MODELS as MODELS
     from layerlink.models import build_model as build_model
     from layerlink.transfer import Activations as Activations
     from layerlink.transfer import Distiller as Distiller
+    from layerlink.transfer import Hard as Hard
     from layerlink.transfer import Link as Link
     from layerlink.transfer import Losses as Losses
     from layerlink.transfer import Objective as Objective
@@ -31,13 +36,15 @@ if TYPE_CHECKING:
 _HOMES = {
     "LayerlinkError": "errors",
     "UsageError": "errors",
-    "LINK_LOSSES": "losses",
+    "ADAPTERS": "adapters",
+    **dict.fromkeys(("LINK_LOSSES", "LOSSES", "Facts", "loss"), "losses"),
     "MODELS": "models",
     "build_model": "models",
     **dict.fromkeys(
         (
             "Activations",
             "Distiller",
+            "Hard",
             "Link",
             "Losses",
             "Objective",

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from layerlink.cli.process.together import leave
 from layerlink.errors import LayerlinkError
+from layerlink.lab.parallel.data_parallel import LOOKS
 from layerlink.lab.parallel.processes import here, joined
 from layerlink.lab.recipe.file import load_recipe
 from layerlink.lab.run.folder import RunFolder
@@ -35,6 +36,18 @@ class Double(nn.Module):
         return self.net(images.double())
 
 
+class Skipping(Double):
+    """Leaves its last layer out in half of the steps, each process in others."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.extra = nn.Linear(10, 10).double()
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits = super().forward(images)
+        return logits if self.training and torch.rand(()) < 0.5 else self.extra(logits)
+
+
 class Breaking(Double):
     """Gives NaN in one of the processes, from the second step on."""
 
@@ -42,7 +55,7 @@ class Breaking(Double):
 
     def forward(self, images: Tensor) -> Tensor:
         self.steps += self.training and torch.is_grad_enabled()
-        broken = self.steps > 2 and here().rank == 1  # one pass looks for parameters that are not used
+        broken = self.steps > 1 + LOOKS and here().rank == 1  # passes that look for parameters that are not used
         return super().forward(images) * (float("nan") if broken else 1.0)
 
 
@@ -52,6 +65,10 @@ def small() -> nn.Module:
 
 def big() -> nn.Module:
     return Double("vgg16")
+
+
+def skipping() -> nn.Module:
+    return Skipping("vgg7")
 
 
 def breaking() -> nn.Module:

@@ -32,11 +32,12 @@ def untouched(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """``model`` in eval mode and without gradients; its mode is put back whatever happens."""
-    training = model.training
+    """``model`` in eval mode and without gradients; every module's mode is put back whatever happens."""
+    modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
         with torch.no_grad():
             yield
     finally:
-        model.train(training)
+        for module, training in modes.items():
+            module.training = training

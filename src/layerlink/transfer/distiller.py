@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from layerlink.errors import UsageError
 from layerlink.losses import Context, Facts
-from layerlink.taps import OUTPUT, Activations, Observed, Tap, trace
+from layerlink.taps import OUTPUT, Activations, Observed, Tap
+from layerlink.taps.modes import evaluating
 from layerlink.teachers import Teacher, as_teacher, models_of
 from layerlink.transfer.inspection import contexts_of, parts_of
 from layerlink.transfer.link import Link, Scale
@@ -197,7 +198,9 @@ class Distiller(nn.Module):
         unread = [tap for tap in wanted if tap in given.problems and tap != OUTPUT]
         if unread and self.student.training:
             # A layer that is left out at random may be so in the very first pass; in eval mode all of them run.
-            there = trace(self._student, unread, inputs, evaluate=True).values
+            # Nothing is put back in place: the pass before is still to be gone back through.
+            with evaluating(self.student), torch.random.fork_rng():
+                there = self._student.read(inputs, unread).values
             given.skipped |= there.keys()
             given.problems = {tap: reason for tap, reason in given.problems.items() if tap not in there}
         return given

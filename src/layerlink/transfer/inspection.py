@@ -146,7 +146,13 @@ def _traced(
 ) -> tuple[Activations, Activations]:
     """One pass of each model: all that the links read."""
     taught = trace(teacher, _taps(link.teacher_taps for link in links), inputs, evaluate=True)
-    learned = trace(student, _taps(link.student_taps for link in links), inputs)
+    wanted = _taps(link.student_taps for link in links)
+    learned = trace(student, wanted, inputs)
+    unread = [tap for tap in wanted if tap not in learned.values]
+    if unread and student.model.training:  # a layer may be left out at random; in eval mode all of them run
+        for tap, value in trace(student, unread, inputs, evaluate=True).values.items():
+            learned.values[tap] = value
+            learned.problems.pop(tap, None)
     return taught, learned
 
 

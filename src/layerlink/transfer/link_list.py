@@ -32,7 +32,10 @@ def read_links(links: Iterable[str | Link]) -> tuple[dict[int, Link], list[tuple
         except UsageError as error:
             problems.append((index, str(error)))
             continue
-        if any(link == other or link.text == other.text for other in readable.values()):
+        if link.which:
+            what = f"{link.which}/ names one of several teachers, and there is one: leave it out"
+            problems.append((index, what))
+        elif any(link == other or link.text == other.text for other in readable.values()):
             problems.append((index, "this link stands here twice; add up its weights instead"))
         else:
             readable[index] = link

@@ -77,6 +77,7 @@ def jobs(folder: Path) -> list[dict[str, Any]]:
     return [
         job("cohort", ROWS),
         job("any", ANY),
+        job("skipping", {"it": ['student={model: "group_jobs:skipping"}', 'links=["@output -> extra : mse"]']}),
         job("float32", FLOAT32),
         job("scaled", {"live": SCALED}),
         job("stored", {"stored": [*SCALED, store]}),
@@ -147,6 +148,12 @@ def test_links_of_any_kind_end_with_one_process_s_weights(ended: Ended) -> None:
     for first, second in zip(one, two, strict=True):
         for name in first.keys() - {"seconds", "images_per_second"}:
             assert second[name] == pytest.approx(first[name], rel=1e-5), name
+
+
+def test_a_layer_left_out_in_some_processes_counts_where_it_was(ended: Ended) -> None:
+    rows = rows_of(ended.two / "skipping" / "it")
+    assert [row.keys() >= {"@output -> extra : mse", "hard", "soft"} for row in rows] == [True, True]
+    assert all(0 < row["@output -> extra : mse"] < 1e3 for row in rows)
 
 
 @pytest.mark.parametrize("name", ["both", "links"])

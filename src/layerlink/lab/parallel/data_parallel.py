@@ -21,6 +21,8 @@ from layerlink.taps import Activations
 from layerlink.taps.modes import untouched
 from layerlink.transfer import Distiller, Losses
 
+LOOKS = 8  # passes that show whether a parameter may be left without a gradient
+
 
 class DataParallel:
     """A distiller whose ``losses`` are those of the whole batch, and so are the gradients of their total.
@@ -37,7 +39,7 @@ class DataParallel:
         self.share = 1.0  # of this step's images that this process counts
         self.stand_in = False
         self.images = self.own = 1  # of this step, in all processes and here
-        unused = _leaves_parameters_unused(distiller, example)
+        (unused,) = processes.any(_leaves_parameters_unused(distiller, example))
         for module in (*distiller.student.modules(), *distiller.parts.modules()):
             if type(module) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d):
                 module.__class__ = WholeBatchNorm  # parameters, buffers and hooks stay, the root may be one too
@@ -70,17 +72,40 @@ class DataParallel:
         own = self._module(batch.images, batch.labels, batch.indices, taught)
         own = own * (self.share * self.processes.size)  # it is averaged
         losses = self._total.losses
-        values = [*(term.detach().float() * self._counts(name) for name, term in losses.terms.items()), losses.total]
-        *terms, total = self.whole(torch.stack([value.detach().float() for value in values])).unbind()
-        if losses.shares:
-            weights = torch.tensor([losses.weights[name] for name in losses.terms], device=total.device)
-            total = (torch.stack(terms) * weights).sum()
-        return Losses(
-            dict(zip(losses.terms, terms, strict=True)),
-            losses.weights,
-            own + (total - own.detach()),  # this process's gradient, and the value that all agree on
-            losses.logits,
+        terms, total = self._whole_values(losses)
+        weights = {name: self._weight(name) for name in terms}
+        # This process's gradient, and the value that all agree on.
+        return Losses(terms, weights, own + (total - own.detach()), losses.logits)
+
+    def _whole_values(self, losses: Losses) -> tuple[dict[str, Tensor], Tensor]:
+        """Every term and the total of the whole batch, without gradients.
+
+        A layer may have been left out in some of the processes: its term is then the mean over the others' images.
+        """
+        names = [term.name for term in self._total.distiller.objective.terms]
+        none = losses.total.detach().float() * 0
+        given = [losses.terms[name].detach().float() if name in losses.terms else none for name in names]
+        counted = [value * self._counts(name) for name, value in zip(names, given, strict=True)]
+        present = [none + (name in losses.terms) for name in names]
+        sums = self.sum(
+            torch.cat([torch.stack([*counted, losses.total.detach().float()]) * self.share, torch.stack(present)])
         )
+        terms = dict(zip(names, sums[: len(names)].unbind(), strict=True))
+        total, there = sums[len(names)], sums[len(names) + 1 :].tolist()
+        if losses.shares or min(there) < self.processes.size:
+            total = torch.stack([term * self._weight(name) for name, term in terms.items()]).sum()
+        left_out = [name for name, count in zip(names, there, strict=True) if count < self.processes.size]
+        if left_out:
+            shares = self.sum(torch.stack([none + self.share * (name in losses.terms) for name in left_out]))
+            for name, share in zip(left_out, shares.tolist(), strict=True):
+                terms[name] = terms[name] / share if share else terms[name]
+        return {name: term for name, term in terms.items() if there[names.index(name)]}, total
+
+    def _weight(self, name: str) -> float:
+        """A term's weight at this time, scaled where it is."""
+        distiller = self._total.distiller
+        known = {term.name: term.weight for term in distiller.objective.terms}
+        return known[name] * (distiller.scales.now.get(name, 1.0) if distiller.scales is not None else 1.0)
 
     def _once(self, gradient: Tensor) -> Tensor:
         return gradient / min(self.processes.size, self.images)
@@ -149,10 +174,13 @@ def _leaves_parameters_unused(distiller: Distiller, example: Tensor) -> bool:
     wanted = [parameter for parameter in student.parameters() if parameter.requires_grad]
     with untouched(student), torch.enable_grad():
         student.train()
-        logits = distiller.study(example).logits
-        assert logits is not None  # noqa: S101 - hard or soft asks for them
-        gradients = torch.autograd.grad(logits.float().sum(), wanted, allow_unused=True)
-    return any(gradient is None for gradient in gradients)
+        for _ in range(LOOKS):  # layers may be left out at random
+            logits = distiller.study(example).logits
+            assert logits is not None  # noqa: S101 - hard or soft asks for them
+            gradients = torch.autograd.grad(logits.float().sum(), wanted, allow_unused=True)
+            if any(gradient is None for gradient in gradients):
+                return True
+    return False
 
 
 class _Sum(torch.autograd.Function):
