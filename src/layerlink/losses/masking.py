@@ -24,6 +24,8 @@ def positions(loss: str, mask: Tensor, values: Tensor) -> Tensor:
     Raises:
         ShapeError: where the mask is of other positions.
     """
+    if values.ndim < 2:
+        raise ShapeError(f"{loss}: a mask needs an activation (N, ...) with channels; got {tuple(values.shape)}")
     axis = channel_axis(values)
     expected = values.shape[:axis] + values.shape[axis + 1 :]
     if mask.dtype != torch.bool or mask.shape != expected:

@@ -37,7 +37,7 @@ class Review(nn.Module):
         self, student: Sequence[Sequence[int]], teacher: Sequence[Sequence[int]], *, channels: int | None = None
     ) -> None:
         super().__init__()
-        if len(student) != len(teacher) or any(len(shape) != 4 for shape in (*student, *teacher)):
+        if len(student) != len(teacher) or any(len(shape) != 4 or not min(shape) for shape in (*student, *teacher)):
             raise ShapeError(
                 f"review needs as many maps (N, C, H, W) on both sides; student gives {[tuple(s) for s in student]}, "
                 f"teacher {[tuple(s) for s in teacher]}"

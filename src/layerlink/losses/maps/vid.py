@@ -33,7 +33,7 @@ class VID(nn.Module):
 
     def __init__(self, student: Sequence[int], teacher: Sequence[int], *, variance: float = 5.0) -> None:
         super().__init__()
-        if len(student) != len(teacher) or len(student) not in (2, 4):
+        if len(student) != len(teacher) or len(student) not in (2, 4) or not min(*student, *teacher):
             raise ShapeError(
                 f"vid needs (N, C) or (N, C, H, W) on both sides; student gives {tuple(student)}, teacher "
                 f"{tuple(teacher)}"

@@ -58,6 +58,10 @@ class CRD(nn.Module):
         momentum: float = 0.5,
     ) -> None:
         super().__init__()
+        if any(len(shape) < 2 or not min(shape) for shape in (student, teacher)):
+            raise ShapeError(
+                f"crd needs (N, ...) on both sides; student gives {tuple(student)}, teacher {tuple(teacher)}"
+            )
         if train_size < 2 or dim < 1 or negatives < 1 or not temperature > 0 or not 0 <= momentum < 1:
             raise UsageError(
                 "crd: train_size must be >= 2, dim and negatives >= 1, temperature > 0, momentum 0 <= m < 1; got "

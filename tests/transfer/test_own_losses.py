@@ -1,0 +1,117 @@
+"""Losses of one's own in a link: by path, as a function, as a module, as a class."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from layerlink.errors import ProblemsError, UsageError
+from layerlink.losses import Facts, loss
+from layerlink.taps import Tap
+from layerlink.transfer import Distiller, Link
+
+
+def small(seed: int) -> nn.Sequential:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3))
+
+
+def huber(student: Tensor, teacher: Tensor, *, labels: Tensor, delta: float = 1.0) -> Tensor:
+    return nn.functional.huber_loss(student, teacher, delta=delta) * (labels >= 0).float().mean()
+
+
+class Learnt(nn.Module):
+    """Knows how many examples and classes there are, and remembers what it saw."""
+
+    def __init__(self, student: torch.Size, teacher: torch.Size, *, num_classes: int, bias: bool = True) -> None:
+        super().__init__()
+        self.map = nn.Linear(student[1], teacher[1], bias=bias)
+        self.register_buffer("seen", torch.zeros(num_classes))
+
+    def forward(self, student: Tensor, teacher: Tensor, *, indices: Tensor) -> Tensor:
+        if torch.is_grad_enabled():
+            self.seen += len(indices)
+        return (self.map(student) - teacher).abs().mean()
+
+
+BATCH = torch.randn(6, 4, generator=torch.Generator().manual_seed(1)), torch.arange(6) % 3
+
+
+def distilled(*links: Any, **more: Any) -> Distiller:
+    return Distiller(small(0), small(1), links=list(links), **more)
+
+
+def test_a_function_gets_what_it_names_and_its_options() -> None:
+    link = Link(Tap("0"), Tap("0"), huber, 3.0, options={"delta": 0.5})
+    distiller = distilled(link)
+    losses = distiller(*BATCH)
+    student, teacher = small(1)[0](BATCH[0]), small(0)[0](BATCH[0])
+    assert link.text == "0 : huber(delta=0.5) * 3"
+    expected = nn.functional.huber_loss(student, teacher, delta=0.5)
+    assert float(losses.terms[link.text].detach()) == pytest.approx(float(expected.detach()))
+    with pytest.raises(UsageError, match="needs labels: pass them as target"):
+        Distiller(small(0), small(1), hard=0, links=[link])(BATCH[0])
+    with pytest.raises(UsageError, match=r"unknown option of huber 'dleta'\. Did you mean delta"):
+        Link(Tap("0"), Tap("0"), huber, options={"dleta": 1})
+
+
+def test_a_path_in_a_text_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_losses_of_mine.py").write_text(
+        "from torch.nn.functional import huber_loss\n"
+        "def huber(student, teacher, *, delta=1.0):\n    return huber_loss(student, teacher, delta=delta)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    text = "0 : own_losses_of_mine:huber(delta=0.5) * 3"
+    found = distilled(text)(*BATCH).terms[text]
+    expected = distilled(Link(Tap("0"), Tap("0"), huber, 3.0, options={"delta": 0.5}))(*BATCH)
+    assert float(found.detach()) == pytest.approx(float(expected.terms["0 : huber(delta=0.5) * 3"].detach()))
+    with pytest.raises(ProblemsError, match=r"unknown option of huber 'dleta'"):
+        distilled("0 : own_losses_of_mine:huber(dleta=0.5)")
+    with pytest.raises(ProblemsError, match=r"unknown callable 'hubre'\. Did you mean huber"):
+        distilled("0 : own_losses_of_mine:hubre")
+
+
+def test_a_class_is_made_from_shapes_and_facts_and_trained() -> None:
+    link = Link(Tap("2"), Tap("0"), Learnt, options={"bias": False})
+    distiller = distilled(link, example=BATCH[0][:2], facts=Facts(num_classes=7))
+    (weight,) = distiller.link_parameters()
+    assert weight.shape == (3, 5)
+    distiller(*BATCH, indices=torch.arange(6)).total.backward()
+    assert weight.grad is not None
+    assert distiller.state_dict()["parts.0.loss.seen"].tolist() == [6.0] * 7
+    assert not [name for name in distiller.student.state_dict() if "map" in name]
+    with pytest.raises(ProblemsError, match=r"Learnt needs num_classes: pass facts=layerlink.Facts\(num_classes=...\)"):
+        distilled(link, example=BATCH[0][:2])
+    with pytest.raises(ProblemsError, match="pass example=inputs of two examples"):
+        distilled(link)
+    with pytest.raises(UsageError, match="needs the examples' indices: pass indices="):
+        distiller(*BATCH)
+
+
+def test_a_module_that_is_made_is_taken_as_it_is() -> None:
+    made = Learnt(torch.Size((2, 5)), torch.Size((2, 3)), num_classes=2)
+    distiller = distilled(Link(Tap("2"), Tap("0"), made))
+    distiller(*BATCH, indices=torch.arange(6)).total.backward()
+    assert made.map.weight.grad is not None
+    assert {id(parameter) for parameter in made.parameters()} <= {id(p) for p in distiller.trainable_parameters()}
+
+
+def test_two_taps_a_side_reach_a_loss_that_compares_two() -> None:
+    @loss(taps=2, degree=2)
+    def both(student: tuple[Tensor, ...], teacher: tuple[Tensor, ...]) -> Tensor:
+        return sum((a - b).square().mean() for a, b in zip(student, teacher, strict=True))  # type: ignore[return-value]
+
+    pair = (Tap("0"), Tap("2"))
+    losses = distilled(Link(pair, pair, both))(*BATCH)
+    single = distilled("0 : mse", "2 : mse")(*BATCH)
+    assert float(losses.terms["0 + 2 : both"].detach()) == pytest.approx(
+        float(single.terms["0 : mse"].detach() + single.terms["2 : mse"].detach())
+    )
+    with pytest.raises(ProblemsError, match="mse compares one tap a side; got 2 of the teacher and 2 of the student"):
+        distilled("0 + 2 : mse")
+    with pytest.raises(ProblemsError, match="big/ names one of several teachers, and there is one: leave it out"):
+        distilled("big/0 : mse")
