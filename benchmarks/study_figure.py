@@ -9,7 +9,8 @@ import statistics
 import sys
 from pathlib import Path
 
-from layerlink.lab.report.page.charts import Curve, curve_chart, to_svg
+from layerlink.lab.report.page.charts import to_svg
+from layerlink.lab.report.page.curves import Curve, curve_chart
 from layerlink.lab.run.folder import RunFolder
 
 NAMES = {

@@ -4,49 +4,22 @@ from __future__ import annotations
 
 import itertools
 import re
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     JsonValue,
-    Strict,
     field_validator,
     model_validator,
 )
 
-from layerlink.errors import UsageError
-from layerlink.files.paths import why_impossible
+from layerlink.lab.recipe.section import FilePath, Section, Whole, YesNo
+from layerlink.lab.recipe.terms import HardField, HardSection, LinkTexts, SoftSection
 from layerlink.teachers.store import StoreDtype
-from layerlink.transfer import Link, Soft
+from layerlink.transfer import Link
 from layerlink.transfer.link import Scale
 from layerlink.transfer.schedule import Decay
-from layerlink.transfer.terms import HIGHEST_T, LOWEST_T, Hard
-
-
-class Section(BaseModel):
-    """A part of a recipe: unknown keys are errors, nothing changes after it was read, no NaN or infinity."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True, populate_by_name=True
-    )
-
-
-Whole = Annotated[int, Strict()]
-YesNo = Annotated[bool, Strict()]
-
-
-def _possible(path: Path) -> Path:
-    if why := why_impossible(path):
-        raise ValueError(why)
-    return path
-
-
-FilePath = Annotated[Path, AfterValidator(_possible)]
 
 
 class DataSection(Section):
@@ -124,49 +97,6 @@ class TeacherSection(ModelSection):
         return self
 
 
-class TimedSection(Section):
-    """A term of the objective and its time."""
-
-    start: float = Field(0.0, ge=0, alias="from", description="the term begins after so many epochs")
-    until: float | None = Field(None, gt=0, description="it ends after so many epochs; None: with the training")
-    warmup: float = Field(0.0, ge=0, description="its weight rises from 0 for so many epochs")
-    decay: Decay = Field("none", description="linear: its weight falls to 0 at its end")
-
-    @model_validator(mode="after")
-    def _ends_after_it_begins(self) -> TimedSection:
-        if self.until is not None and self.until <= self.start:
-            raise ValueError(f"until ({self.until:g}) must be later than from ({self.start:g})")
-        return self
-
-    @property
-    def time(self) -> dict[str, Any]:
-        """As ``Hard`` and ``Soft`` take it."""
-        return {"start": self.start, "until": self.until, "warmup": self.warmup, "decay": self.decay}
-
-
-class HardSection(TimedSection):
-    """The labels' loss; `hard: 1.0` is short for `hard: {weight: 1.0}`."""
-
-    weight: float = Field(1.0, ge=0)
-
-    def build(self) -> Hard:
-        """The loss that this section describes."""
-        return Hard(self.weight, **self.time)
-
-
-class SoftSection(TimedSection):
-    """The teacher's softened outputs; fields as in ``layerlink.Soft``."""
-
-    temperature: float = Field(4.0, ge=LOWEST_T, le=HIGHEST_T)
-    weight: float = Field(1.0, ge=0)
-    t_squared: YesNo = True
-    form: Literal["kl", "cross-entropy"] = "kl"
-
-    def build(self) -> Soft:
-        """The loss that this section describes."""
-        return Soft(self.temperature, self.weight, self.t_squared, self.form, **self.time)
-
-
 class TrainingSection(Section):
     """How the student is trained."""
 
@@ -210,32 +140,6 @@ def _model_by_name(value: Any) -> Any:
     return {"model": value} if isinstance(value, str) else value
 
 
-def _is_text(value: Any) -> Any:
-    if not isinstance(value, str):
-        raise ValueError('put the link in quotes: without them YAML reads its colon as "key: value"')
-    return value
-
-
-def _parses(text: str) -> str:
-    try:
-        Link.parse(text)
-    except UsageError as error:
-        raise ValueError(str(error)) from None
-    return text
-
-
-def _list_of_texts(value: Any) -> Any:
-    if not isinstance(value, list | tuple):
-        raise ValueError('must be a list of texts in quotes, such as ["group2 : mse * 40"]')
-    return value
-
-
-def _weight_alone(value: Any) -> Any:
-    return {"weight": value} if isinstance(value, int | float) and not isinstance(value, bool) else value
-
-
-HardField = Annotated[HardSection, BeforeValidator(_weight_alone)]
-LinkText = Annotated[str, BeforeValidator(_is_text), AfterValidator(_parses)]
 ModelField = Annotated[ModelSection, BeforeValidator(_model_by_name)]
 TeacherField = Annotated[TeacherSection | None, BeforeValidator(_model_by_name)]
 
@@ -250,7 +154,7 @@ class Recipe(Section):
         default_factory=lambda: HardSection.model_validate({}), description="weight of the labels' loss, and its time"
     )
     soft: SoftSection | None = None
-    links: Annotated[tuple[LinkText, ...], BeforeValidator(_list_of_texts)] = Field(
+    links: LinkTexts = Field(
         (), description='"TEACHER -> STUDENT : LOSS(option=value) * WEIGHT, adapter=auto, scale=..., until=..."'
     )
     link_scale: Scale = Field("none", description="of links that do not say their own; see layerlink.LinkScales")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from layerlink.lab.recipe.file import load_recipe
-from layerlink.lab.report.page.charts import Curve, curve_chart
+from layerlink.lab.report.page.curves import Curve, curve_chart
 from layerlink.lab.report.page.page import Cell, Table, write_page
 from layerlink.lab.run.evaluation import predict_test
 from layerlink.lab.run.folder import NOT_TERMS, RunFolder

@@ -18,7 +18,7 @@ from layerlink.files.paths import expanded
 from layerlink.files.weights import load_weights
 from layerlink.lab.parallel.processes import here
 from layerlink.lab.recipe.file import load_recipe
-from layerlink.lab.recipe.schema import HardSection
+from layerlink.lab.recipe.terms import HardSection
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.setup.setup import Setup, set_up
 from layerlink.measure.flops import count_parameters

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, JsonValue, field_validator, model_validator
 
 from layerlink.errors import Problem, ProblemsError
-from layerlink.lab.recipe.schema import Section, Whole, YesNo
+from layerlink.lab.recipe.section import Section, Whole, YesNo
 from layerlink.lab.sweep.family import Family, LoadedFamily, problem_of, read_family
 
 MOST_CHOICES = 1_000

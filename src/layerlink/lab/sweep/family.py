@@ -18,7 +18,7 @@ from layerlink.config.text import parse_yaml
 from layerlink.errors import Problem, ProblemsError, UsageError
 from layerlink.files.paths import expanded
 from layerlink.lab.recipe.file import LoadedRecipe, load_recipe
-from layerlink.lab.recipe.schema import Section, Whole
+from layerlink.lab.recipe.section import Section, Whole
 
 SHARED_WITH_TEACHER = ("data", "device", "precision")  # what is set for the runs is set for their teacher's run too
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, JsonValue, field_validator, model_validator
 
-from layerlink.lab.recipe.schema import Section, Whole
+from layerlink.lab.recipe.section import Section, Whole
 from layerlink.lab.sweep.family import Changes, Family
 
 MOST_RUNS = 10_000  # more than anybody trains, and few enough to be checked one by one

@@ -10,17 +10,8 @@ from typing import Any
 import pytest
 
 from layerlink.errors import LayerlinkError
-from layerlink.lab.report.page.charts import (
-    DARK,
-    DARK_BACKGROUND,
-    LIGHT,
-    LIGHT_BACKGROUND,
-    Curve,
-    curve_chart,
-    curve_panels,
-    to_png,
-    to_svg,
-)
+from layerlink.lab.report.page.charts import DARK, DARK_BACKGROUND, LIGHT, LIGHT_BACKGROUND, to_png, to_svg
+from layerlink.lab.report.page.curves import Curve, curve_chart, curve_panels
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from layerlink.errors import LayerlinkError
-from layerlink.lab.report.page.charts import Curve, curve_chart
+from layerlink.lab.report.page.curves import Curve, curve_chart
 from layerlink.lab.report.page.page import Cell, Table, _inline, write_page
 
 HOSTILE = "</script><img src=x onerror=window.broken=1><!-- \"'&"

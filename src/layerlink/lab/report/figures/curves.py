@@ -10,7 +10,8 @@ from typing import Any
 from layerlink.errors import UsageError
 from layerlink.lab.report.figures.bars import count_words, finished
 from layerlink.lab.report.gather.records import Row, RunRecord
-from layerlink.lab.report.page.charts import HEIGHT, Curve, curve_chart, curve_panels, legend_switch, run_looks
+from layerlink.lab.report.page.charts import HEIGHT, legend_switch, run_looks
+from layerlink.lab.report.page.curves import Curve, curve_chart, curve_panels
 from layerlink.lab.report.page.page import Picture
 from layerlink.lab.report.page.vega import alt
 from layerlink.lab.run.folder import NOT_TERMS

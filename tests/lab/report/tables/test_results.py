@@ -9,7 +9,8 @@ import pytest
 from layerlink.lab.report.answer import verdict_of
 from layerlink.lab.report.gather.rows import gather
 from layerlink.lab.report.page.page import shown_text
-from layerlink.lab.report.tables import ReportTable, results_table
+from layerlink.lab.report.tables.results import results_table
+from layerlink.lab.report.tables.table import ReportTable
 
 FakeRun = Callable[..., Path]
 TEACHER = "teacher={model: vgg16, weights: t}"

@@ -1,43 +1,25 @@
-"""The tables of a report: as the page and Markdown show them, and with every digit for CSV."""
+"""The results: a line a row, with what chance may have done."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from layerlink.lab.report.answer import differences_of, values_of
 from layerlink.lab.report.chance.difference import Difference
 from layerlink.lab.report.chance.spread import Spread, spread_of
 from layerlink.lab.report.chance.verdict import Verdict, flattery, p_words
-from layerlink.lab.report.gather.records import Row, RunRecord
-from layerlink.lab.report.gather.rows import Gathered, recipe_differences
-from layerlink.lab.report.measured.comparison import Measured, Measurements
+from layerlink.lab.report.gather.records import Row
+from layerlink.lab.report.gather.rows import Gathered
 from layerlink.lab.report.page.page import Cell, Table
+from layerlink.lab.report.tables.table import ReportTable, number_cell
 
 RULE = (
     "Rows are compared seed by seed: by the paired t-test, or from enough pairs on by the exact test that flips signs; "
     "where they share no seeds by Welch's. p is two-sided and corrected for the number of rows (Holm); up to 0.05 the "
     "difference is called more than chance. The interval is that of one difference alone."
 )
-
-
-@dataclass(frozen=True)
-class ReportTable:
-    """A table of the report.
-
-    Args:
-        name: of its CSV file, without the ending.
-        heading: of its section.
-        shown: as it is read.
-        data: as it is computed with: one mapping a row, the same names in each.
-    """
-
-    name: str
-    heading: str
-    shown: Table
-    data: tuple[dict[str, Any], ...]
 
 
 def results_table(gathered: Gathered, verdict: Verdict | None) -> ReportTable:
@@ -51,7 +33,7 @@ def results_table(gathered: Gathered, verdict: Verdict | None) -> ReportTable:
         ("n", lambda it: _count_cell(it.row)),
     ]
     if any(row.published is not None for row in gathered.rows):
-        columns.append(("published, %", lambda it: _number_cell(it.row.published, "{:.1f}")))
+        columns.append(("published, %", lambda it: number_cell(it.row.published, "{:.1f}")))
     if baseline is not None and len(gathered.rows) > 1:
         columns.append((f"minus “{baseline.name}”, points", lambda it: _difference_cell(it.against)))
         if any(it.against and it.against.p is not None for it in stats):
@@ -162,10 +144,6 @@ def _p_cell(found: Difference | None) -> Cell:
     return Cell(p_words(found.corrected).removeprefix("p ").removeprefix("= "), found.corrected)
 
 
-def _number_cell(value: float | None, form: str) -> Cell:
-    return Cell("-") if value is None else Cell(form.format(value), value)
-
-
 def _results_note(gathered: Gathered, verdict: Verdict | None, stats: Sequence[_RowNumbers]) -> str:
     finished = [run for run in gathered.runs if run.state == "finished"]
     images = {int(run.number("test_images") or 0) for run in finished}
@@ -215,139 +193,3 @@ def _unlike_machines(gathered: Gathered) -> list[str]:
     if not unlike:
         return []
     return [f"{unlike} pair{' is' if unlike == 1 else 's are'} of different hardware, which makes them less alike."]
-
-
-def missing_table(gathered: Gathered) -> ReportTable | None:
-    """The runs that do not count, each with its reason; None where all do."""
-    found = [(row.name, run) for row in gathered.rows for run in row.runs if run.state != "finished"]
-    if not found:
-        return None
-    rows = tuple((name, run.seed, run.state, run.reason, str(run.folder)) for name, run in found)
-    columns = ("row", "seed", "state", "reason", "folder")
-    data = tuple(dict(zip(columns, row, strict=True)) for row in rows)
-    return ReportTable("missing", "Runs that do not count", Table(columns, rows), data)
-
-
-def runs_table(gathered: Gathered) -> ReportTable:
-    """One line a run, the teacher's first."""
-    runs = [(row.name, run) for row in gathered.rows for run in row.runs]
-    if gathered.teacher is not None:
-        runs.insert(0, ("teacher", gathered.teacher))
-    columns = ("row", "seed", "state", "test, %", "validation, %", "kept epoch", "training, s", "warnings", "folder")
-    rows = tuple(
-        (
-            name,
-            run.seed,
-            run.state,
-            _number_cell(run.number("test_accuracy"), "{:.2f}"),
-            _number_cell(run.number("validation_accuracy"), "{:.2f}"),
-            _kept(run),
-            _number_cell(run.number("train_seconds"), "{:,.0f}"),
-            len(run.warnings),
-            str(run.folder),
-        )
-        for name, run in runs
-    )
-    data = tuple(
-        {"row": name, "seed": run.seed, "state": run.state, "reason": run.reason, "folder": str(run.folder)}
-        | {key: run.number(key) for key in _RUN_NUMBERS}
-        | {"warnings": len(run.warnings), "command": run.environment.get("command", "")}
-        for name, run in runs
-    )
-    return ReportTable("runs", "Every run", Table(columns, rows), data)
-
-
-_RUN_NUMBERS = (
-    *("test_accuracy", "validation_accuracy", "teacher_test_accuracy", "agreement", "epoch", "epochs"),
-    *("test_nll", "test_ece", "train_seconds", "train_images", "validation_images", "test_images", "parameters"),
-)
-
-
-def _kept(run: RunRecord) -> Cell:
-    epoch, epochs = run.number("epoch"), run.number("epochs")
-    return Cell("-") if epoch is None or epochs is None else Cell(f"{epoch:.0f} of {epochs:.0f}", epoch)
-
-
-def warnings_table(gathered: Gathered) -> ReportTable | None:
-    """What the runs warned of; None where no run did."""
-    found = [(row.name, run.seed, text) for row in gathered.rows for run in row.runs for text in run.warnings]
-    if not found:
-        return None
-    rows = tuple((name, seed, text) for name, seed, text in found)
-    data = tuple({"row": name, "seed": seed, "warning": text} for name, seed, text in found)
-    return ReportTable("warnings", "Warnings", Table(("row", "seed", "warning"), rows), data)
-
-
-def differences_table(gathered: Gathered) -> ReportTable | None:
-    """The recipe's fields in which rows differ; None where they do not."""
-    differences = recipe_differences(gathered.rows)
-    fields = list(dict.fromkeys(name for found in differences.values() for name in found))
-    if not fields:
-        return None
-    rows = tuple((name, *(_value(found.get(field)) for field in fields)) for name, found in differences.items())
-    data = tuple(
-        {"row": name} | {field: _words(found.get(field)) for field in fields} for name, found in differences.items()
-    )
-    note = "Everything else is the same in all recipes, but for the seed and where the images lie."
-    return ReportTable("recipes", "What differs", Table(("row", *fields), rows, note), data)
-
-
-def _value(value: Any) -> str | Cell:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if number:
-        return Cell(_words(value), value)
-    if isinstance(value, list) and value:
-        # A line may end between links, not inside of one.
-        return ", ".join(str(item).replace(" ", "\N{NO-BREAK SPACE}") for item in value)
-    return _words(value)
-
-
-def _words(value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, list):
-        return ", ".join(map(str, value)) or "none"
-    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def models_table(measurements: Measurements) -> ReportTable:
-    """Teacher and students: size, arithmetic, latency, what they answer."""
-    models = [measurements.teacher, *measurements.students]
-    batches = [latency.batch for latency in measurements.teacher.latency]
-    columns = (
-        *("model", "parameters", "MFLOP an image", "weights, MB"),
-        *(f"batch of {batch}, ms" for batch in batches),
-        *("test accuracy, %", "as teacher, %"),
-    )
-    rows: tuple[tuple[str | int | Cell, ...], ...] = tuple(
-        (
-            f"{it.name} ({it.model})",
-            it.parameters,
-            Cell(f"{it.flops / 1e6:,.1f}", it.flops),
-            Cell(f"{it.size / 1e6:,.2f}", it.size),
-            *(Cell(f"{each.median:.3g} ({each.low:.3g} to {each.high:.3g})", each.median) for each in it.latency),
-            Cell(f"{it.accuracy:.2f}", it.accuracy),
-            _number_cell(it.agreement, "{:.2f}"),
-        )
-        for it in models
-    )
-    note = (
-        f"One run a model: each row's first seed. Latency: median and quartiles of {_passes(models)} forward passes "
-        f"after a warm-up, on {measurements.conditions}. A multiplication and an addition are two FLOPs."
-    )
-    return ReportTable("models", "Teacher against student", Table(columns, rows, note), tuple(map(_model_data, models)))
-
-
-def _passes(models: Sequence[Measured]) -> str:
-    counts = [latency.passes for model in models for latency in model.latency]
-    return f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else str(counts[0])
-
-
-def _model_data(it: Measured) -> dict[str, Any]:
-    data: dict[str, Any] = {"name": it.name, "model": it.model, "parameters": it.parameters, "flops": it.flops}
-    data |= {"weights_bytes": it.size, "test_accuracy": it.accuracy, "agreement": it.agreement}
-    for latency in it.latency:
-        for name in ("median", "low", "high", "passes"):
-            unit = "" if name == "passes" else "_ms"
-            data[f"batch_{latency.batch}_{name}{unit}"] = getattr(latency, name)
-    return data

@@ -1,0 +1,87 @@
+"""The terms of the objective in a recipe: labels, softened outputs, links."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from layerlink.errors import UsageError
+from layerlink.lab.recipe.section import Section, YesNo
+from layerlink.transfer import Hard, Link, Soft
+from layerlink.transfer.schedule import Decay
+from layerlink.transfer.terms import HIGHEST_T, LOWEST_T
+
+
+class TimedSection(Section):
+    """A term of the objective and its time."""
+
+    start: float = Field(0.0, ge=0, alias="from", description="the term begins after so many epochs")
+    until: float | None = Field(None, gt=0, description="it ends after so many epochs; None: with the training")
+    warmup: float = Field(0.0, ge=0, description="its weight rises from 0 for so many epochs")
+    decay: Decay = Field("none", description="linear: its weight falls to 0 at its end")
+
+    @model_validator(mode="after")
+    def _ends_after_it_begins(self) -> TimedSection:
+        if self.until is not None and self.until <= self.start:
+            raise ValueError(f"until ({self.until:g}) must be later than from ({self.start:g})")
+        return self
+
+    @property
+    def time(self) -> dict[str, Any]:
+        """As ``Hard`` and ``Soft`` take it."""
+        return {"start": self.start, "until": self.until, "warmup": self.warmup, "decay": self.decay}
+
+
+class HardSection(TimedSection):
+    """The labels' loss; `hard: 1.0` is short for `hard: {weight: 1.0}`."""
+
+    weight: float = Field(1.0, ge=0)
+
+    def build(self) -> Hard:
+        """The loss that this section describes."""
+        return Hard(self.weight, **self.time)
+
+
+class SoftSection(TimedSection):
+    """The teacher's softened outputs; fields as in ``layerlink.Soft``."""
+
+    temperature: float = Field(4.0, ge=LOWEST_T, le=HIGHEST_T)
+    weight: float = Field(1.0, ge=0)
+    t_squared: YesNo = True
+    form: Literal["kl", "cross-entropy"] = "kl"
+
+    def build(self) -> Soft:
+        """The loss that this section describes."""
+        return Soft(self.temperature, self.weight, self.t_squared, self.form, **self.time)
+
+
+def _weight_alone(value: Any) -> Any:
+    return {"weight": value} if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+HardField = Annotated[HardSection, BeforeValidator(_weight_alone)]
+
+
+def _is_text(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise ValueError('put the link in quotes: without them YAML reads its colon as "key: value"')
+    return value
+
+
+def _parses(text: str) -> str:
+    try:
+        Link.parse(text)
+    except UsageError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+def _list_of_texts(value: Any) -> Any:
+    if not isinstance(value, list | tuple):
+        raise ValueError('must be a list of texts in quotes, such as ["group2 : mse * 40"]')
+    return value
+
+
+LinkText = Annotated[str, BeforeValidator(_is_text), AfterValidator(_parses)]
+LinkTexts = Annotated[tuple[LinkText, ...], BeforeValidator(_list_of_texts)]

@@ -1,0 +1,118 @@
+"""What a report says and shows of models that were measured."""
+
+from __future__ import annotations
+
+from layerlink.lab.report.chance.verdict import Verdict
+from layerlink.lab.report.figures.heat_maps import MOST_CLASSES, confusion_chart, similarity_chart
+from layerlink.lab.report.gather.rows import Gathered
+from layerlink.lab.report.measured.comparison import Measured, Measurements
+from layerlink.lab.report.page.page import Picture, Section, Table
+from layerlink.lab.report.tables.models import models_table
+from layerlink.lab.report.tables.table import ReportTable
+
+_MOST_CHANGES = 3  # confusions that are named
+
+
+def model_sections(
+    gathered: Gathered, measurements: Measurements | None, left_out: str, verdict: Verdict | None
+) -> list[Section]:
+    """Teacher against student, and how alike their layers are; why not, where nothing was measured."""
+    if measurements is None:
+        return [Section("Teacher against student", text=left_out)] if left_out else []
+    table = models_table(measurements)
+    leader = verdict.leader if verdict else ""
+    baseline = gathered.baseline.name if gathered.baseline else ""
+    sections = [
+        Section(
+            table.heading,
+            table.shown,
+            tuple(_confusions(measurements, leader)),
+            text=_ratios(measurements, leader) + _changed_confusions(measurements, leader, baseline),
+        )
+    ]
+    if measurements.similarity:
+        chart = similarity_chart(measurements.similarity, title="Linear CKA")
+        text = (
+            f"Linear CKA (Kornblith et al. 2019) of teacher and student over {measurements.images} validation images: "
+            "1 for layers that see the images alike up to rotation and scale. Bold: the recipe links this pair. One "
+            "seed a row; before: as training began."
+        )
+        picture = Picture("Similarity of layers to the teacher's, before and after training", chart, wide=True)
+        sections.append(Section("Similarity of layers", pictures=(picture,), text=text))
+    return sections
+
+
+def _ratios(measurements: Measurements, leader: str) -> str:
+    """How much smaller and faster the leading student is."""
+    teacher = measurements.teacher
+    student = _leading(measurements, leader)
+    speeds = " and ".join(
+        f"{old.median / new.median:.1f} times as fast at a batch of {new.batch}"
+        for old, new in zip(teacher.latency, student.latency, strict=True)
+    )
+    size = _compared(teacher.parameters / student.parameters, "parameters")
+    work = _compared(teacher.flops / student.flops, "FLOPs")
+    return (
+        f"“{student.name}” has {size} and takes {work}; it is {speeds}. In the confusion a cell is percent of its row."
+    )
+
+
+def _compared(ratio: float, what: str) -> str:
+    """How much fewer than the teacher, or how much more."""
+    if ratio >= 1:
+        return f"{ratio:.1f} times fewer {what} than the teacher"
+    return f"{1 / ratio:.1f} times the teacher's {what}"
+
+
+def _confusions(measurements: Measurements, leader: str) -> list[Picture]:
+    """The leader's, where it can be read; all others stand in ``tables/confusions.csv``."""
+    if len(measurements.classes) > MOST_CLASSES:
+        return []
+    student = _leading(measurements, leader)
+    heading = f"Confusion of {student.name}"
+    chart = confusion_chart(
+        student.confusion.tolist(), measurements.classes, down="true class", across="student's answer", title=heading
+    )
+    return [Picture(heading, chart)]
+
+
+def _leading(measurements: Measurements, leader: str) -> Measured:
+    return next((it for it in measurements.students if it.name == leader), measurements.students[0])
+
+
+def _changed_confusions(measurements: Measurements, leader: str, baseline: str) -> str:
+    """The confusions that differ most between the leader and the baseline, in words; empty where these are one."""
+    other = next((it for it in measurements.students if it.name == baseline), None)
+    student = _leading(measurements, leader)
+    if other is None or other is student:
+        return ""
+    shares = [100 * it.confusion.double() / it.confusion.sum(1, keepdim=True).clamp_min(1) for it in (student, other)]
+    apart = (shares[0] - shares[1]).fill_diagonal_(0.0)
+    places = apart.abs().flatten().topk(min(_MOST_CHANGES, apart.numel())).indices.tolist()
+    names = measurements.classes
+    said = []
+    for row, column in (divmod(place, len(names)) for place in places):
+        new, old = float(shares[0][row, column]), float(shares[1][row, column])
+        if abs(new - old) >= 1:
+            said.append(f"{names[row]} taken for {names[column]}: {new:.0f} % instead of {old:.0f} %")
+    return f" Against “{other.name}” these confusions changed most: {'; '.join(said)}." if said else ""
+
+
+def more_data(measurements: Measurements | None) -> list[ReportTable]:
+    """Tables for which the page has pictures."""
+    if measurements is None:
+        return []
+    alike = tuple(
+        {"pair": cell.pair, "student": cell.when, "cka": cell.value, "linked": cell.linked}
+        for cell in measurements.similarity
+    )
+    pairs = [
+        {"model": it.name, "rows": rows, "row": measurements.classes[i], "column": measurements.classes[j], "images": n}
+        for it in (measurements.teacher, *measurements.students)
+        for rows, counts in (("true class", it.confusion), ("teacher's answer", it.with_teacher))
+        if counts is not None
+        for i, line in enumerate(counts.tolist())
+        for j, n in enumerate(line)
+    ]
+    empty = Table((), ())
+    return [ReportTable("confusions", "", empty, tuple(pairs)), ReportTable("similarity", "", empty, alike)]
