@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -86,10 +86,7 @@ class Distiller(nn.Module):
         self._student = Observed(student, "student", output=student_logits)
         self._always = (OUTPUT,) if student_logits else ()  # who names the output has it
         taught_by = Observed(modules[0], "teacher", output=teacher_logits) if modules else None
-        for index, link in readable.items():
-            of_teacher = [] if taught_by is None else [taught_by.missing(link.teacher_taps)]
-            for missing in (*of_teacher, self._student.missing(link.student_taps)):
-                problems += [(index, reason) for reason in missing.values()]
+        problems += _missing_taps(readable, taught_by, self._student)
         if problems:
             raise links_error(links, problems)
         defaults = {"scale": link_scale, "until": link_until, "decay": link_decay}
@@ -219,6 +216,14 @@ class Distiller(nn.Module):
             model._apply(fn, recurse)  # type: ignore[no-untyped-call]
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
+
+
+def _missing_taps(links: Mapping[int, Link], teacher: Observed | None, student: Observed) -> Iterator[tuple[int, str]]:
+    """Every layer that a model does not have, by the link's place."""
+    for index, link in links.items():
+        of_teacher = {} if teacher is None else teacher.missing(link.teacher_taps)
+        for reason in (*of_teacher.values(), *student.missing(link.student_taps).values()):
+            yield index, reason
 
 
 def _named(link: Link) -> str:

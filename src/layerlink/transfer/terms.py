@@ -21,29 +21,20 @@ LOWEST_T, HIGHEST_T = 0.01, 1000.0
 
 
 @dataclass(frozen=True)
-class Hard:
-    """The labels' loss and its time.
+class Timed:
+    """A term that may begin later than the training, rise, fade and end.
 
     Args:
-        weight: >= 0; 0 leaves it out.
         start: it begins after so many epochs ("from" in a recipe).
         until: it ends after so many epochs; None: with the training.
         warmup: its weight rises from 0 for so many epochs.
         decay: "linear" lets the weight fall to 0 at its end.
-
-    Raises:
-        UsageError: for impossible values.
     """
 
-    weight: float = 1.0
-    start: float = 0.0
-    until: float | None = None
-    warmup: float = 0.0
-    decay: Decay = "none"
-
-    def __post_init__(self) -> None:
-        check_weight("hard", self.weight)
-        self.schedule.check("hard: ")
+    start: float = field(default=0.0, kw_only=True)
+    until: float | None = field(default=None, kw_only=True)
+    warmup: float = field(default=0.0, kw_only=True)
+    decay: Decay = field(default="none", kw_only=True)
 
     @property
     def schedule(self) -> Schedule:
@@ -52,7 +43,26 @@ class Hard:
 
 
 @dataclass(frozen=True)
-class Soft:
+class Hard(Timed):
+    """The labels' loss and its time.
+
+    Args:
+        weight: >= 0; 0 leaves it out.
+        start, until, warmup, decay: as in ``Timed``.
+
+    Raises:
+        UsageError: for impossible values.
+    """
+
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_weight("hard", self.weight)
+        self.schedule.check("hard: ")
+
+
+@dataclass(frozen=True)
+class Soft(Timed):
     """The loss between softened outputs: short for the link ``@output : kd(temperature=T) * WEIGHT``.
 
     Args:
@@ -60,10 +70,7 @@ class Soft:
         weight: alpha >= 0.
         t_squared: multiply by T^2, as Hinton et al. 2015 do.
         form: "kl" is 0 for equal outputs; "cross-entropy" has the same gradient and keeps the teacher's entropy.
-        start: it begins after so many epochs ("from" in a recipe).
-        until: it ends after so many epochs; None: with the training.
-        warmup: its weight rises from 0 for so many epochs.
-        decay: "linear" lets the weight fall to 0 at its end.
+        start, until, warmup, decay: as in ``Timed``.
 
     Raises:
         UsageError: for impossible values.
@@ -73,10 +80,6 @@ class Soft:
     weight: float = 1.0
     t_squared: bool = True
     form: Literal["kl", "cross-entropy"] = "kl"
-    start: float = field(default=0.0, kw_only=True)
-    until: float | None = field(default=None, kw_only=True)
-    warmup: float = field(default=0.0, kw_only=True)
-    decay: Decay = field(default="none", kw_only=True)
 
     def __post_init__(self) -> None:
         if not LOWEST_T <= self.temperature <= HIGHEST_T:
@@ -85,11 +88,6 @@ class Soft:
         if self.form not in ("kl", "cross-entropy"):
             raise UsageError(f"soft: form must be 'kl' or 'cross-entropy'; got {self.form!r}")
         self.schedule.check("soft: ")
-
-    @property
-    def schedule(self) -> Schedule:
-        """From when until when it counts."""
-        return Schedule(self.start, self.until, self.warmup, self.decay)
 
 
 class Term(Protocol):
