@@ -41,10 +41,6 @@ class CRD(nn.Module):
 
     seed: Tensor
     steps: Tensor
-    memory_student: Tensor
-    memory_teacher: Tensor
-    scale_student: Tensor
-    scale_teacher: Tensor
 
     def __init__(
         self,
@@ -77,13 +73,7 @@ class CRD(nn.Module):
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     def forward(self, student: Tensor, teacher: Tensor, *, indices: Tensor) -> Tensor:
-        """The loss of a batch.
-
-        Args:
-            student: (N, ...).
-            teacher: (N, ...).
-            indices: (N,) int64, which training examples these are.
-        """
+        """The loss of a batch (N, ...), with ``indices`` (N,) int64 of which training examples these are."""
         require_same_batch("crd", student, teacher)
         if indices.shape != student.shape[:1] or indices.dtype != torch.int64:
             raise ShapeError(f"crd needs int64 indices ({len(student)},); got {indices.dtype} {tuple(indices.shape)}")
@@ -92,11 +82,12 @@ class CRD(nn.Module):
             for embed, side in ((self.embed_student, student), (self.embed_teacher, teacher))
         )
         drawn = self._draw(indices)
-        loss = self._one_way(own, self.memory_teacher[drawn], self.scale_student)
-        loss = loss + self._one_way(other, self.memory_student[drawn], self.scale_teacher)
+        buffers = dict(self.named_buffers())
+        loss = self._one_way(own, buffers["memory_teacher"][drawn], buffers["scale_student"])
+        loss = loss + self._one_way(other, buffers["memory_student"][drawn], buffers["scale_teacher"])
         if self._learns():
-            self._remember(self.memory_student, indices, own)
-            self._remember(self.memory_teacher, indices, other)
+            self._remember(buffers["memory_student"], indices, own)
+            self._remember(buffers["memory_teacher"], indices, other)
             self.steps += 1
         return loss
 
