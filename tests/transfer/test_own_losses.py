@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from layerlink.errors import ProblemsError, UsageError
 from layerlink.losses import Facts, loss
-from layerlink.taps import Tap
+from layerlink.taps import Activations, Tap
 from layerlink.transfer import Distiller, Link
 
 
@@ -115,3 +115,17 @@ def test_two_taps_a_side_reach_a_loss_that_compares_two() -> None:
         distilled("0 + 2 : mse")
     with pytest.raises(ProblemsError, match="big/ names one of several teachers, and there is one: leave it out"):
         distilled("big/0 : mse")
+
+
+def test_adapters_are_made_from_what_any_teacher_gives() -> None:
+    teacher, seen = small(0), []
+
+    def give(inputs: Tensor) -> Activations:
+        seen.append(len(inputs))
+        with torch.no_grad():
+            return Activations(None, {Tap("0"): torch.cat([teacher[0](inputs)] * 2, dim=1)})
+
+    distiller = Distiller(give, small(1), links=["0 : mse, adapter=auto"], example=BATCH[0][:2])  # type: ignore[arg-type]
+    assert seen == [2]
+    assert sum(parameter.numel() for parameter in distiller.link_parameters()) == 5 * 10 + 10
+    assert bool(distiller(*BATCH).total.isfinite())

@@ -91,7 +91,8 @@ class Distiller(nn.Module):
             raise links_error(links, problems)
         defaults = {"scale": link_scale, "until": link_until, "decay": link_decay}
         every_link = tuple(link.filled(**defaults) for link in readable.values())
-        parts = parts_of(every_link, taught_by, self._student, example, facts or Facts())
+        asked = taught_by if modules else as_teacher(teacher)
+        parts = parts_of(every_link, asked, self._student, example, facts or Facts())
         self.parts = nn.ModuleDict({str(index): part for index, part in enumerate(parts)})
         by_text = {link.text: part for link, part in zip(every_link, parts, strict=True)}
         self.whole_objective = Objective(hard, soft, every_link, label_smoothing, by_text)

@@ -14,6 +14,7 @@ from layerlink.adapters import Adapter
 from layerlink.errors import UsageError
 from layerlink.losses import Context, Facts, ShapeError
 from layerlink.taps import Activations, Observed, Tap, trace
+from layerlink.teachers import Teacher
 from layerlink.transfer.link import Link
 from layerlink.transfer.link_list import links_error, read_links
 from layerlink.transfer.link_part import LinkPart, advice, build_part
@@ -89,13 +90,13 @@ def inspect_observed(
 
 
 def parts_of(
-    links: Sequence[Link], teacher: Observed | None, student: Observed, example: Any, facts: Facts
+    links: Sequence[Link], teacher: Observed | Teacher | None, student: Observed, example: Any, facts: Facts
 ) -> list[LinkPart]:
     """What computes the links, in their order.
 
     Args:
         links: whose layers are there.
-        teacher: as it is read; None where its model is not known.
+        teacher: as its model is read, or what is asked where there is none; None where there is no teacher.
         student: as it is read.
         example: inputs of two examples; None where there are none: then nothing can have parameters of its own.
         facts: of the training.
@@ -142,10 +143,11 @@ def contexts_of(
 
 
 def _traced(
-    links: Sequence[Link], teacher: Observed, student: Observed, inputs: Any
+    links: Sequence[Link], teacher: Observed | Teacher, student: Observed, inputs: Any
 ) -> tuple[Activations, Activations]:
     """One pass of each model: all that the links read."""
-    taught = trace(teacher, _taps(link.teacher_taps for link in links), inputs, evaluate=True)
+    asked = _taps(link.teacher_taps for link in links)
+    taught = trace(teacher, asked, inputs, evaluate=True) if isinstance(teacher, Observed) else teacher(inputs, asked)
     wanted = _taps(link.student_taps for link in links)
     learned = trace(student, wanted, inputs)
     unread = [tap for tap in wanted if tap not in learned.values]

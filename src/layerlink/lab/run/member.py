@@ -113,6 +113,9 @@ def finish(member: Member) -> dict[str, Any]:
         "seed": setup.recipe.seed,
         "first_losses": position.first_losses,
     }
+    own = sum(parameter.numel() for parameter in learner.distiller.link_parameters())
+    if own:
+        result["link_parameters"] = own  # of adapters and trained losses, which are not in the student
     if learner.distiller.scales is not None:
         result["link_factors"] = learner.distiller.scales.factors
     run.write_weights(run.student, weights)
