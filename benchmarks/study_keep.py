@@ -9,6 +9,7 @@ A run that is kept already is copied again only where it changed. The command li
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -22,13 +23,18 @@ def main(source: Path, target: Path) -> None:
         kept.mkdir(parents=True, exist_ok=True)
         for name in KEPT:
             if (run / name).exists():
-                _write(kept / name, (run / name).read_text())
+                _write(kept / name, _shared((run / name).read_text()))
         environment = json.loads((run / "environment.json").read_text())
         short = {key: environment[key] for key in OF_ENVIRONMENT if key in environment}
         _write(kept / "environment.json", json.dumps(short, indent=2) + "\n")
         plan = run.parent / "sweep.json"
         if plan.exists():
-            _write(kept.parent / "sweep.json", plan.read_text())
+            _write(kept.parent / "sweep.json", _shared(plan.read_text()))
+
+
+def _shared(text: str) -> str:
+    """Where things lay on the machine is as they lie beside the project, or in anybody's home."""
+    return re.sub(r"/[\w./-]*?/shared/", "../shared/", text).replace(str(Path.home()), "~")
 
 
 def _write(path: Path, text: str) -> None:

@@ -68,7 +68,7 @@ def test_the_answer_names_the_range_that_does_not_matter(tmp_path: Path, fake_ru
         fake_run(tmp_path / f"labels-{seed}", seed, 60 + 0.2 * seed)
     said = answer(gather([tmp_path]))
     assert "“t2.0” leads" in said
-    assert "“t1.0” and “t2.0” and “t3.0” are above “labels” by more than chance." in said
+    assert "“t1.0”, “t2.0” and “t3.0” are above “labels” by more than chance." in said
     assert "“t0.5” and “t40.0” are below “labels” by more than chance." in said
     assert "Between 1 and 3 the temperature makes no difference that these seeds can tell." in said
 

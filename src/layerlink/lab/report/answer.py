@@ -135,7 +135,8 @@ def _signed(points: float) -> str:
 def _listed(names: list[str]) -> str:
     if len(names) > 3:
         return f"{len(names)} rows are"
-    return " and ".join(f"“{name}”" for name in names) + (" is" if len(names) == 1 else " are")
+    quoted = [f"“{name}”" for name in names]
+    return " and ".join(filter(None, (", ".join(quoted[:-1]), quoted[-1]))) + (" is" if len(names) == 1 else " are")
 
 
 def _plateau(gathered: Gathered, spreads: Mapping[str, Spread]) -> list[str]:
