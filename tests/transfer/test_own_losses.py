@@ -129,3 +129,11 @@ def test_adapters_are_made_from_what_any_teacher_gives() -> None:
     assert seen == [2]
     assert sum(parameter.numel() for parameter in distiller.link_parameters()) == 5 * 10 + 10
     assert bool(distiller(*BATCH).total.isfinite())
+
+
+def test_a_link_that_trains_its_adapter_alone_is_told() -> None:
+    student = small(1)
+    student[0].requires_grad_(False)
+    distiller = Distiller(small(0), student, links=["0 : mse, adapter=linear"], example=BATCH[0][:2])
+    with pytest.raises(ProblemsError, match="teaches nothing: no gradient reaches the student's layer '0'"):
+        distiller(*BATCH)

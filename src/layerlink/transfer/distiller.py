@@ -157,7 +157,7 @@ class Distiller(nn.Module):
         losses = self.objective(student, taught, context, self._factors(), contexts)
         if torch.is_grad_enabled():
             self._check_mode()
-            self._check_gradients(losses)
+            self._check_gradients(losses, student)
             if self.scales is not None and self.scales.by_gradient(losses, student):
                 losses = self.objective.weigh(losses.terms, losses.logits, self._factors())
         return losses
@@ -175,8 +175,8 @@ class Distiller(nn.Module):
                 stacklevel=5,  # past torch's own two frames, to the line of the loop
             )
 
-    def _check_gradients(self, losses: Losses) -> None:
-        """Every link with a weight must teach: its term must depend on something that is trained."""
+    def _check_gradients(self, losses: Losses, student: Activations) -> None:
+        """Every link with a weight must teach the student, not its own adapter alone."""
         idle = [
             (
                 index,
@@ -184,7 +184,12 @@ class Distiller(nn.Module):
                 "an input, or computed under no_grad",
             )
             for index, link in enumerate(self.objective.links)
-            if link.weight and link.text in losses.terms and not losses.terms[link.text].requires_grad
+            if link.weight
+            and link.text in losses.terms
+            and not (
+                losses.terms[link.text].requires_grad
+                and any(student.values[tap].requires_grad for tap in link.student_taps)
+            )
         ]
         if idle:
             raise links_error(self.objective.links, idle)
