@@ -19,15 +19,24 @@ KINDS = {
     "ddp-links-alone": {"hard": 0.0, "links": ["1 : mse * 3"]},
     "ddp-scaled": {**SOFT, "links": ["1 : mse * 3, scale=gradient", "2 : mse, scale=teacher"]},
     "ddp-adapter": {"links": ADAPTED},
+    "ddp-between": {"links": ["1 : rkd * 0.1", "2 : sp * 10"]},
+    "ddp-masked": {"links": ["1 : mse * 3", "2 : cosine, adapter=linear"]},
     "fsdp": SOFT,
     "fsdp-adapter": {"links": ADAPTED},
 }
 
 
 class Halves:
-    """What ``LinkScales.parts`` asks for, where every process has as many images."""
+    """What ``Distiller.share_with`` asks for, where every process has as many images."""
 
     share = 0.5
+
+    def gather(self, values: Tensor) -> Tensor:
+        rows = torch.zeros(2 * len(values), *values.shape[1:], dtype=torch.float32)
+        first = len(values) * distributed.get_rank()
+        rows[first : first + len(values)] = values.detach()
+        rows = self.sum(rows).to(values.dtype)
+        return torch.cat([rows[:first], values, rows[first + len(values) :]])
 
     def sum(self, values: Tensor) -> Tensor:
         distributed.all_reduce(values)
@@ -41,7 +50,7 @@ def make(seed: int) -> nn.Sequential:
 
 
 def distiller_of(student: nn.Module, kind: str) -> ll.Distiller:
-    example = torch.zeros(2, 8) if kind.endswith("adapter") else None
+    example = torch.zeros(2, 8) if kind.endswith(("adapter", "masked")) else None
     torch.manual_seed(2)
     return ll.Distiller(make(0), student, **KINDS[kind], example=example)
 
@@ -61,8 +70,8 @@ def wrapped(kind: str) -> tuple[nn.Module, ll.Distiller]:
                 fully_shard(part, mesh=mesh)
         return distiller, distiller
     distiller = distiller_of(student, kind)
-    if kind == "ddp-scaled":
-        distiller.scales.parts = Halves()
+    if kind in ("ddp-scaled", "ddp-between", "ddp-masked"):
+        distiller.share_with(Halves())
     return DistributedDataParallel(distiller, find_unused_parameters=kind == "ddp-links-alone"), distiller
 
 
@@ -78,10 +87,11 @@ def largest_error(kind: str) -> float:
     model, distiller = wrapped(kind)
     optimizers = [torch.optim.SGD(each.trainable_parameters(), lr=0.1) for each in (whole, distiller)]
     mine = slice(6 * distributed.get_rank(), 6 * distributed.get_rank() + 6)
+    mask = torch.arange(12) % 5 > 1 if kind == "ddp-masked" else None  # 3 and 4 of each half's 6
     worst = 0.0
     for _ in range(3):
-        whole(images, labels).total.backward()
-        model(images[mine], labels[mine]).total.backward()
+        whole(images, labels, mask=mask).total.backward()
+        model(images[mine], labels[mine], mask=None if mask is None else mask[mine]).total.backward()
         pairs = zip(whole.parameters(), distiller.parameters(), strict=True)
         worst = max(worst, *(float((gradient(a) - gradient(b)).abs().max()) for a, b in pairs))
         for optimizer in optimizers:

@@ -150,3 +150,23 @@ def test_any_mask_fits_or_a_sentence_says_why_not(mask: tuple[int, ...], like: t
     assert found.dtype == torch.bool
     assert len(found) == 2
     assert bool(found.all())
+
+
+def test_a_class_token_that_the_adapter_drops_needs_no_place_in_the_mask() -> None:
+    class Tokens(nn.Module):
+        def __init__(self, extra: int) -> None:
+            super().__init__()
+            self.mix = nn.Linear(4, 4)
+            self.extra = extra
+
+        def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+            return self.mix(torch.cat([x[:, : self.extra], x], dim=1)).mean(1)
+
+    torch.manual_seed(0)
+    teacher, student = Tokens(1), Tokens(0)
+    x, mask = torch.randn(2, 3, 4), torch.tensor([[1, 1, 0], [1, 0, 0]])
+    inputs = {"x": x, "mask": mask}
+    link = "mix : mse, adapter=tokens, where=mask"
+    distiller = Distiller(teacher, student, hard=0, links=[link], example=inputs)
+    expected = (student.mix(x) - teacher.mix(x))[mask.bool()].square().mean()
+    assert float(distiller(inputs).terms[link].detach()) == pytest.approx(float(expected.detach()))

@@ -17,6 +17,7 @@ from layerlink.teachers import Teacher, as_teacher, models_of
 from layerlink.transfer.inspection import contexts_of, parts_of
 from layerlink.transfer.link import Link, Scale
 from layerlink.transfer.link_list import links_error, read_links
+from layerlink.transfer.link_part import Across
 from layerlink.transfer.objective import Losses, Objective
 from layerlink.transfer.scales import LinkScales
 from layerlink.transfer.schedule import Decay
@@ -117,6 +118,18 @@ class Distiller(nn.Module):
         self.objective = self.whole_objective.at(epoch, epochs)
         self._progress = min(epoch / epochs, 1.0) if epochs else 0.0
 
+    def share_with(self, across: Across) -> None:
+        """Let several processes have a part of every batch each, in a loop of one's own.
+
+        Losses between images then compare the whole batch's, masked ones count by what their masks keep, and links are
+        scaled by the whole batch. Gradients are the whole batch's where the processes' are averaged and their parts are
+        equal, as ``DistributedDataParallel`` does.
+        """
+        for part in self.objective.parts.values():
+            part.across = across
+        if self.scales is not None:
+            self.scales.parts = across
+
     @property
     def wanted(self) -> tuple[Tap, ...]:
         """What the terms read of the teacher at this time of the training; nothing where none does."""
@@ -153,7 +166,7 @@ class Distiller(nn.Module):
         context = Context(labels=target, indices=indices, progress=self._progress)
         if self.scales is not None and taught is not None:
             self.scales.by_teacher(taught)
-        contexts = contexts_of(self.objective.links, inputs, context, taught, mask)
+        contexts = contexts_of(self.objective.links, self.objective.parts, inputs, context, taught, mask)
         losses = self.objective(student, taught, context, self._factors(), contexts)
         if torch.is_grad_enabled():
             self._check_mode()

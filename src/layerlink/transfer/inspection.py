@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -122,24 +122,30 @@ def parts_of(
 
 
 def contexts_of(
-    links: Iterable[Link], inputs: Any, context: Context, taught: Activations | None, mask: Tensor | None
+    links: Iterable[Link],
+    parts: Mapping[str, LinkPart],
+    inputs: Any,
+    context: Context,
+    taught: Activations | None,
+    mask: Tensor | None = None,
 ) -> dict[str, Context]:
     """What is known of a batch for links that have a mask, by their text.
 
     Args:
         links: of the objective at this time.
+        parts: what computes them, by their text.
         inputs: of the models.
         context: for all terms.
-        taught: the teacher's activations, at whose positions links compare.
+        taught: the teacher's activations, at whose positions links compare, once class tokens are dropped.
         mask: the caller's, for all links.
     """
     masked = [link for link in links if mask is not None or link.where or link.teacher_where]
     known = {} if taught is None else taught.values
-    return {
-        link.text: replace(context, mask=mask_of(link, inputs, known[link.teacher_taps[0]], mask))
-        for link in masked
-        if link.teacher_taps[0] in known
-    }
+    found = {}
+    for link in (link for link in masked if known.keys() >= {*link.teacher_taps}):
+        like = parts[link.text].prepared(tuple(known[tap] for tap in link.teacher_taps))[0]
+        found[link.text] = replace(context, mask=mask_of(link, inputs, like, mask))
+    return found
 
 
 def _traced(
@@ -179,7 +185,7 @@ def _tried(
         return None, problems
     part.to(student[0].device, _dtype_of(observed.model))
     try:
-        context = contexts_of([link], inputs, _example_context(inputs), taught, None)
+        context = contexts_of([link], {link.text: part}, inputs, _example_context(inputs), taught)
         with torch.no_grad(), torch.random.fork_rng(), observed.arithmetic():
             part.eval()(student, teacher, context.get(link.text, _example_context(inputs)))
     except ShapeError as error:

@@ -52,7 +52,7 @@ class LinkPart(nn.Module):
         """
         if self.adapters:
             student = tuple(adapter(value) for adapter, value in zip(self.adapters, student, strict=True))
-            teacher = self.prepared(teacher)
+        teacher = self.prepared(teacher)
         if self.across is not None:
             student, teacher, context = self._whole(student, teacher, context)
         given = {need: getattr(context, need) for need in self.needs}
@@ -73,8 +73,10 @@ class LinkPart(nn.Module):
 
     def prepared(self, teacher: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """The teacher's activations as they are compared: without class tokens, say."""
+        if not self.adapters:
+            return teacher
         adapters = cast(Iterable[Adapter], self.adapters)
-        return tuple(adapter.prepare(value) for adapter, value in zip(adapters, teacher, strict=True)) or teacher
+        return tuple(adapter.prepare(value) for adapter, value in zip(adapters, teacher, strict=True))
 
     def _whole(
         self, student: tuple[Tensor, ...], teacher: tuple[Tensor, ...], context: Context
