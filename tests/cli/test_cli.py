@@ -112,6 +112,20 @@ def test_a_link_to_try_is_told_as_yaml_and_shell_write_it(capsys: pytest.Capture
     assert "unknown loss 'att'. Did you mean at?" in err
 
 
+def test_code_that_a_link_names_is_told_before_it_runs(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_code_of_a_link.py").write_text(
+        "print('it runs')\ndef loss(student, teacher):\n    return student.mean()\n"
+    )
+    teacher = "teacher={model: vgg16, arguments: {width: 0.05, batch_norm: true}, weights: none-there}"
+    link = ["--link", "group3 : own_code_of_a_link:loss"]
+    _, out, _ = call(capsys, "check", "tiny.yaml", teacher, *link)
+    told = "imports    own_code_of_a_link:loss   code that a link names, run from here on"
+    assert told in out
+    assert "it runs" not in out.partition(told)[0]
+
+
 def test_losses_and_adapters_are_listed_with_their_options(capsys: pytest.CaptureFixture[str]) -> None:
     out = call(capsys, "ls")[1]
     assert "dkd(alpha=1, beta=8, temperature=4)" in out

@@ -137,3 +137,13 @@ def test_a_link_that_trains_its_adapter_alone_is_told() -> None:
     distiller = Distiller(small(0), student, links=["0 : mse, adapter=linear"], example=BATCH[0][:2])
     with pytest.raises(ProblemsError, match="teaches nothing: no gradient reaches the student's layer '0'"):
         distiller(*BATCH)
+
+
+def test_what_links_train_and_remember_moves_with_the_distiller() -> None:
+    links = ["0 : mse, adapter=linear", "2 : crd(dim=4, negatives=8)"]
+    distiller = distilled(*links, example=BATCH[0][:2], facts=Facts(train_size=30)).double()
+    losses = distiller(BATCH[0].double(), BATCH[1], indices=torch.arange(6))
+    assert {value.dtype for value in losses.terms.values()} == {torch.float64}
+    moved = {name: value for name, value in distiller.state_dict().items() if name.startswith("parts.")}
+    assert {value.dtype for value in moved.values()} == {torch.float64, torch.int64}
+    assert distiller.to("meta").parts["1"].loss.memory_student.device.type == "meta"  # type: ignore[union-attr]
