@@ -165,10 +165,14 @@ def _log_ticks(curves: Sequence[Curve]) -> list[float] | None:
         return None
     low, high = min(finite), max(finite)
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    steps = (1, 2, 5) if len(decades) <= 5 else (1,)
-    # From text, because 10.0**-5 is not the float that 1e-5 is.
-    ticks = [float(f"{step}e{decade}") for decade in decades for step in steps]
-    return [tick for tick in ticks if low <= tick <= high]
+    ticks: list[float] = []
+    for steps in ((1,) if len(decades) > 5 else (1, 2, 5), (1, 1.5, 2, 3, 5, 7)):
+        # From text, because 10.0**-5 is not the float that 1e-5 is.
+        every = [float(f"{step}e{decade}") for decade in decades for step in steps]
+        ticks = [tick for tick in every if low <= tick <= high]
+        if len(ticks) >= 3:
+            break
+    return ticks
 
 
 def _rows(curves: Sequence[Curve]) -> list[dict[str, Any]]:
