@@ -66,7 +66,7 @@ class Tap:
         return f"{_quoted(self.module, _BARE)}{side}{call}{keys}" or "@output"  # of the model
 
 
-_PLAIN_KEY = r"[^\[\]`]*"
+_PLAIN_KEY = r"[^\[\]()`]*"
 
 
 def _quoted(name: str, bare: str) -> str:
