@@ -22,6 +22,14 @@ if TYPE_CHECKING:
     from layerlink.losses import loss as loss
     from layerlink.models import MODELS as MODELS
     from layerlink.models import build_model as build_model
+    from layerlink.tasks import TASKS as TASKS
+    from layerlink.tasks import CausalLM as CausalLM
+    from layerlink.tasks import Classification as Classification
+    from layerlink.tasks import MultiLabel as MultiLabel
+    from layerlink.tasks import Regression as Regression
+    from layerlink.tasks import Segmentation as Segmentation
+    from layerlink.tasks import SequenceLabelling as SequenceLabelling
+    from layerlink.tasks import Task as Task
     from layerlink.transfer import Activations as Activations
     from layerlink.transfer import Distiller as Distiller
     from layerlink.transfer import Hard as Hard
@@ -40,6 +48,19 @@ _HOMES = {
     **dict.fromkeys(("LINK_LOSSES", "LOSSES", "Facts", "loss"), "losses"),
     "MODELS": "models",
     "build_model": "models",
+    **dict.fromkeys(
+        (
+            "TASKS",
+            "CausalLM",
+            "Classification",
+            "MultiLabel",
+            "Regression",
+            "Segmentation",
+            "SequenceLabelling",
+            "Task",
+        ),
+        "tasks",
+    ),
     **dict.fromkeys(
         (
             "Activations",

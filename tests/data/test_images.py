@@ -19,10 +19,14 @@ IMAGES = torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
             "images must be uint8 of shape (N, C, H, W); got torch.float32 (2, 3, 4, 4)",
         ),
         (IMAGES[0], torch.tensor([0, 1]), "images must be uint8 of shape (N, C, H, W); got torch.uint8 (3, 4, 4)"),
-        (IMAGES, torch.tensor([0]), "labels must be int64 of shape (2,); got torch.int64 (1,)"),
-        (IMAGES, torch.tensor([0.0, 1.0]), "labels must be int64 of shape (2,); got torch.float32 (2,)"),
+        (
+            IMAGES,
+            torch.tensor([0]),
+            "labels must be int64 of shape (2,), or begin with it for other tasks than classification; got torch.int64 "
+            "(1,)",
+        ),
         (IMAGES, torch.tensor([0, 2]), "labels must lie in 0..1 (2 classes); got 0..2"),
-        (IMAGES, torch.tensor([-1, 1]), "labels must lie in 0..1 (2 classes); got -1..1"),
+        (IMAGES, torch.tensor([-2, 1]), "labels must lie in 0..1 (2 classes); got -2..1"),
     ],
 )
 def test_images_and_labels_that_do_not_fit_are_told(images: Tensor, labels: Tensor, message: str) -> None:

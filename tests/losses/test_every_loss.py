@@ -203,7 +203,7 @@ def test_other_shapes_are_refused_never_broadcast(case: LossCase) -> None:
     short = torch.utils._pytree.tree_map(lambda x: x[:1], teacher)
     with pytest.raises(ShapeError):
         loss(student, short, **case.context(5))
-    if case.kind.same_shape:
+    if case.kind.same_shape and case.student != ((1,),):
         thin = torch.utils._pytree.tree_map(lambda x: x[:, :1], teacher)
         with pytest.raises(ShapeError):
             loss(student, thin, **case.context(5))

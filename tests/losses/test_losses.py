@@ -267,7 +267,8 @@ def test_losses_name_shapes_that_do_not_fit() -> None:
     with pytest.raises(ShapeError) as caught:
         hard_cross_entropy(torch.zeros(2, 3), torch.tensor([0, 1, 2]))
     assert str(caught.value) == (
-        "hard loss needs logits (N, C) and labels (N,) or probabilities (N, C); got logits (2, 3), labels (3,)"
+        "hard loss needs logits (N, C) and labels (N,) or probabilities (N, C), or the same at every position of "
+        "tokens (N, L, C) or maps (N, C, H, W); got logits (2, 3), labels (3,)"
     )
     with pytest.raises(ShapeError, match=r"^soft loss needs logits \(N, C\); got \(2, 3, 4\)$"):
         soft_cross_entropy(torch.zeros(2, 3, 4), torch.zeros(2, 3, 4), temperature=1.0)

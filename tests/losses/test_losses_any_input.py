@@ -17,7 +17,7 @@ from layerlink.losses import ShapeError, hard_cross_entropy, mse, soft_cross_ent
 DTYPES = st.sampled_from([torch.float32, torch.float64, torch.bfloat16, torch.float16])
 LARGEST = {torch.float16: 1e3, torch.bfloat16: 1e30, torch.float32: 1e30, torch.float64: 1e30}
 SHAPES = st.lists(st.integers(1, 5), max_size=5).map(tuple)
-LOGITS = st.tuples(st.integers(1, 6), st.integers(1, 12))
+LOGITS = st.tuples(st.integers(1, 6), st.integers(2, 12))
 
 
 @st.composite

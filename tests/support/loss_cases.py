@@ -119,8 +119,18 @@ def cosine(s: Array, t: Array, mask: Array | None = None) -> float:
 
 
 def kd(s: Array, t: Array, mask: Array | None = None, temperature: float = 4.0) -> float:
+    s, t = _by_position(s), _by_position(t)
     log_s, log_t = log_softmax(s / temperature), log_softmax(t / temperature)
     return temperature**2 * float(np.mean([kl(log_s[p], log_t[p]) for p in _kept(s.shape[:-1], mask)]))
+
+
+def binary_kd(s: Array, t: Array, mask: Array | None = None, temperature: float = 1.0) -> float:
+    total = []
+    for p in _kept(s.shape[:1], mask):
+        for own, other in zip(s[p] / temperature, t[p] / temperature, strict=True):
+            p_s, p_t = 1 / (1 + math.exp(-own)), 1 / (1 + math.exp(-other))
+            total.append(p_t * math.log(p_t / p_s) + (1 - p_t) * math.log((1 - p_t) / (1 - p_s)))
+    return temperature**2 * float(np.mean(total))
 
 
 def dkd(s: Array, t: Array, labels: Array) -> float:
@@ -221,7 +231,10 @@ CASES = [
     LossCase("cosine", MAP, MAP, cosine, masked=(8, 8)),
     LossCase("kd", VECTOR, VECTOR, kd, masked=()),
     LossCase("kd", TOKENS, TOKENS, kd, {"temperature": 2.0}, masked=(7,)),
+    LossCase("kd", MAP, MAP, kd, masked=(8, 8)),
     LossCase("dkd", VECTOR, VECTOR, dkd),
+    LossCase("binary_kd", VECTOR, VECTOR, binary_kd, {"temperature": 2.0}, masked=()),
+    LossCase("binary_kd", ((1,),), ((1,),), binary_kd, masked=()),
     LossCase("at", MAP, ((5, 4, 4),), at),
     LossCase("at", MAP, MAP, at),
     LossCase("hcl", MAP, MAP, hcl),

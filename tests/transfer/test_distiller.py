@@ -39,7 +39,8 @@ assert list(losses.terms) == ["hard", "soft", "group2 -> group2 : mse * 40", "gr
 losses.total.backward()
 assert all(p.grad is not None for p in distiller.trainable_parameters())
 loaded = {name.split(".")[1] for name in sys.modules if name.startswith("layerlink.")}
-assert loaded == {"adapters", "errors", "losses", "models", "taps", "teachers", "transfer", "user_code"}, loaded
+known = {"adapters", "errors", "losses", "models", "taps", "tasks", "teachers", "transfer", "user_code"}
+assert loaded == known, loaded
 """
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -423,7 +424,8 @@ def test_weights_that_are_all_0_are_refused_and_a_single_0_only_logs() -> None:
         ({"links": None}, "links must be a list"),
         ({"links": [None]}, "a link is a text or a layerlink.Link; got NoneType"),
         ({"soft": 4.0}, "soft must be layerlink.Soft"),
-        ({"hard": "1"}, "hard must be a finite number >= 0; got '1'"),
+        ({"hard": "1"}, "hard as a text is '@output[NAME]' or package.module:name; got '1'"),
+        ({"hard": [1]}, "hard must be a finite number >= 0; got [1]"),
         ({"teacher": "t"}, "the teacher must be a torch.nn.Module or give Activations; got str"),
         ({"student": "s"}, "the student must be a torch.nn.Module; got str"),
     ],

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from layerlink.errors import ProblemsError, UsageError
-from layerlink.transfer import Activations, Link, Objective, Soft, Tap
+from layerlink.transfer import Activations, Link, Losses, Objective, Soft, Tap
 
 LINK = Link.parse("a : mse * 2")
 
@@ -84,7 +84,7 @@ def test_layers_that_neither_model_gave_are_named() -> None:
 
 def test_links_that_weigh_nothing_make_a_total_of_0_that_can_go_backward() -> None:
     term = torch.tensor(3.0, requires_grad=True)
-    losses = Objective(links=(LINK,)).weigh({LINK.text: term}, None, {LINK.text: 0.0})
+    losses = Objective(links=(LINK,)).weigh(Losses({LINK.text: term}, {}, term, None), {LINK.text: 0.0})
     losses.total.backward()
     assert float(losses.total.detach()) == 0
     assert term.grad is not None

@@ -21,19 +21,26 @@ def evaluate(
     from layerlink.cli.terminal.console import Console
     from layerlink.lab.run.evaluation import evaluate_run
     from layerlink.lab.run.folder import RunFolder
+    from layerlink.tasks import Score
 
     reading = evaluate_run(RunFolder(run), overrides or ())
     console = Console()
     console.say(f"{run}   {reading['parameters']:,} parameters")
-    console.say(f"validation   {reading['validation_accuracy']:6.2f} %   of {reading['validation_images']:,} images")
-    console.say(f"test         {reading['test_accuracy']:6.2f} %   of {reading['test_images']:,} images")
-    if "test_nll" in reading:
+    score = Score.of(reading["score"])
+    name = score.name
+    shown = {part: f"{score.show(reading[f'{part}_{name}']):>8}" for part in ("validation", "test", "recorded_test")}
+    console.say(f"validation   {shown['validation']}   of {reading['validation_images']:,} images")
+    console.say(f"test         {shown['test']}   of {reading['test_images']:,} images")
+    if "test_nll" in reading and "test_ece" in reading:
         console.say(
             f"             {reading['test_nll']:6.3f} nats negative log-likelihood, ECE {reading['test_ece']:.2f} %"
         )
-    console.say(f"recorded     {reading['recorded_test_accuracy']:6.2f} %   when the run was finished")
-    if "agreement" in reading:
-        console.say(
-            f"teacher      {reading['teacher_test_accuracy']:6.2f} %   and the student answers like it in "
-            f"{reading['agreement']:.2f} %"
-        )
+    else:
+        others = [key for key in reading if key.startswith("test_") and key not in ("test_images", f"test_{name}")]
+        for key in others:
+            console.say(f"             {reading[key]:8.4g}   {key.removeprefix('test_').replace('_', ' ')}")
+    console.say(f"recorded     {shown['recorded_test']}   when the run was finished")
+    taught = reading.get(f"teacher_test_{name}")
+    if taught is not None:
+        like = f"   and the student answers like it in {reading['agreement']:.2f} %" if "agreement" in reading else ""
+        console.say(f"teacher      {score.show(taught):>8}{like}")

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def ls() -> None:
-    """List recipes, sweeps, searches, models, losses, adapters and data sets.
+    """List recipes, sweeps, searches, models, losses, adapters, tasks and data sets.
 
     Example: layerlink ls
     """
@@ -19,6 +19,7 @@ def ls() -> None:
     from layerlink.data import SOURCES
     from layerlink.losses import LOSSES
     from layerlink.models import MODELS
+    from layerlink.tasks import TASKS
 
     console = Console()
     rows = [
@@ -29,6 +30,7 @@ def ls() -> None:
     rows += [("model", name, _first_line(make)) for name, make in MODELS.items()]
     rows += [("loss", f"{name}{_options(kind)}", _first_line(kind.make)) for name, kind in LOSSES.items()]
     rows += [("adapter", name, _first_line(make)) for name, make in ADAPTERS.items()]
+    rows += [("task", name, _first_line(make)) for name, make in TASKS.items()]
     rows += [("data", name, entry.description) for name, entry in SOURCES.items()]
     console.table(("kind", "name", "what"), rows)
 

@@ -16,7 +16,7 @@ def search(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The search's folder. Default: runs/SEARCH.")] = None,
 ) -> None:
-    """Look for the recipe with the best validation accuracy. Started again, it goes on.
+    """Look for the recipe with the best validation score. Started again, it goes on.
 
     Example: layerlink search study/weights data.root=~/cifar10 trials=50
     """
@@ -34,7 +34,7 @@ def search(
         (
             str(trial.number),
             trial.state,
-            "-" if trial.validation_accuracy is None else f"{trial.validation_accuracy:.2f} %",
+            "-" if trial.validation is None else trial.score.show(trial.validation),
             *(_shown(trial.fields[field]) for field in fields),
         )
         for trial in trials
@@ -45,9 +45,10 @@ def search(
         console.warn("no trial was trained to its end")
         raise typer.Exit(1)
     result = RunFolder(best.folder).read_result()
+    score = best.score
     console.say(
-        f"best       trial {best.number}: validation {best.validation_accuracy:.2f} %, which chose it; test "
-        f"{result['test_accuracy']:.2f} % of {result['test_images']:,} images"
+        f"best       trial {best.number}: validation {score.show(best.validation or 0.0)}, which chose it; test "
+        f"{score.show(result[f'test_{score.name}'])} of {result['test_images']:,} images"
     )
     settings = " ".join(f"'{field}={_shown(best.fields[field])}'" for field in fields)
     console.say(f"again      layerlink run {family.base} {settings}    weights: {best.folder}")

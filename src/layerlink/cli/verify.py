@@ -30,10 +30,10 @@ def verify(
     difference = found.largest_difference
     exact = "the same to the last bit" if difference == 0 else f"{difference:.1e} apart at most"
     console.say(f"first steps   {exact} (allowed: {found.tolerance:.0e}, relative)")
-    console.say(
-        f"test accuracy {found.recorded_accuracy:.2f} % recorded, {found.accuracy:.2f} % now (allowed: "
-        f"{found.accuracy_tolerance:.2f} points)"
-    )
+    score = found.score
+    allowed = f"{found.reading_tolerance:.2f} points" if score.unit == "%" else f"{found.reading_tolerance:.2g}"
+    then, now = score.show(found.recorded), score.show(found.reading)
+    console.say(f"test {score.words} {then} recorded, {now} now (allowed: {allowed})")
     if not found.holds:
         console.warn(f"{run} does not hold: what it records is not what its recipe gives here")
         raise typer.Exit(1)

@@ -80,6 +80,14 @@ def dotted(place: Place) -> str:
     return ".".join(str(part) for part in place)
 
 
+def _written_out(part: str | int, value: Any) -> dict[str, Any] | None:
+    """A section of a recipe that is written as one value: `student: vgg7` is short for `student: {model: vgg7}`."""
+    if part == "hard" and isinstance(value, int | float | str) and not isinstance(value, bool):
+        return {"loss" if isinstance(value, str) else "weight": value}
+    short = {"teacher": "model", "student": "model", "task": "name"}
+    return {short[str(part)]: value} if part in short and isinstance(value, str) else None
+
+
 def set_value(root: Any, place: Place, value: Any) -> None:
     """Set the field at ``place``; sections on the way are made where they are missing."""
     tree: Any = root
@@ -87,8 +95,8 @@ def set_value(root: Any, place: Place, value: Any) -> None:
         if isinstance(tree, dict):
             if tree.get(part) is None:
                 tree[part] = {}
-            elif isinstance(tree[part], str) and place[:depth] == () and part in ("teacher", "student"):
-                tree[part] = {"model": tree[part]}  # `student: vgg7` is short for `student: {model: vgg7}`
+            elif depth == 0 and (whole := _written_out(part, tree[part])) is not None:
+                tree[part] = whole
             elif (*place[:depth], part) == ("teacher", "store") and tree[part] == "auto":
                 tree[part] = {}  # `store: auto` is short for the defaults
             tree[part] = copy.copy(tree[part])  # an alias (*name) is the same object in several places

@@ -18,7 +18,7 @@ class Batch:
 
     Args:
         images: (N, C, H, W) float32, the views.
-        labels: (N,) int64.
+        labels: (N,) int64, or as the task has them.
         indices: (N,) int64, their places in the image set.
         epoch: from 0; None in evaluation.
         step: from 0, within the epoch.
@@ -91,5 +91,5 @@ class Batches:
             if stand_in:  # models need an image to run on
                 indices = whole[:1]
             images = self.views(self.images.images[indices], indices, epoch)
-            labels = self.images.labels[indices]
+            labels = self.views.labels(self.images.labels[indices], indices, epoch)
             yield Batch(images, labels, indices, epoch, step, None if parts == 1 else count, stand_in)

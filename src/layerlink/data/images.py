@@ -9,15 +9,18 @@ from torch import Tensor
 
 from layerlink.errors import LayerlinkError
 
+UNLABELLED = -1  # the class of an image that has none that is known
+
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images of one size with one label each.
+    """Images of one size, each with its label.
 
     Args:
         images: (N, C, H, W) uint8.
-        labels: (N,) int64, each in ``0 .. len(classes) - 1``.
-        classes: the class names, in label order.
+        labels: (N,) int64, each in ``0 .. len(classes) - 1``. Of other tasks than classification what they say of an
+            example: (N, K) of K labels, maps (N, H, W), numbers (N,) or (N, K) of a floating dtype.
+        classes: the names of classes, labels or numbers, in their order.
 
     Raises:
         LayerlinkError: where shapes, dtypes or label values do not fit together.
@@ -32,20 +35,25 @@ class ImageSet:
             raise LayerlinkError(
                 f"images must be uint8 of shape (N, C, H, W); got {self.images.dtype} {tuple(self.images.shape)}"
             )
-        if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
+        if self.labels.shape[:1] != self.images.shape[:1] or self.labels.is_complex():
             raise LayerlinkError(
-                f"labels must be int64 of shape ({len(self.images)},); "
-                f"got {self.labels.dtype} {tuple(self.labels.shape)}"
+                f"labels must be int64 of shape ({len(self.images)},), or begin with it for other tasks than "
+                f"classification; got {self.labels.dtype} {tuple(self.labels.shape)}"
             )
-        if len(self.labels):
+        if self.has_classes and len(self.labels):
             low, high = int(self.labels.min()), int(self.labels.max())
-            if low < 0 or high >= len(self.classes):
+            if low < UNLABELLED or high >= len(self.classes):
                 raise LayerlinkError(
                     f"labels must lie in 0..{len(self.classes) - 1} ({len(self.classes)} classes); got {low}..{high}"
                 )
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether every image has one class, or none that is known."""
+        return self.labels.ndim == 1 and not self.labels.is_floating_point()
 
     def select(self, indices: Tensor) -> ImageSet:
         """The images at ``indices`` (int64, any order), as a set of their own."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from layerlink.data.formats.cifar import CIFAR10, CIFAR100, load_cifar
 from layerlink.data.formats.digits import load_digits
 from layerlink.data.formats.folder import load_folder
 from layerlink.data.images import Source
 from layerlink.errors import LayerlinkError, UsageError, unknown_name
+from layerlink.user_code import named
 
 
 class Loader(Protocol):
@@ -58,11 +61,13 @@ def load_source(
     download: bool = False,
     cache: Path | None = None,
     skip_bad: bool = False,
+    arguments: Mapping[str, Any] | None = None,
 ) -> Source:
     """The images of a source, all in memory on the CPU.
 
     Args:
-        name: a key of ``SOURCES``.
+        name: a key of ``SOURCES``; or ``package.module:callable`` of one's own, which is called with the
+            ``arguments``, and with ``root`` and ``size`` where it names them, and gives a ``Source``.
         root: the folder that holds the files; ``digits`` needs none.
         size: height and width in pixels to bring the images of ``folder`` to. The other sources have one
             size and ignore it: their images are scaled later, on the device.
@@ -70,14 +75,39 @@ def load_source(
             holds no known layout. The other sources ignore it.
         cache: the folder for decoded images; None for ``$LAYERLINK_CACHE``, else ``~/.cache/layerlink``.
         skip_bad: leave out images that cannot be decoded, each with its reason in ``Source.bad``.
+        arguments: of a callable of one's own.
 
     Raises:
         UsageError: where the name is unknown, or root or size is missing or wrong.
         LayerlinkError: where files are missing or damaged, or a package that the source needs is.
     """
+    if ":" in name:
+        return _own(name, arguments or {}, root=root, size=size)
+    if arguments:
+        raise UsageError(f"data.arguments are of a callable of your own; {name} takes none")
     if name not in SOURCES:
         raise UsageError(unknown_name("data set", name, SOURCES))
     try:
         return SOURCES[name].load(root, size=size, download=download, cache=cache, skip_bad=skip_bad)
     except OSError as error:
         raise LayerlinkError(f"{name}: the files below {str(root)!r} cannot be read ({error}).") from error
+
+
+def _own(name: str, arguments: Mapping[str, Any], **offered: Any) -> Source:
+    """What a callable of the user's own gives.
+
+    Raises:
+        UsageError: where it cannot be imported, does not take the arguments, or gives no ``Source``.
+    """
+    make = named(name, "data set")
+    parameters = inspect.signature(make).parameters
+    try:
+        given = make(**{key: value for key, value in offered.items() if key in parameters}, **arguments)
+    except TypeError as error:
+        raise UsageError(f"data set {name!r}: {error}") from error
+    if not isinstance(given, Source):
+        raise UsageError(
+            f"data set {name!r} must give a layerlink.data.Source(train=ImageSet(...), test=ImageSet(...)); got "
+            f"{type(given).__name__}"
+        )
+    return given

@@ -43,6 +43,26 @@ def stratified_order(labels: Tensor, seed: int) -> Tensor:
     return shuffled[torch.argsort(key, stable=True)]
 
 
+def strata(images: ImageSet) -> Tensor:
+    """What images are spread over evenly, (N,) int64 >= 0: their classes; one for all where they have none."""
+    return images.labels if images.has_classes else torch.zeros(len(images), dtype=torch.int64)
+
+
+def labelled(images: ImageSet, count: int, seed: int) -> Tensor:
+    """Which images keep their labels, where only so many have one: (N,) bool on the labels' device.
+
+    They are spread over the classes as ``stratified_order`` does; a smaller number takes some of those of a larger one.
+
+    Raises:
+        UsageError: where there are not so many images.
+    """
+    if count > len(images):
+        raise UsageError(f"labelled must be at most the {len(images)} training images; got {count}")
+    chosen = torch.zeros(len(images), dtype=torch.bool)
+    chosen[stratified_order(strata(images), seed)[:count]] = True
+    return chosen.to(images.labels.device)
+
+
 def split(source_train: ImageSet, *, validation: int, train_images: int | None, seed: int) -> tuple[ImageSet, ImageSet]:
     """Parts the training images into those to learn from and those to select models on.
 
@@ -77,7 +97,7 @@ def split(source_train: ImageSet, *, validation: int, train_images: int | None, 
         raise UsageError(
             f"train_images must be at most {rest} ({total} images less {validation} for validation); got {wanted}"
         )
-    order = stratified_order(source_train.labels, seed)
+    order = stratified_order(strata(source_train), seed)
     held = order[:validation].sort().values
     kept = order[validation : validation + wanted].sort().values
     return source_train.select(kept), source_train.select(held)

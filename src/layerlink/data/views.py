@@ -33,6 +33,7 @@ class Views:
             each way, black where nothing was; "crop-flip", both.
         seed: of the augmentation.
         padding: in stored pixels.
+        ignore: the label of pixels that a shift brings into a map of labels; None: 0.
     """
 
     image_size: int
@@ -41,6 +42,7 @@ class Views:
     augment: Augment = "none"
     seed: int = 0
     padding: int = 4
+    ignore: int | None = None
 
     def __call__(self, images: Tensor, indices: Tensor | None = None, epoch: int | None = None) -> Tensor:
         """The view of a batch.
@@ -66,7 +68,30 @@ class Views:
             pixels.new_tensor(shift).view(shape), pixels, pixels.new_tensor(scale).view(shape)
         ).contiguous(memory_format=torch.channels_last)
 
-    def _augmented(self, images: Tensor, indices: Tensor, epoch: int) -> Tensor:
+    def labels(self, labels: Tensor, indices: Tensor | None = None, epoch: int | None = None) -> Tensor:
+        """What becomes of labels as images become views: maps (N, H, W) go along, all others stay as they are.
+
+        Args:
+            labels: (N, ...), as in ``ImageSet``.
+            indices: as in a call.
+            epoch: as in a call.
+
+        Returns:
+            Maps (N, image_size, image_size), by the nearest pixel.
+        """
+        if labels.ndim != 3:
+            return labels
+        maps = labels[:, None]
+        if self.augment != "none" and epoch is not None and indices is not None:
+            maps = self._augmented(maps, indices, epoch, self.ignore or 0)
+        height, width = maps.shape[-2:]
+        if (height, width) != (self.image_size, self.image_size):
+            places = torch.arange(self.image_size, device=maps.device).double() + 0.5
+            rows, columns = ((places * side / self.image_size).long() for side in (height, width))
+            maps = maps[:, :, rows[:, None], columns[None, :]]
+        return maps[:, 0]
+
+    def _augmented(self, images: Tensor, indices: Tensor, epoch: int, fill: int = 0) -> Tensor:
         count, _, height, width = images.shape
         draw = _hash(indices, self.seed, epoch)
         columns = torch.arange(width, device=images.device).expand(count, width)
@@ -77,7 +102,7 @@ class Views:
             steps = 2 * self.padding + 1
             rows = rows + ((draw >> 8) & 0xFFFFFF)[:, None] % steps
             columns = columns + ((draw >> 32) & 0xFFFFFF)[:, None] % steps
-            images = F.pad(images, (self.padding,) * 4)
+            images = F.pad(images, (self.padding,) * 4, value=fill)
         each = torch.arange(count, device=images.device)[:, None, None]
         return images[each, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 

@@ -14,6 +14,7 @@ from layerlink.losses.maps.l1 import l1
 from layerlink.losses.maps.mse import mse
 from layerlink.losses.maps.review import Review
 from layerlink.losses.maps.vid import VID
+from layerlink.losses.outputs.binary import binary_cross_entropy, binary_kd
 from layerlink.losses.outputs.dkd import dkd
 from layerlink.losses.outputs.hard import hard_cross_entropy
 from layerlink.losses.outputs.kd import kd
@@ -37,6 +38,8 @@ __all__ = [
     "Review",
     "ShapeError",
     "at",
+    "binary_cross_entropy",
+    "binary_kd",
     "cosine",
     "dkd",
     "fsp",

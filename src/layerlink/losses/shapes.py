@@ -62,6 +62,16 @@ def require_elements(loss: str, student: Tensor) -> None:
         raise ShapeError(f"{loss} needs at least one element; student gives {tuple(student.shape)}")
 
 
+def require_classes(loss: str, logits: Tensor) -> None:
+    """Raise ``ShapeError`` for logits of one class: their softmax is 1 whatever they are, and teaches nothing."""
+    classes = logits.shape[2] if logits.ndim == 3 else logits.shape[1]
+    if classes < 2:
+        raise ShapeError(
+            f"{loss} needs logits of two classes or more; got {tuple(logits.shape)}: the softmax over a single one is "
+            "1 whatever the logit. For yes or no, a sigmoid's logit: task=layerlink.MultiLabel() (task: multi-label)"
+        )
+
+
 def at_least_float32(tensor: Tensor) -> Tensor:
     """``tensor`` in float32 where it has fewer digits: sums over bfloat16 keep three of them."""
     return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor

@@ -17,6 +17,7 @@ from layerlink.losses.maps.l1 import l1
 from layerlink.losses.maps.mse import mse
 from layerlink.losses.maps.review import Review
 from layerlink.losses.maps.vid import VID
+from layerlink.losses.outputs.binary import binary_kd
 from layerlink.losses.outputs.dkd import dkd
 from layerlink.losses.outputs.kd import kd
 from layerlink.losses.relations.crd import CRD
@@ -30,6 +31,7 @@ LinkLoss = Callable[[Tensor, Tensor], Tensor]
 LOSSES: dict[str, LossKind] = {
     "kd": LossKind(kd, degree=None),
     "dkd": LossKind(dkd, degree=None),
+    "binary_kd": LossKind(binary_kd, degree=None),
     "mse": LossKind(mse),
     "l1": LossKind(l1, degree=1),
     "cosine": LossKind(cosine, degree=0),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
@@ -19,6 +20,7 @@ class Activations:
         problems: why a tap could not be read.
         edges: where every tap stands in the autograd graph, where that was asked for.
         skipped: taps whose layers ran in earlier passes and were left out of this one.
+        output: all that the model returned, for losses of the user's own; None where that is not known.
     """
 
     def __init__(
@@ -28,11 +30,13 @@ class Activations:
         problems: Mapping[Tap, str] | None = None,
         edges: Mapping[Tap, GradientEdge] | None = None,
         skipped: Iterable[Tap] = (),
+        output: Any = None,
     ) -> None:
         self.values: dict[Tap, Tensor] = {**({} if logits is None else {OUTPUT: logits}), **(taps or {})}
         self.problems = dict(problems or {})
         self.edges = dict(edges or {})
         self.skipped = frozenset(skipped)
+        self.output = output
 
     @property
     def logits(self) -> Tensor | None:

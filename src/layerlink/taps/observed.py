@@ -81,7 +81,9 @@ class Observed:
             recording = self._recorder.record(
                 inputs, inner, edges=edges, stop_early=stop_early and len(inner) == len(taps)
             )
-        given = Activations(None, recording.values, recording.problems, recording.edges, recording.skipped)
+        given = Activations(
+            None, recording.values, recording.problems, recording.edges, recording.skipped, recording.output
+        )
         if len(inner) < len(taps):
             self._take_output(recording.output, given, edges=edges)
         elif glance and isinstance(recording.output, Tensor):

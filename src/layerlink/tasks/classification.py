@@ -3,9 +3,149 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Size, Tensor
+
+from layerlink.losses import ShapeError, hard_cross_entropy, kd, soft_cross_entropy
+from layerlink.tasks.task import ACCURACY, Form, Task
+
+
+@dataclass(frozen=True)
+class Classification(Task):
+    """Logits (N, C) of C >= 2 classes; labels (N,) int64 in 0..C-1, or probabilities (N, C).
+
+    Args:
+        unlabelled: the label of examples whose class is not known, such as -1: the labels' loss leaves them out, and
+            teacher and links see them. None: every example has a class.
+    """
+
+    unlabelled: int | None = None
+
+    name = "classification"
+    score = ACCURACY
+
+    def problems(self, output: Size, classes: int) -> list[str]:
+        """Where the output is not (N, classes)."""
+        if len(output) == 2 and output[1] == classes:
+            return []
+        return [f"must give logits (N, {classes}) for the data's {classes} classes; got {shown(output)}"]
+
+    def target_problems(self, target: Tensor, classes: int) -> list[str]:
+        """Where targets are not (N,) int64 in 0..C-1."""
+        if target.ndim == 1 and target.dtype == torch.int64:
+            missing = int((target < 0).sum()) if self.unlabelled is None else 0
+            text = "examples have no class (-1): say task: {name: classification, arguments: {unlabelled: -1}}"
+            return [f"{missing:,} of {len(target):,} {text}"] if missing else []
+        return [
+            f"classification needs labels (N,) int64; the data has {target.dtype} {shown(target.shape)}. "
+            f"{_other_task(target)}"
+        ]
+
+    def hard(
+        self, output: Tensor, target: Tensor, *, mask: Tensor | None = None, label_smoothing: float = 0.0
+    ) -> Tensor:
+        """Cross-entropy, mean over the examples that count."""
+        if output.ndim != 2:
+            raise ShapeError(_not_rows(output, "hard loss"))
+        return hard_cross_entropy(
+            output, target, label_smoothing=label_smoothing, mask=known(target, mask, self.unlabelled)
+        )
+
+    def counted(self, output: Tensor, target: Tensor, mask: Tensor | None) -> Tensor | None:
+        """Examples with a label."""
+        counting = known(target, mask, self.unlabelled)
+        return None if counting is None else counting.sum()
+
+    def soft(
+        self,
+        student: Tensor,
+        teacher: Tensor,
+        *,
+        temperature: float,
+        t_squared: bool,
+        form: Form,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """The divergence between both softmaxes at T."""
+        if student.ndim != 2 and student.shape == teacher.shape:
+            raise ShapeError(_not_rows(student, "soft loss"))
+        if mask is None:
+            return soft_cross_entropy(
+                student, teacher, temperature=temperature, t_squared=t_squared, entropy=form == "kl"
+            )
+        return kd(student, teacher, mask=mask, temperature=temperature, t_squared=t_squared, form=form)
+
+    def answers(self, output: Tensor) -> Tensor:
+        """The most likely classes, (n,) int64."""
+        return answers(output)
+
+    def judge(self, output: Tensor, target: Tensor) -> Tensor:
+        """(n, 4): the class, its negative log-likelihood, its confidence, whether it is right."""
+        judged = judge(output, target)
+        return torch.cat([judged, (judged[:, :1] == target[:, None]).double()], dim=1)
+
+    def summary(self, judged: Tensor) -> dict[str, float]:
+        """Accuracy in percent; the mean negative log-likelihood in nats and the calibration error in percent."""
+        right = judged[:, 3] > 0.5
+        numbers = {"accuracy": 100 * float(right.double().mean())}
+        likelihood = float(judged[:, 1].mean())
+        if math.isfinite(likelihood):  # a model may be sure of a wrong class beyond every number
+            numbers |= {"nll": likelihood, "ece": calibration_error(judged[:, 2], right)}
+        return numbers
+
+    def tally(self, output: Tensor, target: Tensor) -> Tensor | None:
+        """(right answers, examples with a label)."""
+        if target.ndim != 1:
+            return None
+        right = count_correct(output, target).double()
+        count = right.new_tensor(len(target)) if self.unlabelled is None else (target != self.unlabelled).sum()
+        return torch.stack([right, count.double()])
+
+    def score_of(self, tally: Tensor) -> float:
+        """Accuracy in percent."""
+        right, count = tally.tolist()
+        return 100 * right / count if count else float("nan")
+
+    def chance(self, target: Tensor) -> tuple[float, float]:
+        """What the commonest class alone would reach, in percent."""
+        share, spread = chance(target)
+        return 100 * share, 100 * spread
+
+    def partly_labelled(self) -> Task:
+        """With ``unlabelled`` -1."""
+        return replace(self, unlabelled=int(self.no_label))
+
+
+def known(target: Tensor, mask: Tensor | None, unlabelled: int | None) -> Tensor | None:
+    """What counts of labels: where the mask says so and there is one; None where all do."""
+    if unlabelled is None or target.is_floating_point():
+        return mask
+    there = target != unlabelled
+    return there if mask is None else there & mask
+
+
+def shown(shape: Size) -> str:
+    """A shape of a batch, for messages."""
+    return f"({', '.join(['N', *map(str, shape[1:])])})" if len(shape) else "a single number"
+
+
+def _other_task(target: Tensor) -> str:
+    if target.is_floating_point() and target.ndim <= 2:
+        return "Numbers are the task regression; yes or no of several labels is multi-label: task: multi-label"
+    if target.ndim == 2:
+        return "Yes or no of several labels is the task multi-label"
+    return "Maps of labels are the task segmentation" if target.ndim == 3 else "Convert them: labels.long()"
+
+
+def _not_rows(output: Tensor, what: str) -> str:
+    fitting = {3: "layerlink.CausalLM() or SequenceLabelling() (tokens)", 4: "layerlink.Segmentation() (maps)"}
+    offered = fitting.get(output.ndim)
+    return (
+        f"{what} of the task classification needs logits (N, C); got {tuple(output.shape)}"
+        f"{'' if offered is None else f'. Another task: task={offered}'}"
+    )
 
 
 def answers(logits: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from layerlink.transfer.inspection import LinkReport, inspect_links
 from layerlink.transfer.link import Link
 from layerlink.transfer.objective import Losses, Objective
 from layerlink.transfer.scales import LinkScales
-from layerlink.transfer.terms import Hard, Soft
+from layerlink.transfer.timed import Hard, Soft
 
 if TYPE_CHECKING:
     from layerlink.teachers.store import StoreWriter, TensorStore

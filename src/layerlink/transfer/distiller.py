@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from layerlink.errors import UsageError
 from layerlink.losses import Context, Facts
 from layerlink.taps import OUTPUT, Activations, Observed, Tap
 from layerlink.taps.modes import evaluating
+from layerlink.tasks import Task, as_task
 from layerlink.teachers import Teacher, as_teacher, models_of
 from layerlink.transfer.inspection import contexts_of, parts_of
 from layerlink.transfer.link import Link, Scale
@@ -21,7 +23,7 @@ from layerlink.transfer.link_part import Across
 from layerlink.transfer.objective import Losses, Objective
 from layerlink.transfer.scales import LinkScales
 from layerlink.transfer.schedule import Decay
-from layerlink.transfer.terms import Hard, Soft
+from layerlink.transfer.timed import Hard, Soft
 
 
 class Distiller(nn.Module):
@@ -34,7 +36,8 @@ class Distiller(nn.Module):
         teacher: a trained module, which is frozen here; a ``Teacher``; anything that gives ``Activations`` when
             called with the inputs; or None where labels alone teach.
         student: the module to train.
-        hard: weight of the labels' loss, or ``Hard`` with its time; 0 leaves it out.
+        hard: weight of the labels' loss, or ``Hard`` with its time; 0 leaves it out. A callable ``(output, target) ->
+            Tensor`` is the loss itself, ``"@output[loss]"`` what the student computes of labels among its inputs.
         soft: the softened outputs' loss, or None.
         links: linked layers, as text (``"group3.1 -> group3 : mse * 40"``) or as ``Link``.
         link_scale, link_until, link_decay: ``scale``, ``until`` and ``decay`` of the links that do not say
@@ -47,6 +50,8 @@ class Distiller(nn.Module):
             told now, before there is an optimiser, and not at the first batch. Needed where a link has an adapter or
             a loss with parameters: they are made from the shapes.
         facts: of the training, for losses that ask for them, such as the number of training examples.
+        task: what outputs mean, such as ``layerlink.MultiLabel()``, or its name: it decides the labels' loss, which
+            positions count and how softened outputs are compared.
 
     Raises:
         ProblemsError: every link that is no link, names a layer that does not exist or stands twice; with
@@ -66,7 +71,7 @@ class Distiller(nn.Module):
         teacher: nn.Module | Teacher | None,
         student: nn.Module,
         *,
-        hard: float | Hard = 1.0,
+        hard: float | Hard | Callable[[Any, Any], Tensor] | str = 1.0,
         soft: Soft | None = None,
         links: Iterable[str | Link] = (),
         link_scale: Scale = "none",
@@ -77,6 +82,7 @@ class Distiller(nn.Module):
         student_logits: str = "",
         example: Any = None,
         facts: Facts | None = None,
+        task: Task | str = "classification",
     ) -> None:
         super().__init__()
         self.student = student
@@ -96,7 +102,15 @@ class Distiller(nn.Module):
         parts = parts_of(every_link, asked, self._student, example, facts or Facts())
         self.parts = nn.ModuleDict({str(index): part for index, part in enumerate(parts)})
         by_text = {link.text: part for link, part in zip(every_link, parts, strict=True)}
-        self.whole_objective = Objective(hard, soft, every_link, label_smoothing, by_text)
+        self.task = as_task(task)
+        lacking = [
+            (index, _NEEDS_LABELS.format(part.name))
+            for index, part in zip(readable, parts, strict=True)
+            if "labels" in part.needs and self.task.may_lack_labels
+        ]
+        if lacking:
+            raise links_error(links, lacking)
+        self.whole_objective = Objective(hard, soft, every_link, label_smoothing, by_text, task=self.task)
         self.objective = self.whole_objective  # at this time of the training, see ``at``
         if self.objective.needs_teacher and teacher is None:
             raise UsageError("soft and link losses need a teacher; got None")
@@ -127,6 +141,9 @@ class Distiller(nn.Module):
         """
         for part in self.objective.parts.values():
             part.across = across
+        time = self.objective.time
+        self.whole_objective = replace(self.whole_objective, across=across)
+        self.objective = replace(self.objective, across=across) if time is not None else self.whole_objective
         if self.scales is not None:
             self.scales.parts = across
 
@@ -138,7 +155,7 @@ class Distiller(nn.Module):
     def forward(
         self,
         inputs: Any,
-        target: Tensor | None = None,
+        target: Any = None,
         *,
         indices: Tensor | None = None,
         mask: Tensor | None = None,
@@ -148,9 +165,11 @@ class Distiller(nn.Module):
 
         Args:
             inputs: what both models take: a tensor, a tuple (positional) or a mapping (keyword arguments).
-            target: (N,) int64 labels or (N, C) probabilities; may be None where hard is 0.
+            target: as the task has it: (N,) int64 labels or (N, C) probabilities in classification; may be None where
+                hard is 0 or the student's own.
             indices: (N,) int64, which examples of the data set these are; for stored teachers and losses that remember.
-            mask: (N,), (N, L) or (N, H, W), true where a position counts; for all links, together with their ``where``.
+            mask: (N,), (N, L) or (N, H, W), true where a position counts; for all links, together with their ``where``,
+                and for labels and softened outputs that have such positions.
             taught: the teacher's activations for this batch, where they are known already; the teacher is not
                 run then.
 
@@ -163,17 +182,24 @@ class Distiller(nn.Module):
         if taught is None and self.teacher is not None and self.wanted:
             taught = self.teacher(inputs, self.wanted, indices=indices)
         student = self.study(inputs)
-        context = Context(labels=target, indices=indices, progress=self._progress)
+        context = Context(labels=target, indices=indices, mask=mask, progress=self._progress)
         if self.scales is not None and taught is not None:
             self.scales.by_teacher(taught)
-        contexts = contexts_of(self.objective.links, self.objective.parts, inputs, context, taught, mask)
+        of_outputs = self._positions_of_output(student, target)
+        contexts = contexts_of(self.objective.links, self.objective.parts, inputs, context, taught, of_outputs)
         losses = self.objective(student, taught, context, self._factors(), contexts)
         if torch.is_grad_enabled():
             self._check_mode()
             self._check_gradients(losses, student)
             if self.scales is not None and self.scales.by_gradient(losses, student):
-                losses = self.objective.weigh(losses.terms, losses.logits, self._factors())
+                losses = self.objective.weigh(losses, self._factors())
         return losses
+
+    def _positions_of_output(self, student: Activations, target: Any) -> Tensor | None:
+        """Which positions of the output the task lets count, for links between outputs; None where all do."""
+        if student.logits is None or not any(link.at_output for link in self.objective.links):
+            return None
+        return self.task.positions(student.logits, target if isinstance(target, Tensor) else None, None)
 
     def _factors(self) -> dict[str, float]:
         return self.scales.now if self.scales is not None else {}
@@ -235,6 +261,9 @@ class Distiller(nn.Module):
             model._apply(fn, recurse)  # type: ignore[no-untyped-call]
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
+
+
+_NEEDS_LABELS = "{} needs the label of every example, and some have none here: take another loss, or label all"
 
 
 def _missing_taps(links: Mapping[int, Link], teacher: Observed | None, student: Observed) -> Iterator[tuple[int, str]]:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from layerlink.errors import UsageError
 from layerlink.losses import Context, ShapeError
-from layerlink.taps import Activations, Tap
+from layerlink.taps import OUTPUT, Activations, Tap
+from layerlink.tasks import Classification, Task
 from layerlink.transfer.link import Link
 from layerlink.transfer.link_list import links_error
-from layerlink.transfer.link_part import LinkPart, advice, build_part
-from layerlink.transfer.terms import Hard, HardTerm, LinkTerm, Soft, SoftTerm, Term
+from layerlink.transfer.link_part import Across, LinkPart, advice, build_part
+from layerlink.transfer.terms import HardTerm, LinkTerm, SoftTerm, Term
+from layerlink.transfer.timed import Hard, Soft
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Losses:
             skipped in this pass is not among them.
         weights: the factor of each term.
         total: the weighted sum, to call ``backward`` on.
-        logits: (N, C), the student's scores; None for a student whose logits nothing asked for.
+        logits: the student's output, such as scores (N, C); None for a student whose logits nothing asked for.
         shares: where several processes have a part of the batch each, how much a term of this part counts in the whole
             batch's, relative to the part's share of images; terms that are not named count by that share.
     """
@@ -48,31 +51,37 @@ class Losses:
 
 @dataclass(frozen=True)
 class Objective:
-    """What a student is taught by: ``hard * CE + alpha * soft + sum over links of beta * loss``.
+    """What a student is taught by: ``weight * hard + alpha * soft + sum over links of beta * loss``.
 
     Args:
-        hard: the labels' loss or its weight, >= 0; 0 leaves it out.
+        hard: the labels' loss, or its weight, >= 0; 0 leaves it out. Or a loss of the user's own; see ``Hard``.
         soft: the softened outputs' loss, or None.
         links: the linked layers; the weighted terms are summed, not averaged, over links.
         label_smoothing: share of the target spread evenly over the classes, 0 <= s < 1.
         parts: what computes the links, by their text; links that are not there are built where they can be.
         time: epochs since the start, where this is the objective at a time of the training; None: the whole one.
+        task: what outputs mean.
+        across: the processes that have a part of every batch each; None where this one has all.
 
     Raises:
         UsageError: for impossible values, or where nothing is left to learn from.
     """
 
-    hard: float | Hard = 1.0
+    hard: float | Hard | Callable[[Any, Any], Tensor] | str = 1.0
     soft: Soft | None = None
     links: tuple[Link, ...] = ()
     label_smoothing: float = 0.0
     parts: Mapping[str, LinkPart] = field(default_factory=dict, compare=False)
     time: float | None = None
+    task: Task = field(default_factory=Classification)
+    across: Across | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         _ = self.labels  # checked
         if not 0 <= self.label_smoothing < 1:
             raise UsageError(f"label_smoothing must lie in 0 <= s < 1; got {self.label_smoothing}")
+        if self.label_smoothing and self.labels.loss is not None:
+            raise UsageError("label_smoothing is of the task's own labels' loss; hard has a loss of its own")
         if self.soft is not None and not isinstance(self.soft, Soft):
             raise UsageError(f"soft must be layerlink.Soft(temperature=..., weight=...) or None; got {self.soft!r}")
         if self.time is None and not self._weights:
@@ -81,7 +90,7 @@ class Objective:
     @cached_property
     def labels(self) -> Hard:
         """The labels' loss with its time."""
-        return self.hard if isinstance(self.hard, Hard) else Hard(self.hard)
+        return Hard.of(self.hard)
 
     @property
     def _weights(self) -> bool:
@@ -91,8 +100,8 @@ class Objective:
     @cached_property
     def terms(self) -> tuple[Term, ...]:
         """Hard, soft, then the links in their order."""
-        hard: list[Term] = [HardTerm(self.labels.weight, self.label_smoothing)] if self.labels.weight else []
-        soft: list[Term] = [SoftTerm(self.soft)] if self.soft is not None else []
+        hard: list[Term] = [HardTerm(self.labels, self.task, self.label_smoothing)] if self.labels.weight else []
+        soft: list[Term] = [SoftTerm(self.soft, self.task)] if self.soft is not None else []
         return (*hard, *soft, *self._link_terms)
 
     @cached_property
@@ -170,7 +179,8 @@ class Objective:
         Args:
             student: its logits where hard or soft is on, and every link's student taps.
             teacher: the same of the teacher, without gradients; None where no term reads it.
-            target: (N,) int64 labels or (N, C) probabilities; None where hard is 0. Or all that is known of the batch.
+            target: as the task has it, such as (N,) int64 labels; None where nothing reads it. Or all that is known of
+                the batch.
             factors: what links are scaled by, by their text; 1 for all others.
             contexts: what is known of the batch for terms that have it otherwise, by name, such as their masks.
 
@@ -194,19 +204,37 @@ class Objective:
                 if teacher is None or term not in self._link_terms:
                     raise
                 raise links_error(self.links, self.link_problems(student, teacher, of_terms)) from None
-        return self.weigh(terms, student.logits, factors)
+        across = self.across
+        shares = {
+            term.name: term.share(student, of_terms[term.name], across)
+            for term in self.terms
+            if across is not None and term.name in terms
+        }
+        return self.weigh(Losses(terms, {}, _NOTHING, self._logits(student), shares), factors)
 
-    def weigh(self, terms: dict[str, Tensor], logits: Tensor | None, factors: Mapping[str, float] | None) -> Losses:
-        """The losses that raw terms make: the one place where weights are applied."""
+    def _logits(self, student: Activations) -> Tensor | None:
+        """The output, or what of it labels are compared with."""
+        tap = self.labels.tap
+        named = None if tap is None or self.labels.is_given else student.values.get(tap)
+        return student.values.get(OUTPUT, named)
+
+    def weigh(self, losses: Losses, factors: Mapping[str, float] | None) -> Losses:
+        """The losses that raw terms make: the one place where weights are applied.
+
+        Args:
+            losses: their terms, logits and shares count.
+            factors: as in a call.
+        """
+        terms, shares = losses.terms, {name: share for name, share in losses.shares.items() if share != 1}
         known = {term.name: term.weight for term in self.terms}
         for name, factor in (factors or {}).items():
             if name in known:
                 known[name] *= factor
         weights = {name: known[name] for name in terms}
-        shares = {
-            term.name: term.part.share for term in self._link_terms if term.name in terms and term.part.share != 1
-        }
-        return Losses(terms, weights, _weighted_sum(terms, weights, shares), logits, shares)
+        return Losses(terms, weights, _weighted_sum(terms, weights, shares), losses.logits, shares)
+
+
+_NOTHING = torch.zeros(())
 
 
 def missing(link: Link, student: Activations, teacher: Activations) -> list[str]:

@@ -5,89 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
 from layerlink.errors import UsageError
-from layerlink.losses import Context, hard_cross_entropy, soft_cross_entropy
-from layerlink.taps import OUTPUT, Activations, Tap
+from layerlink.losses import Context
+from layerlink.taps import Activations, Tap
+from layerlink.tasks import Task
 from layerlink.transfer.link import Link
-from layerlink.transfer.link_part import LinkPart
-from layerlink.transfer.schedule import Decay, Schedule, is_number
-
-# Below, logits / T leaves float32; above, the rounding of its logarithms, times T^2, is all that is left of the loss.
-LOWEST_T, HIGHEST_T = 0.01, 1000.0
-
-
-@dataclass(frozen=True)
-class Timed:
-    """A term that may begin later than the training, rise, fade and end.
-
-    Args:
-        start: it begins after so many epochs ("from" in a recipe).
-        until: it ends after so many epochs; None: with the training.
-        warmup: its weight rises from 0 for so many epochs.
-        decay: "linear" lets the weight fall to 0 at its end.
-    """
-
-    start: float = field(default=0.0, kw_only=True)
-    until: float | None = field(default=None, kw_only=True)
-    warmup: float = field(default=0.0, kw_only=True)
-    decay: Decay = field(default="none", kw_only=True)
-
-    @property
-    def schedule(self) -> Schedule:
-        """From when until when it counts."""
-        return Schedule(self.start, self.until, self.warmup, self.decay)
-
-
-@dataclass(frozen=True)
-class Hard(Timed):
-    """The labels' loss and its time.
-
-    Args:
-        weight: >= 0; 0 leaves it out.
-        start, until, warmup, decay: as in ``Timed``.
-
-    Raises:
-        UsageError: for impossible values.
-    """
-
-    weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_weight("hard", self.weight)
-        self.schedule.check("hard: ")
-
-
-@dataclass(frozen=True)
-class Soft(Timed):
-    """The loss between softened outputs: short for the link ``@output : kd(temperature=T) * WEIGHT``.
-
-    Args:
-        temperature: T, 0.01 to 1000, the divisor of the logits before the softmax.
-        weight: alpha >= 0.
-        t_squared: multiply by T^2, as Hinton et al. 2015 do.
-        form: "kl" is 0 for equal outputs; "cross-entropy" has the same gradient and keeps the teacher's entropy.
-        start, until, warmup, decay: as in ``Timed``.
-
-    Raises:
-        UsageError: for impossible values.
-    """
-
-    temperature: float = 4.0
-    weight: float = 1.0
-    t_squared: bool = True
-    form: Literal["kl", "cross-entropy"] = "kl"
-
-    def __post_init__(self) -> None:
-        if not LOWEST_T <= self.temperature <= HIGHEST_T:
-            raise UsageError(f"soft: temperature must lie in {LOWEST_T:g}..{HIGHEST_T:g}; got {self.temperature}")
-        check_weight("soft: weight", self.weight)
-        if self.form not in ("kl", "cross-entropy"):
-            raise UsageError(f"soft: form must be 'kl' or 'cross-entropy'; got {self.form!r}")
-        self.schedule.check("soft: ")
+from layerlink.transfer.link_part import Across, LinkPart
+from layerlink.transfer.timed import Hard, Soft
 
 
 class Term(Protocol):
@@ -112,48 +40,112 @@ class Term(Protocol):
     def __call__(self, student: Activations, teacher: Activations | None, context: Context) -> Tensor:
         """Its raw value, a scalar."""
 
+    def share(self, student: Activations, context: Context, across: Across) -> float:
+        """After the call, how much its value here counts in the whole batch's, relative to the images here."""
+
 
 @dataclass(frozen=True)
 class HardTerm:
-    """The labels' loss."""
+    """The labels' loss.
 
-    weight: float
+    Args:
+        hard: with its weight at this time.
+        task: says how outputs are compared with labels.
+        label_smoothing: as ``Objective``.
+    """
+
+    hard: Hard
+    task: Task
     label_smoothing: float = 0.0
     name = "hard"
     of_teacher = ()
-    of_student = (OUTPUT,)
+
+    @property
+    def weight(self) -> float:
+        """Its factor."""
+        return self.hard.weight
+
+    @property
+    def of_student(self) -> tuple[Tap, ...]:
+        """The logits, or what else is compared; nothing for a loss that is given all that the student returned."""
+        return () if self.hard.tap is None else (self.hard.tap,)
 
     def __call__(self, student: Activations, teacher: Activations | None, context: Context) -> Tensor:
-        """Cross-entropy with the labels."""
-        logits = _output(student)
-        if logits is None or context.labels is None:
+        """The task's loss, the student's own, or the user's."""
+        if self.hard.is_given:
+            return _scalar(self.hard, _read(student, self.hard.tap))
+        own = self.hard.call
+        output = student.output if self.hard.tap is None else _read(student, self.hard.tap)
+        if own is not None:
+            return _scalar(self.hard, own(output, context.labels))
+        if output is None or context.labels is None:
             raise UsageError("the hard loss needs labels: pass them as target, or set hard=0")
-        return hard_cross_entropy(logits, context.labels, label_smoothing=self.label_smoothing)
+        mask = self.task.positions(output, context.labels, context.mask)
+        return self.task.hard(output, context.labels, mask=mask, label_smoothing=self.label_smoothing)
+
+    def share(self, student: Activations, context: Context, across: Across) -> float:
+        """By the positions that have a label; a loss of the user's own by its images."""
+        if self.hard.loss is not None or context.labels is None:
+            return 1.0
+        output = _read(student, self.hard.tap)
+        assert output is not None  # noqa: S101 - it has been compared
+        mask = self.task.positions(output, context.labels, context.mask)
+        return _share_of(self.task.counted(output, context.labels, mask), across)
 
 
 @dataclass(frozen=True)
 class SoftTerm:
-    """The loss between the softened outputs of both."""
+    """The loss between the softened outputs of both.
+
+    Args:
+        soft: with its weight at this time.
+        task: says how they are compared.
+    """
 
     soft: Soft
+    task: Task
     name = "soft"
-    of_teacher = (OUTPUT,)
-    of_student = (OUTPUT,)
 
     @property
     def weight(self) -> float:
         """Alpha."""
         return self.soft.weight
 
+    @property
+    def of_teacher(self) -> tuple[Tap, ...]:
+        """Its output."""
+        return (self.soft.teacher_tap,)
+
+    @property
+    def of_student(self) -> tuple[Tap, ...]:
+        """Its output."""
+        return (self.soft.student_tap,)
+
     def __call__(self, student: Activations, teacher: Activations | None, context: Context) -> Tensor:
-        """As ``soft_cross_entropy``."""
-        learnt, taught = _output(student), None if teacher is None else _output(teacher)
+        """As the task compares them."""
+        learnt = _read(student, self.soft.student_tap)
+        taught = None if teacher is None else _read(teacher, self.soft.teacher_tap)
         if learnt is None or taught is None:
             raise UsageError("the soft loss needs the logits of both models")
-        soft = self.soft
-        return soft_cross_entropy(
-            learnt, taught, temperature=soft.temperature, t_squared=soft.t_squared, entropy=soft.form == "kl"
+        return self.task.soft(
+            learnt,
+            taught,
+            temperature=self.soft.temperature,
+            t_squared=self.soft.t_squared,
+            form=self.soft.form,
+            mask=self._mask(learnt, context),
         )
+
+    def share(self, student: Activations, context: Context, across: Across) -> float:
+        """By the positions that count."""
+        learnt = _read(student, self.soft.student_tap)
+        assert learnt is not None  # noqa: S101 - it has been compared
+        mask = self._mask(learnt, context)
+        return _share_of(None if mask is None else mask.sum(), across)
+
+    def _mask(self, learnt: Tensor, context: Context) -> Tensor | None:
+        labels = context.labels if isinstance(context.labels, Tensor) else None
+        return self.task.positions(learnt, labels, context.mask)
 
 
 @dataclass(frozen=True)
@@ -199,23 +191,45 @@ class LinkTerm:
         loss: Tensor = self.part(_all(student.values, self.of_student), _all(taught, self.of_teacher), context)
         return loss
 
+    def share(self, student: Activations, context: Context, across: Across) -> float:
+        """As the part found it."""
+        return self.part.share
+
 
 def _all(values: dict[Tap, Tensor], taps: Iterable[Tap]) -> tuple[Tensor, ...]:
     return tuple(values[tap] for tap in taps)
 
 
-def _output(given: Activations) -> Tensor | None:
-    """The logits; None where nobody asked for them.
+def _read(given: Activations, tap: Tap | None) -> Tensor | None:
+    """What was read at a tap of the output; None where nobody asked for it.
 
     Raises:
-        UsageError: where they were asked for and are not there.
+        UsageError: where it was asked for and is not there.
     """
-    if OUTPUT in given.problems:
-        raise UsageError(given.problems[OUTPUT])
-    return given.values.get(OUTPUT)
+    if tap is None:
+        return None
+    if tap in given.problems:
+        raise UsageError(given.problems[tap])
+    return given.values.get(tap)
 
 
-def check_weight(name: str, value: float) -> None:
-    """Raise ``UsageError`` unless ``value`` is a finite number >= 0."""
-    if not (is_number(value) and value >= 0):
-        raise UsageError(f"{name} must be a finite number >= 0; got {value!r}")
+def _scalar(hard: Hard, loss: Any) -> Tensor:
+    """A loss that layerlink did not compute itself.
+
+    Raises:
+        UsageError: where it is no loss.
+    """
+    name = hard.loss if isinstance(hard.loss, str) else getattr(hard.loss, "__name__", type(hard.loss).__name__)
+    if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.is_floating_point():
+        got = f"{loss.dtype} {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+        raise UsageError(f"hard loss {name} must give a single floating-point number with a gradient; got {got}")
+    return loss.reshape(())
+
+
+def _share_of(counted: Tensor | None, across: Across) -> float:
+    """The part of what counts in all processes that is here, relative to the part of the images."""
+    if counted is None:
+        return 1.0
+    own = counted.double() * (across.share > 0)
+    whole = float(across.sum(own.clone()))
+    return float(own) / whole / across.share if whole and across.share else 1.0

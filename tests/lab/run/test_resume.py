@@ -86,7 +86,7 @@ def test_the_older_checkpoint_finds_its_own_best_weights(
     recipe: Make, notes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     accuracies = iter([50.0, 60.0, 70.0])
-    monkeypatch.setattr(member, "validation_accuracy", lambda *_: next(accuracies))
+    monkeypatch.setattr(member, "validation_score", lambda *_: next(accuracies))
     run = RunFolder(tmp_path / "run")
 
     def stop() -> None:
@@ -99,14 +99,14 @@ def test_the_older_checkpoint_finds_its_own_best_weights(
     assert (first, second) == (3, 3)
     # Back to a checkpoint whose best epoch is another than the last one's.
     accuracies = iter([50.0, 60.0, 70.0])
-    monkeypatch.setattr(member, "validation_accuracy", lambda *_: next(accuracies))
+    monkeypatch.setattr(member, "validation_score", lambda *_: next(accuracies))
     run = RunFolder(tmp_path / "again")
     with pytest.raises(Interrupted):
         train(set_up(recipe("training.epochs=4")), run, watch=notes((2, 3), stop))
     assert sorted(path.name for path in run.path.glob("best-*")) == ["best-2.safetensors", "best-3.safetensors"]
     run.checkpoint.unlink()
     accuracies = iter([10.0, 10.0])
-    monkeypatch.setattr(member, "validation_accuracy", lambda *_: next(accuracies))
+    monkeypatch.setattr(member, "validation_score", lambda *_: next(accuracies))
     kept = safetensors.torch.load_file(run.best(2))
     result = train(set_up(recipe("training.epochs=4")), run, resume=True)
     assert (result["epoch"], result["validation_accuracy"]) == (2, 60.0)

@@ -181,7 +181,7 @@ def test_the_best_epoch_is_chosen_on_validation_and_test_is_read_once_at_the_end
         read.append(len(images))
         return each_image(model, images, *rest)
 
-    monkeypatch.setattr("layerlink.lab.run.member.validation_accuracy", fake_validation)
+    monkeypatch.setattr("layerlink.lab.run.member.validation_score", fake_validation)
     monkeypatch.setattr(evaluation, "each_image", spied)
     run = RunFolder(tmp_path / "run")
     result = train(setup, run)

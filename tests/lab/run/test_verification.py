@@ -33,7 +33,7 @@ def test_a_run_holds_to_the_last_bit_and_nothing_is_written(run: RunFolder) -> N
     found = verify_run(run)
     assert len(found.losses) == 5
     assert found.losses == found.recorded_losses
-    assert found.accuracy == found.recorded_accuracy
+    assert found.reading == found.recorded
     assert found.holds
     assert {path: path.stat().st_mtime_ns for path in run.path.iterdir()} == before
 

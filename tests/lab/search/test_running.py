@@ -50,7 +50,7 @@ def search(tmp_path: Path, teacher_run: Path) -> Callable[..., list[Trial]]:
 def test_trials_are_ranked_by_validation_and_more_can_be_asked_for(search: Callable[..., list[Trial]]) -> None:
     first = search()
     assert [trial.state for trial in first] == ["complete"] * 4
-    accuracies = [trial.validation_accuracy for trial in first]
+    accuracies = [trial.validation for trial in first]
     assert accuracies == sorted(accuracies, reverse=True)  # type: ignore[type-var]
     for trial in first:
         assert 1e-5 <= trial.fields["training.lr"] <= 0.05
@@ -68,8 +68,8 @@ def test_a_stopped_search_proposes_and_finds_the_same(search: Callable[..., list
     with pytest.raises(Interrupted, match="the same command goes on"):
         search(watch=notes((1, 1), lambda: os.kill(os.getpid(), signal.SIGINT)))
     resumed = search()
-    assert [(t.number, t.fields, t.validation_accuracy) for t in resumed] == [
-        (t.number, t.fields, t.validation_accuracy) for t in undisturbed
+    assert [(t.number, t.fields, t.validation) for t in resumed] == [
+        (t.number, t.fields, t.validation) for t in undisturbed
     ]
 
 
@@ -82,9 +82,9 @@ def test_trials_below_the_median_are_given_up(
     states = {trial.state for trial in trials}
     assert states == {"complete", "pruned"}
     pruned = [trial for trial in trials if trial.state == "pruned"]
-    complete = [trial.validation_accuracy or 0 for trial in trials if trial.state == "complete"]
+    complete = [trial.validation or 0 for trial in trials if trial.state == "complete"]
     assert 1e-8 in {trial.fields["training.lr"] for trial in pruned}
-    assert all((trial.validation_accuracy or 0) < min(complete) for trial in pruned)
+    assert all((trial.validation or 0) < min(complete) for trial in pruned)
     assert all("below the median" in (trial.folder / "failed.txt").read_text() for trial in pruned)
     assert all(not (trial.folder / "result.json").exists() for trial in pruned)
     assert trials[0].state == "complete"

@@ -13,9 +13,10 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 from rich.text import Text
 
-from layerlink.lab.run.folder import NOT_TERMS, RunFolder
+from layerlink.lab.run.folder import RunFolder, is_term
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.lab.run.watch import Watch
+from layerlink.tasks import ACCURACY, Score
 from layerlink.transfer import Losses
 
 SECONDS_BETWEEN_LINES = 30  # without a terminal
@@ -37,6 +38,7 @@ class Console(Watch):
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._epochs = self._steps = self._images = 0
+        self._score = ACCURACY
         self._clock = self._last_line = time.monotonic()
 
     def say(self, text: str) -> None:
@@ -79,6 +81,7 @@ class Console(Watch):
     def begin(self, setup: Setup, run: RunFolder, epoch: int) -> None:
         """Training begins, or goes on."""
         self._epochs, self._steps = setup.recipe.training.epochs, len(setup.batches)
+        self._score = setup.task.score
         if self._announce:
             self.say(f"{setup.loaded.source}   {setup.recipe.student.model}   {run.path}")
         if epoch:
@@ -105,11 +108,13 @@ class Console(Watch):
 
     def epoch(self, run: RunFolder, row: dict[str, Any]) -> None:
         """An epoch is done."""
-        terms = "  ".join(f"{_short(name)} {value:.4g}" for name, value in row.items() if name not in NOT_TERMS)
+        terms = "  ".join(f"{_short(name)} {value:.4g}" for name, value in row.items() if is_term(name))
+        name = self._score.name
+        train, validation = row.get(f"train_{name}"), short_score(self._score, row[f"validation_{name}"])
         self.say(
-            f"epoch {row['epoch']:>3}/{self._epochs}   validation {row['validation_accuracy']:5.1f} %   "
-            f"train {row.get('train_accuracy', float('nan')):5.1f} %   {row['images_per_second']:,.0f} images/s   "
-            f"{terms}"
+            f"epoch {row['epoch']:>3}/{self._epochs}   validation {validation}   "
+            f"{'' if train is None else f'train {short_score(self._score, train)}   '}"
+            f"{row['images_per_second']:,.0f} images/s   {terms}"
         )
         self._clock = self._last_line = time.monotonic()
         self._images = 0
@@ -135,9 +140,21 @@ class Console(Watch):
 
     def result(self, run: RunFolder, result: dict[str, Any]) -> None:
         """The run is done."""
-        teacher = f" (teacher {result['teacher_test_accuracy']:.2f} %)" if "teacher_test_accuracy" in result else ""
-        self.say(f"test accuracy {result['test_accuracy']:.2f} %{teacher} of {result['test_images']:,} images")
+        score = Score.of(result.get("score"))
+        taught = result.get(f"teacher_test_{score.name}")
+        teacher = "" if taught is None else f" (teacher {score.show(taught)})"
+        read = score.show(result[f"test_{score.name}"])
+        self.say(f"test {score.words} {read}{teacher} of {result['test_images']:,} images")
         self.say(f"saved {run.path}    next: layerlink evaluate {run.path}")
+
+
+def short_score(score: Score, value: float) -> str:
+    """A score as it stands in a line of progress: percent with one digit, in a column.
+
+    >>> short_score(ACCURACY, 7.25)
+    '  7.2 %'
+    """
+    return f"{value:5.1f} %" if score.unit == "%" else score.show(value)
 
 
 def _short(name: str) -> str:

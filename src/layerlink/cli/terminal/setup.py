@@ -11,6 +11,7 @@ from layerlink.lab.parallel.processes import here
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.measure.flops import count_parameters
+from layerlink.tasks import Classification, Score
 from layerlink.transfer import LinkReport
 
 
@@ -20,14 +21,16 @@ def show_setup(console: Console, setup: Setup, run: RunFolder) -> None:
     console.say(f"recipe     {setup.loaded.source}   seed {recipe.seed}   {run.path}")
     console.say(
         f"data       {recipe.data.name}: {len(images.train):,} train / {len(images.validation):,} validation / "
-        f"{len(images.test):,} test, {views.image_size}x{views.image_size}, {len(images.train.classes)} classes, "
+        f"{len(images.test):,} test, {views.image_size}x{views.image_size}, {_labels(setup)}"
         f"normalize {recipe.data.normalize}, augment {recipe.data.augment}"
     )
+    if not isinstance(setup.task, Classification):
+        console.say(f"task       {recipe.task.name}, by {setup.task.score.words}")
     teacher = setup.teacher
     if teacher is not None and recipe.teacher:
         console.say(
             f"teacher    {recipe.teacher.model}   {count_parameters(teacher.model):,} parameters   "
-            f"{recipe.teacher.weights or 'given'}{_teacher_accuracy(recipe.teacher.weights)}"
+            f"{recipe.teacher.weights or 'given'}{_teacher_score(recipe.teacher.weights)}"
         )
     smaller = ""
     if teacher is not None:
@@ -36,7 +39,8 @@ def show_setup(console: Console, setup: Setup, run: RunFolder) -> None:
     console.say(
         f"student    {recipe.student.model}   {count_parameters(setup.distiller.student):,} parameters{smaller}"
     )
-    console.say(f"losses     hard * {recipe.hard.weight:g}{_soft(setup)}")
+    own = f" ({recipe.hard.loss})" if recipe.hard.loss else ""
+    console.say(f"losses     hard{own} * {recipe.hard.weight:g}{_soft(setup)}")
     for report in setup.links:
         console.say(f"link       {report.text}   {_shapes(report)}")
     together = f"   {here().size} processes, each with its part of every batch" if here().size > 1 else ""
@@ -68,12 +72,24 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}"
 
 
-def _teacher_accuracy(weights: Path | None) -> str:
+def _teacher_score(weights: Path | None) -> str:
     """What the teacher's run says of it, where the weights are a run's."""
     run = RunFolder(expanded(weights)) if weights else None
     if run is None or not run.result.exists():
         return ""
-    return f"   {run.read_result()['validation_accuracy']:.1f} % validation (read from its run)"
+    result = run.read_result()
+    score = Score.of(result.get("score"))
+    value = score.show(result[f"validation_{score.name}"], 1 if score.unit == "%" else None)
+    return f"   {value} validation (read from its run)"
+
+
+def _labels(setup: Setup) -> str:
+    """What is known of the images."""
+    train = setup.images.train
+    what = "classes" if setup.task.has_classes else "numbers"
+    count = setup.recipe.data.labelled
+    few = "" if count is None else f"{count:,} of the training images labelled, "
+    return f"{len(train.classes)} {what}, {few}"
 
 
 def _soft(setup: Setup) -> str:

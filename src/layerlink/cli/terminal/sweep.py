@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from layerlink.cli.terminal.console import Console
+from layerlink.cli.terminal.console import Console, short_score
 from layerlink.cli.terminal.setup import duration
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.setup.setup import Setup
@@ -14,6 +14,7 @@ from layerlink.lab.sweep.expected import expected_costs
 from layerlink.lab.sweep.file import Plan
 from layerlink.lab.sweep.folder import run_state
 from layerlink.lab.sweep.running import Outcome
+from layerlink.tasks import Score
 from layerlink.transfer import Losses
 
 
@@ -52,21 +53,22 @@ class SweepConsole(Console):
         """A run is finished."""
         self._tell_epoch()
         self._begun = [name for name in self._begun if name != run.path.name]
-        self.say(
-            f"{run.path}   test {result['test_accuracy']:.2f} %   validation {result['validation_accuracy']:.2f} %"
-        )
+        score = Score.of(result.get("score"))
+        test, validation = (score.show(result[f"{part}_{score.name}"]) for part in ("test", "validation"))
+        self.say(f"{run.path}   test {test}   validation {validation}")
 
     def _tell_epoch(self) -> None:
         if not self._waiting:
             return
-        ordered = sorted(self._waiting, key=lambda item: item[1]["validation_accuracy"])
+        score, name = self._score, f"validation_{self._score.name}"
+        ordered = sorted(self._waiting, key=lambda item: item[1][name] * (1 if score.higher_is_better else -1))
         (worst, low), (best, high) = ordered[0], ordered[-1]
         seconds = time.monotonic() - self._epoch_clock
-        accuracy = f"validation {high['validation_accuracy']:.1f} % ({best})"
+        told = f"validation {short_score(score, high[name]).strip()} ({best})"
         if len(ordered) > 1:
-            accuracy += f" to {low['validation_accuracy']:.1f} % ({worst})"
+            told += f" to {short_score(score, low[name]).strip()} ({worst})"
         epoch, count = high["epoch"], len(ordered)
-        self.say(f"epoch {epoch:>3}   {count} student{'s' * (count > 1)}   {accuracy}   {seconds:,.0f} s")
+        self.say(f"epoch {epoch:>3}   {count} student{'s' * (count > 1)}   {told}   {seconds:,.0f} s")
         self._waiting, self._epoch_clock, self._images = [], time.monotonic(), 0
         self._clock = self._last_line = time.monotonic()
 
@@ -74,19 +76,21 @@ class SweepConsole(Console):
 def show_outcomes(console: Console, plan: Plan, outcomes: Sequence[Outcome]) -> int:
     """Print how every run ended; how many failed."""
     failed = [outcome for outcome in outcomes if outcome.result is None]
-    rows = [
-        (
-            outcome.planned.row.name,
-            str(outcome.planned.seed),
-            f"{outcome.result['test_accuracy']:.2f} %" if outcome.result else f"failed: {outcome.failure}",
-        )
-        for outcome in outcomes
-    ]
-    console.table(("row", "seed", "test accuracy"), rows)
+    scores = [Score.of(outcome.result.get("score")) for outcome in outcomes if outcome.result]
+    words = scores[0].words if scores else "score"
+    rows = [(outcome.planned.row.name, str(outcome.planned.seed), _ended(outcome)) for outcome in outcomes]
+    console.table(("row", "seed", f"test {words}"), rows)
     console.say(f"saved {plan.folder}    next: layerlink report {plan.folder}")
     if failed:
         console.warn(f"{len(failed)} of {len(outcomes)} runs failed; their reasons stand above")
     return len(failed)
+
+
+def _ended(outcome: Outcome) -> str:
+    if outcome.result is None:
+        return f"failed: {outcome.failure}"
+    score = Score.of(outcome.result.get("score"))
+    return score.show(outcome.result[f"test_{score.name}"])
 
 
 def show_plan(console: Console, plan: Plan) -> None:

@@ -18,7 +18,6 @@ from layerlink.lab.run.setup.images import Images
 from layerlink.lab.run.setup.machine import choose_device, choose_precision
 from layerlink.lab.run.setup.setup import Setup, set_up
 from layerlink.lab.run.step import taught_for
-from layerlink.losses import hard_cross_entropy
 from layerlink.measure.flops import count_flops
 from layerlink.measure.timing import Timing, measure
 from layerlink.models import build_model
@@ -172,7 +171,8 @@ def _study(setup: Setup, batch: Batch) -> None:
     with setup.arithmetic():
         studied = setup.distiller.study(batch.images)
         if studied.logits is not None and studied.logits.requires_grad:
-            hard_cross_entropy(studied.logits, batch.labels).backward()  # type: ignore[no-untyped-call]
+            mask = setup.task.positions(studied.logits, batch.labels, None)
+            setup.task.hard(studied.logits, batch.labels, mask=mask).backward()  # type: ignore[no-untyped-call]
         else:  # links alone
             torch.stack([value.float().mean() for value in studied.taps.values()]).sum().backward()  # type: ignore[no-untyped-call]
 
@@ -183,9 +183,11 @@ def _terms(setup: Setup, batch: Batch, taught: Activations | None) -> dict[str, 
         student = setup.distiller.study(batch.images)
     whole, single = setup.distiller.objective, {}
     if whole.labels.weight:
-        single["labels"] = Objective(1.0, label_smoothing=whole.label_smoothing)
+        single["labels"] = Objective(
+            replace(whole.labels, weight=1.0), label_smoothing=whole.label_smoothing, task=whole.task
+        )
     if whole.soft is not None:
-        single["soft"] = Objective(0.0, replace(whole.soft, weight=1.0))
+        single["soft"] = Objective(0.0, replace(whole.soft, weight=1.0), task=whole.task)
     single |= {link.text: Objective(0.0, None, (replace(link, weight=1.0),), parts=whole.parts) for link in whole.links}
     learnt = Activations(
         None if student.logits is None else student.logits.detach().requires_grad_(),

@@ -44,12 +44,9 @@ class DataParallel:
             if type(module) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d):
                 module.__class__ = WholeBatchNorm  # parameters, buffers and hooks stay, the root may be one too
                 module.parallel = self  # type: ignore[assignment]
-        if distiller.scales is not None:
-            distiller.scales.parts = self
+        distiller.share_with(self)
         parts = distiller.whole_objective.parts.values()
         self.between = {part for part in parts if part.kind.between_images}
-        for part in parts:
-            part.across = self
         # What such a loss trains sees all images in every process, so its gradient is there as often as there are some.
         for parameter in (parameter for part in self.between for parameter in part.loss_parameters()):
             parameter.register_hook(self._once)  # type: ignore[no-untyped-call]
@@ -85,7 +82,7 @@ class DataParallel:
         names = [term.name for term in self._total.distiller.objective.terms]
         none = losses.total.detach().float() * 0
         given = [losses.terms[name].detach().float() if name in losses.terms else none for name in names]
-        counted = [value * self._counts(name) for name, value in zip(names, given, strict=True)]
+        counted = [value * self._counts(name, losses) for name, value in zip(names, given, strict=True)]
         present = [none + (name in losses.terms) for name in names]
         sums = self.sum(
             torch.cat([torch.stack([*counted, losses.total.detach().float()]) * self.share, torch.stack(present)])
@@ -110,13 +107,13 @@ class DataParallel:
     def _once(self, gradient: Tensor) -> Tensor:
         return gradient / min(self.processes.size, self.images)
 
-    def _counts(self, name: str) -> float:
+    def _counts(self, name: str, losses: Losses) -> float:
         """How much a term's value here counts in the whole batch's, relative to the images here.
 
         One between images is the same in all processes, though its gradient here is that of these images alone.
         """
         part = self._total.distiller.whole_objective.parts.get(name)
-        return 1.0 if part is None or part in self.between else part.share
+        return 1.0 if part in self.between else losses.shares.get(name, 1.0)
 
     def gather(self, values: Tensor) -> Tensor:
         """All processes' rows in their order; gradients reach this process's own."""
@@ -164,6 +161,8 @@ class _Total(nn.Module):
 def _leaves_parameters_unused(distiller: Distiller, example: Tensor) -> bool:
     """Whether a step may leave a parameter without a gradient, for which torch has to look at every step."""
     objective, student = distiller.whole_objective, distiller.student
+    if objective.labels.loss is not None:  # nobody knows what it reads
+        return True
     outputs = [(objective.labels.weight, objective.labels.schedule)]
     outputs += [] if objective.soft is None else [(objective.soft.weight, objective.soft.schedule)]
     if not any(weight and schedule.always for weight, schedule in outputs):

@@ -14,8 +14,10 @@ from pydantic import (
     model_validator,
 )
 
+from layerlink.errors import UsageError
 from layerlink.lab.recipe.section import FilePath, Section, Whole, YesNo
 from layerlink.lab.recipe.terms import HardField, HardSection, LinkTexts, SoftSection
+from layerlink.tasks import Task, as_task
 from layerlink.teachers.store import StoreDtype
 from layerlink.transfer import Link
 from layerlink.transfer.link import Scale
@@ -25,12 +27,20 @@ from layerlink.transfer.schedule import Decay
 class DataSection(Section):
     """Which images, and how the models see them."""
 
-    name: str = Field("digits", description="a data set that `layerlink ls` shows")
+    name: str = Field(
+        "digits", description="a data set that `layerlink ls` shows, or package.module:callable that gives a Source"
+    )
+    arguments: dict[str, JsonValue] = Field(
+        default_factory=dict, description="keyword arguments of a callable of your own, beside root and size"
+    )
     root: FilePath | None = Field(None, description="folder of its files; relative to where the command is run")
     download: YesNo = Field(False, description="fetch the original archive into root where it is missing")
     skip_bad: YesNo = Field(False, description="leave out images that cannot be read, with a warning")
     image_size: Whole = Field(32, ge=1, le=4096, description="pixels the models get; images are scaled to it")
     train_images: Whole | None = Field(None, ge=1, description="how many to train on; all that are left by default")
+    labelled: Whole | None = Field(
+        None, ge=1, description="how many of the training images have labels, spread over the classes; all by default"
+    )
     validation: float = Field(0.1, gt=0, description="kept apart for selection: a share below 1, or a count")
     split_seed: Whole = Field(0, ge=0, lt=2**31, description="of the split; the same for runs to be compared")
     augment: Literal["none", "flip", "crop", "crop-flip"] = "none"
@@ -97,6 +107,37 @@ class TeacherSection(ModelSection):
         return self
 
 
+class TaskSection(Section):
+    """What the outputs mean; `task: segmentation` is short for `task: {name: segmentation}`."""
+
+    name: str = Field("classification", description="a task that `layerlink ls` shows, or package.module:callable")
+    arguments: dict[str, JsonValue] = Field(default_factory=dict, description="of the task, such as {ignore: 255}")
+
+    def build(self) -> Task:
+        """The task that this section describes.
+
+        Raises:
+            UsageError: where there is none.
+        """
+        return as_task(self.name, self.arguments)
+
+    @model_validator(mode="after")
+    def _is_known(self) -> TaskSection:
+        if ":" not in self.name:  # a callable of the user's own is imported where it is needed, not where it is read
+            try:
+                self.build()
+            except UsageError as error:
+                raise ValueError(str(error)) from None
+        return self
+
+
+def _task_by_name(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+TaskField = Annotated[TaskSection, BeforeValidator(_task_by_name)]
+
+
 class TrainingSection(Section):
     """How the student is trained."""
 
@@ -121,7 +162,9 @@ class TrainingSection(Section):
     )
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     ema: float | None = Field(None, gt=0, lt=1, description="decay per step of averaged weights, which are kept")
-    keep: Literal["best", "last"] = Field("best", description="epoch whose weights are kept, by validation accuracy")
+    keep: Literal["best", "last"] = Field(
+        "best", description="epoch whose weights are kept, by the task's validation score"
+    )
 
     @model_validator(mode="after")
     def _fits_together(self) -> TrainingSection:
@@ -148,6 +191,7 @@ class Recipe(Section):
     """A full description of a run. With its seed, versions and commit it can be run again."""
 
     data: DataSection = Field(default_factory=lambda: DataSection.model_validate({}))
+    task: TaskField = Field(default_factory=lambda: TaskSection.model_validate({}), description="what the outputs mean")
     teacher: TeacherField = Field(None, description="the frozen source; none where labels alone teach")
     student: ModelField
     hard: HardField = Field(

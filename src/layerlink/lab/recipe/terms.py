@@ -10,7 +10,7 @@ from layerlink.errors import UsageError
 from layerlink.lab.recipe.section import Section, YesNo
 from layerlink.transfer import Hard, Link, Soft
 from layerlink.transfer.schedule import Decay
-from layerlink.transfer.terms import HIGHEST_T, LOWEST_T
+from layerlink.transfer.timed import HIGHEST_T, LOWEST_T
 
 
 class TimedSection(Section):
@@ -37,10 +37,24 @@ class HardSection(TimedSection):
     """The labels' loss; `hard: 1.0` is short for `hard: {weight: 1.0}`."""
 
     weight: float = Field(1.0, ge=0)
+    loss: str | None = Field(
+        None,
+        description="None: the task's own. package.module:callable of (output, target); or what the student computes "
+        'itself, such as "@output[loss]"',
+    )
+    output: str = Field("", description="element of the student's output that labels are compared with, such as [0]")
+
+    @model_validator(mode="after")
+    def _is_a_loss(self) -> HardSection:
+        try:
+            self.build()
+        except UsageError as error:
+            raise ValueError(str(error)) from None
+        return self
 
     def build(self) -> Hard:
         """The loss that this section describes."""
-        return Hard(self.weight, **self.time)
+        return Hard(self.weight, self.loss, self.output, **self.time)
 
 
 class SoftSection(TimedSection):
@@ -50,13 +64,27 @@ class SoftSection(TimedSection):
     weight: float = Field(1.0, ge=0)
     t_squared: YesNo = True
     form: Literal["kl", "cross-entropy"] = "kl"
+    output: str = Field("", description="element of the student's output that is compared, such as [1]")
+    teacher_output: str = Field("", description="the same of the teacher's output")
+
+    @model_validator(mode="after")
+    def _has_outputs(self) -> SoftSection:
+        try:
+            self.build()
+        except UsageError as error:
+            raise ValueError(str(error)) from None
+        return self
 
     def build(self) -> Soft:
         """The loss that this section describes."""
-        return Soft(self.temperature, self.weight, self.t_squared, self.form, **self.time)
+        return Soft(
+            self.temperature, self.weight, self.t_squared, self.form, self.output, self.teacher_output, **self.time
+        )
 
 
 def _weight_alone(value: Any) -> Any:
+    if isinstance(value, str) and (value.startswith("@") or ":" in value):
+        return {"loss": value}
     return {"weight": value} if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 

@@ -8,33 +8,40 @@ from collections.abc import Mapping
 from layerlink.lab.report.chance.difference import Difference, Seeds, compare
 from layerlink.lab.report.chance.spread import Spread, spread_of
 from layerlink.lab.report.chance.verdict import Verdict, judge
-from layerlink.lab.report.gather.records import Row, is_number
+from layerlink.lab.report.gather.records import is_number
 from layerlink.lab.report.gather.rows import Gathered
+from layerlink.tasks import ACCURACY, Score
 
 _LUCK = "a difference of a point or two may be luck"
 
 
-def values_of(rows: tuple[Row, ...], name: str = "test_accuracy") -> dict[str, Seeds]:
-    """A number of every row that has a finished run with it: by row's name, by seed."""
-    return {row.name: values for row in rows if (values := row.values(name))}
+def values_of(gathered: Gathered, part: str = "test") -> dict[str, Seeds]:
+    """The score of every row that has a finished run: by row's name, by seed. More is better: a score of which less is
+    better has its sign turned."""
+    name = f"{part}_{gathered.score.name}"
+    sign = 1.0 if gathered.score.higher_is_better else -1.0
+    found = {row.name: row.values(name) for row in gathered.rows}
+    return {row: {seed: sign * value for seed, value in seeds.items()} for row, seeds in found.items() if seeds}
 
 
 def step_of(gathered: Gathered) -> float:
-    """The percent of test images that one of them is, where runs read different numbers the fewest; 0 where unknown."""
+    """The percent of test images that one of them is, where runs read different numbers the fewest; 0 where a score
+    changes in no steps that are known."""
     counts = [count for run in gathered.runs if (count := run.number("test_images"))]
-    return 100 / min(counts) if counts else 0.0
+    return 100 / min(counts) if counts and gathered.score == ACCURACY else 0.0
 
 
 def verdict_of(gathered: Gathered) -> Verdict | None:
     """Which row is best; None where no run is finished."""
-    values = values_of(gathered.rows)
-    return judge(values, step_of(gathered)) if values else None
+    values = values_of(gathered)
+    unit = " points" if gathered.score.unit == "%" else ""
+    return judge(values, step_of(gathered), unit) if values else None
 
 
 def differences_of(gathered: Gathered) -> dict[str, Difference]:
-    """Test accuracy of every row minus the baseline's; empty where there is no baseline."""
+    """How much better every row is than the baseline; empty where there is no baseline."""
     baseline = gathered.baseline
-    return {} if baseline is None else compare(values_of(gathered.rows), baseline.name, step_of(gathered))
+    return {} if baseline is None else compare(values_of(gathered), baseline.name, step_of(gathered))
 
 
 def answer(gathered: Gathered) -> str:
@@ -42,7 +49,7 @@ def answer(gathered: Gathered) -> str:
     verdict = verdict_of(gathered)
     if verdict is None:
         return " ".join(["No run is finished yet, so there is nothing to compare.", *_missing(gathered)])
-    spreads = {name: spread_of(seeds.values()) for name, seeds in values_of(gathered.rows).items()}
+    spreads = {name: spread_of(seeds.values()) for name, seeds in values_of(gathered).items()}
     differences = differences_of(gathered)
     sentences = [
         _lead(gathered, spreads, differences, verdict),
@@ -60,18 +67,19 @@ def _lead(
     """Who leads, and by how much."""
     leader = spreads[verdict.leader]
     if len(spreads) == 1:
-        return f"“{verdict.leader}” reads {_percent(leader)} of the test images right."
+        return f"“{verdict.leader}” {_reads(leader, gathered.score)}."
     second = next(iter(verdict.ahead))
-    following = f"{_points(verdict.ahead[second])} than the next, “{second}”"
+    score = gathered.score
+    following = f"{_apart(verdict.ahead[second], score)} than the next, “{second}”"
     against = differences.get(verdict.leader)
     if gathered.baseline is not None and against is not None:
-        compared = f"{_points(against)} than “{gathered.baseline.name}”{_interval(against)}"
+        compared = f"{_apart(against, score)} than “{gathered.baseline.name}”{_interval(against, score)}"
         if second != gathered.baseline.name:
             compared += f", {following}"
     else:
         compared = following
     how = "leads" if verdict.best is None else "is best"
-    return f"“{verdict.leader}” {how}: it reads {_percent(leader)} of the test images right, {compared}."
+    return f"“{verdict.leader}” {how}: it {_reads(leader, score)}, {compared}."
 
 
 def _told(
@@ -142,7 +150,7 @@ def _listed(names: list[str]) -> str:
 def _plateau(gathered: Gathered, spreads: Mapping[str, Spread]) -> list[str]:
     """Where the values of a numeric axis next to the best one are not told apart from it."""
     sentences = []
-    values = values_of(gathered.rows)
+    values = values_of(gathered)
     for axis in gathered.axes:
         rows = [row for row in gathered.rows if row.name in spreads and is_number(row.changes.get(axis))]
         along = {float(row.changes[axis]): row.name for row in rows}
@@ -169,10 +177,10 @@ def _plateau(gathered: Gathered, spreads: Mapping[str, Spread]) -> list[str]:
 
 def chosen_by_validation(gathered: Gathered, verdict: Verdict) -> list[str]:
     """What the validation images would have chosen, where that is another row than the leader by test images."""
-    spreads = {name: spread_of(seeds.values()) for name, seeds in values_of(gathered.rows).items()}
+    spreads = {name: spread_of(seeds.values()) for name, seeds in values_of(gathered).items()}
     seen = {
         name: spread_of(seeds.values()).mean
-        for name, seeds in values_of(gathered.rows, "validation_accuracy").items()
+        for name, seeds in values_of(gathered, "validation").items()
         if name in spreads
     }
     if len(seen) < 2 or len(seen) < len(spreads):
@@ -182,7 +190,7 @@ def chosen_by_validation(gathered: Gathered, verdict: Verdict) -> list[str]:
         return []
     return [
         f"Chosen by validation images, which is how to choose one to use, “{chosen}” is first: "
-        f"{_percent(spreads[chosen])} of the test images."
+        f"{_value(spreads[chosen], gathered.score)} of the test images."
     ]
 
 
@@ -202,22 +210,38 @@ def _missing(gathered: Gathered) -> list[str]:
     return [f"Of {count} run{'' if count == 1 else 's'}, {said}."]
 
 
-def _percent(spread: Spread) -> str:
+def _reads(spread: Spread, score: Score) -> str:
+    """What a row does, as the rest of a sentence."""
+    if score == ACCURACY:
+        return f"reads {_value(spread, score)} of the test images right"
+    return f"has a {score.words} of {_value(spread, score)} on the test images"
+
+
+def _digits(score: Score) -> int:
+    """Behind the point, in sentences."""
+    return 1 if score.unit == "%" else score.digits
+
+
+def _value(spread: Spread, score: Score) -> str:
+    mean = score.show(spread.mean if score.higher_is_better else -spread.mean, _digits(score))
     if spread.sd is None:
-        return f"{spread.mean:.1f} % (one seed)"
-    return f"{spread.mean:.1f} % (sd {spread.sd:.1f}, n = {spread.n})"
+        return f"{mean} (one seed)"
+    return f"{mean} (sd {spread.sd:.{_digits(score)}f}, n = {spread.n})"
 
 
-def _points(against: Difference) -> str:
-    return f"{abs(against.mean):.1f} points {'more' if against.mean >= 0 else 'less'}"
+def _apart(against: Difference, score: Score) -> str:
+    """How much more or less, whichever is the better."""
+    more = (against.mean >= 0) == score.higher_is_better
+    points = " points" if score.unit == "%" else ""
+    return f"{abs(against.mean):.{_digits(score)}f}{points} {'more' if more else 'less'}"
 
 
-def _interval(against: Difference) -> str:
+def _interval(against: Difference, score: Score) -> str:
     """The 95 % interval of a lead."""
     if against.low is None or against.high is None or against.mean < 0:
         return ""
-    return f" (95 % interval {_bound(against.low)} to {_bound(against.high)}, n = {against.n})"
+    return f" (95 % interval {_bound(against.low, score)} to {_bound(against.high, score)}, n = {against.n})"
 
 
-def _bound(points: float) -> str:
-    return f"{points:.1f}".replace("-", "\N{MINUS SIGN}")
+def _bound(points: float, score: Score) -> str:
+    return f"{points:.{_digits(score)}f}".replace("-", "\N{MINUS SIGN}")

@@ -69,7 +69,7 @@ def write_report(
     others = [table for table in (differences_table(gathered), runs_table(gathered), warnings_table(gathered)) if table]
     tables = [results, *others, *(table for table in (missing, models) if table)]
     sections = [
-        Section(results.heading, results.shown, tuple(_accuracy_pictures(gathered))),
+        Section(results.heading, results.shown, tuple(_score_pictures(gathered))),
         *([Section(missing.heading, missing.shown)] if missing else []),
         *_curve_sections(gathered, verdict),
         *model_sections(gathered, measurements, left_out, verdict),
@@ -118,18 +118,20 @@ def _chosen(rows: Sequence[Row], verdict: Verdict | None, count: int) -> list[Ro
     return [row for row in rows if row in chosen]
 
 
-def _accuracy_pictures(gathered: Gathered) -> list[Picture]:
+def _score_pictures(gathered: Gathered) -> list[Picture]:
     """Along every numeric axis, then row by row."""
-    references = _references(gathered)
+    references, score = _references(gathered), gathered.score
     pictures = []
     for axis in gathered.axes:
         points = _axis_points(gathered, axis)
         if len({point.x for point in points}) > 1:
-            chart = axis_chart(points, axis=axis, references=references)
-            pictures.append(Picture(f"Test accuracy against {axis}", chart, wide=True))
+            chart = axis_chart(points, axis=axis, references=references, score=score)
+            pictures.append(Picture(f"Test {score.words} against {axis}", chart, wide=True))
     points = [Point(row.name, row.values(), row.published) for row in gathered.rows if row.values()]
     if points:
-        pictures.append(Picture("Test accuracy, row by row", row_chart(points, references=references), wide=True))
+        pictures.append(
+            Picture(f"Test {score.words}, row by row", row_chart(points, references=references, score=score), wide=True)
+        )
     return pictures
 
 
@@ -154,24 +156,24 @@ def _short(value: Any) -> str:
 
 
 def _references(gathered: Gathered) -> list[Reference]:
-    """The teacher's accuracy, from its own run or where all students read the same, and the baseline's mean."""
-    found = []
-    accuracy = gathered.teacher.number("test_accuracy") if gathered.teacher else None
-    read = {run.number("teacher_test_accuracy") for run in gathered.runs} - {None}
-    if accuracy is None and len(read) == 1:
-        accuracy = read.pop()
-    if accuracy is not None:
-        found.append(Reference("teacher", accuracy))
+    """The teacher's score, from its own run or where all students read the same, and the baseline's mean."""
+    found, name = [], gathered.score.name
+    value = gathered.teacher.number(f"test_{name}") if gathered.teacher else None
+    read = {run.number(f"teacher_test_{name}") for run in gathered.runs} - {None}
+    if value is None and len(read) == 1:
+        value = read.pop()
+    if value is not None:
+        found.append(Reference("teacher", value))
     baseline = gathered.baseline
     if baseline is not None and (values := list(baseline.values().values())):
-        name = baseline.name if baseline.name not in ("teacher", OURS, PUBLISHED) else f"{baseline.name} (baseline)"
-        found.append(Reference(name, sum(values) / len(values)))
+        line = baseline.name if baseline.name not in ("teacher", OURS, PUBLISHED) else f"{baseline.name} (baseline)"
+        found.append(Reference(line, sum(values) / len(values)))
     return found
 
 
 def _curve_sections(gathered: Gathered, verdict: Verdict | None) -> list[Section]:
     rows = _chosen([row for row in gathered.rows if curve_runs(row)], verdict, MOST_CURVES)
-    pictures = curve_pictures(rows)
+    pictures = curve_pictures(rows, gathered.score)
     if not pictures:
         return []
     text = (

@@ -10,7 +10,7 @@ from layerlink.lab.recipe.file import load_recipe
 from layerlink.lab.report.page.curves import Curve, curve_chart
 from layerlink.lab.report.page.page import Cell, Table, write_page
 from layerlink.lab.run.evaluation import predict_test
-from layerlink.lab.run.folder import NOT_TERMS, RunFolder
+from layerlink.lab.run.folder import RunFolder, is_term
 from layerlink.lab.run.interruption import several_trainings, stop_before_the_next
 from layerlink.lab.run.setup.setup import set_up
 from layerlink.lab.run.training import train
@@ -97,7 +97,7 @@ def _tabulate(results: dict[str, dict[str, Any]], page: Path) -> Comparison:
 
 def _write_page(comparison: Comparison, runs: dict[str, RunFolder], seed: int) -> None:
     metrics = {name: run.read_metrics() for name, run in runs.items()}
-    terms = dict.fromkeys(name for rows in metrics.values() for name in rows[0] if name not in NOT_TERMS)
+    terms = dict.fromkeys(name for rows in metrics.values() for name in rows[0] if is_term(name))
     charts = [
         (
             "Validation accuracy",

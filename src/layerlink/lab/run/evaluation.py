@@ -1,10 +1,10 @@
-"""What a trained model does: predictions, accuracy, agreement, dead layers."""
+"""What a trained model does: the task's score, agreement with the teacher, dead layers."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -24,25 +24,26 @@ from layerlink.lab.run.setup.setup import Setup, set_up
 from layerlink.measure.flops import count_parameters
 from layerlink.taps import Observed
 from layerlink.taps.modes import evaluating
-from layerlink.tasks.classification import answers, calibration_error, judge, percent_equal
+from layerlink.tasks import Task
+from layerlink.tasks.classification import answers, percent_equal
 
 EVALUATION_BATCH = 256
 DEAD = 0.99  # share of zeros; layers of healthy networks were seen at 0.46 to 0.74
 
 
 def each_image(
-    observed: Observed, images: ImageSet, views: Views, reading: Callable[[Tensor, Tensor], Tensor]
-) -> Tensor:
+    observed: Observed, images: ImageSet, views: Views, reading: Callable[[Tensor, Tensor], tuple[Tensor, ...]]
+) -> tuple[Tensor, ...]:
     """Something of what a model answers to every image. Processes that train together take a part of the images each.
 
     Args:
-        observed: gives logits for a batch of images.
+        observed: gives an output for a batch of images.
         images: which.
         views: what the model sees of them.
-        reading: of a batch's logits (n, C) and labels (n,), a tensor (n, ...).
+        reading: of a batch's output, such as logits (n, C), and labels (n, ...), tensors (n, ...).
 
     Returns:
-        (N, ...), in the images' order, on their device.
+        For each of these (N, ...), in the images' order, on their device.
     """
     own = here().part(len(images))
     mine = ImageSet(images.images[own], images.labels[own], images.classes)
@@ -50,54 +51,84 @@ def each_image(
     with evaluating(observed.model), observed.arithmetic():
         for batch in Batches(mine, views, EVALUATION_BATCH).in_order():
             found.append(reading(observed.logits(batch.images), batch.labels))
-    before, after = (found[0].new_zeros(count, *found[0].shape[1:]) for count in (own.start, len(images) - own.stop))
-    return here().sum(torch.cat([before, *found, after]))
+    return tuple(_whole(parts, own, len(images)) for parts in zip(*found, strict=True))
+
+
+def _whole(parts: Sequence[Tensor], own: slice, count: int) -> Tensor:
+    """The rows of all processes, from those of this one."""
+    before, after = (parts[0].new_zeros(rows, *parts[0].shape[1:]) for rows in (own.start, count - own.stop))
+    return here().sum(torch.cat([before, *parts, after]))
 
 
 def predict(observed: Observed, images: ImageSet, views: Views) -> Tensor:
     """The class that a model finds most likely, (N,) int64; as ``each_image``."""
-    return each_image(observed, images, views, lambda logits, _labels: answers(logits))
+    (found,) = each_image(observed, images, views, lambda logits, _labels: (answers(logits),))
+    return found
 
 
-def validation_accuracy(model: nn.Module, setup: Setup) -> float:
-    """Accuracy of a model in the student's place on the validation images, in percent."""
-    images = setup.images.validation
-    return percent_equal(predict(setup.student_as(model), images, setup.images.views), images.labels)
+def validation_score(model: nn.Module, setup: Setup) -> float:
+    """The task's score of a model in the student's place on the validation images."""
+    task, images = setup.task, setup.images.validation
+    (judged,) = each_image(
+        setup.student_as(model), images, setup.images.views, lambda output, labels: (task.judge(output, labels),)
+    )
+    return task.summary(judged)[task.score.name]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a model gives for the test images.
+
+    Args:
+        numbers: the task's, by name.
+        answers: that are compared for equality; None where the task has none.
+    """
+
+    numbers: Mapping[str, float]
+    answers: Tensor | None
+
+
+def read_images(observed: Observed, setup: Setup) -> Reading:
+    """What a model gives for the test images."""
+    task, images = setup.task, setup.images.test
+
+    def reading(output: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+        answered = task.answers(output)
+        return task.judge(output, labels), *([] if answered is None else [answered])
+
+    judged, *answered = each_image(observed, images, setup.images.views, reading)
+    return Reading(task.summary(judged), answered[0] if answered else None)
 
 
 def read_test(model: nn.Module, setup: Setup) -> dict[str, Any]:
     """What is read from the test images, once.
 
     Returns:
-        The student's ``test_accuracy`` in percent, ``test_nll`` in nats and ``test_ece`` in percent; with a teacher its
-        ``teacher_test_accuracy`` and the ``agreement`` of the two in percent.
+        The student's numbers, each as ``test_NAME``: in classification its ``test_accuracy`` in percent, ``test_nll``
+        in nats and ``test_ece`` in percent. With a teacher whose output is of the task its ``teacher_test_SCORE`` and,
+        where the task has answers, the ``agreement`` of the two in percent.
     """
-    images = setup.images.test
-    judged = each_image(setup.student_as(model), images, setup.images.views, judge)
-    student = judged[:, 0].long()
-    right = student == images.labels
-    reading: dict[str, Any] = {
-        "test_accuracy": percent_equal(student, images.labels),
-        "test_images": len(images),
-    }
-    likelihood = float(judged[:, 1].mean())
-    if math.isfinite(likelihood):  # a model may be sure of a wrong class beyond every number
-        reading |= {"test_nll": likelihood, "test_ece": calibration_error(judged[:, 2], right)}
-    if setup.teacher is not None:
-        taught = _teacher_answers(setup.teacher, setup)
-        reading["teacher_test_accuracy"] = percent_equal(taught, images.labels)
-        reading["agreement"] = percent_equal(student, taught)
+    name = setup.task.score.name
+    student = read_images(setup.student_as(model), setup)
+    reading: dict[str, Any] = {f"test_{name}": student.numbers[name], "test_images": len(setup.images.test)}
+    reading |= {f"test_{other}": value for other, value in student.numbers.items() if other != name}
+    if setup.teacher is not None and setup.teacher_answers:
+        taught = _teacher_reading(setup.teacher, setup)
+        reading[f"teacher_test_{name}"] = taught.numbers[name]
+        if student.answers is not None and taught.answers is not None:
+            reading["agreement"] = percent_equal(student.answers, taught.answers)
     return reading
 
 
-def _teacher_answers(teacher: Observed, setup: Setup) -> Tensor:
-    """The teacher's classes for the test images; the students of a cohort ask for the same ones."""
+def _teacher_reading(teacher: Observed, setup: Setup) -> Reading:
+    """What the teacher gives for the test images; the students of a cohort ask for the same."""
     model = teacher.model
     state = [*model.parameters(), *model.buffers()]
-    asked = _Asked(setup.images.test.images, setup.images.views, setup.precision, sum(t._version for t in state))
+    version = sum(t._version for t in state)
+    asked = _Asked(setup.images.test.images, setup.images.views, setup.precision, setup.task, version)
     known = _ANSWERS.get(model)
     if known is None or not known[0].same_as(asked):
-        known = _ANSWERS[model] = asked, predict(teacher, setup.images.test, setup.images.views)
+        known = _ANSWERS[model] = asked, read_images(teacher, setup)
     return known[1]
 
 
@@ -108,14 +139,15 @@ class _Asked:
     images: Tensor
     views: Views
     precision: str
+    task: Task
     version: int
 
     def same_as(self, other: _Asked) -> bool:
-        rest = (self.views, self.precision, self.version) == (other.views, other.precision, other.version)
-        return self.images is other.images and rest
+        own, others = ((it.views, it.precision, it.task, it.version) for it in (self, other))
+        return self.images is other.images and own == others
 
 
-_ANSWERS: WeakKeyDictionary[nn.Module, tuple[_Asked, Tensor]] = WeakKeyDictionary()
+_ANSWERS: WeakKeyDictionary[nn.Module, tuple[_Asked, Reading]] = WeakKeyDictionary()
 
 
 def _set_up_again(run: RunFolder, overrides: Sequence[str] = ()) -> Setup:
@@ -167,7 +199,8 @@ def evaluate_run(run: RunFolder, overrides: Sequence[str] = ()) -> dict[str, Any
         overrides: ``key=value`` texts over its recipe, such as another ``data.root``.
 
     Returns:
-        As ``read_test``, with validation accuracy, parameters and the recorded test accuracy.
+        As ``read_test``, with the task's ``score`` of the validation images, parameters and the recorded one of the
+        test.
 
     Raises:
         UsageError: where the run is not finished.
@@ -176,13 +209,14 @@ def evaluate_run(run: RunFolder, overrides: Sequence[str] = ()) -> dict[str, Any
     if not run.recipe.exists():
         raise UsageError(f"{run.path} has lost its {run.recipe.name}, which says what model and data it is")
     setup = _set_up_again(run, overrides)
-    model = setup.distiller.student
+    model, name = setup.distiller.student, setup.task.score.name
     return {
         **read_test(model, setup),
-        "validation_accuracy": validation_accuracy(model, setup),
+        f"validation_{name}": validation_score(model, setup),
         "validation_images": len(setup.images.validation),
         "parameters": count_parameters(model),
-        "recorded_test_accuracy": recorded["test_accuracy"],
+        f"recorded_test_{name}": recorded[f"test_{name}"],
+        "score": setup.task.score.facts(),
     }
 
 

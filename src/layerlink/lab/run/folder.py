@@ -20,14 +20,17 @@ from layerlink.files.locks import HeldError, held
 from layerlink.files.weights import STUDENT
 from layerlink.files.whole import load_tensors, write_text, write_whole
 from layerlink.lab.parallel.processes import here
+from layerlink.tasks import Score
 
-# A row of metrics holds these and, between them, every raw term by its name.
-NOT_TERMS = ("epoch", "train_accuracy", "validation_accuracy", "lr", "images_per_second", "seconds")
 _RESULT_NUMBERS = (
-    *((name, "0 to 100 percent", 100) for name in ("test_accuracy", "validation_accuracy")),
-    *((name, "0 to 100 percent", 100) for name in ("teacher_test_accuracy", "agreement", "test_ece")),
-    *((name, "a number", 1e15) for name in ("test_images", "parameters", "train_seconds", "test_nll")),
+    *((name, "0 to 100 percent", 0.0, 100.0) for name in ("agreement", "test_ece")),
+    *((name, "a number", 0.0, 1e15) for name in ("test_images", "parameters", "train_seconds", "test_nll")),
 )
+
+
+def is_term(column: str) -> bool:
+    """Whether a column of metrics is a raw term, and no score, time or rate: a link's text has a colon."""
+    return column in ("hard", "soft") or ":" in column
 
 
 @dataclass(frozen=True)
@@ -252,12 +255,21 @@ class RunFolder:
         if not self.result.exists():
             raise UsageError(f"{self.path} holds no finished run ({self.result.name} is missing)")
         result = self._read_json(self.result)
-        missing = [name for name in ("test_accuracy", "test_images", "validation_accuracy") if name not in result]
+        try:
+            score = Score.of(result.get("score"))
+        except ValueError as error:
+            raise LayerlinkError(f"{self.result} is damaged: {error}") from None
+        read = f"test_{score.name}", f"validation_{score.name}"
+        missing = [name for name in (*read, "test_images") if name not in result]
         if missing:
             raise LayerlinkError(f"{self.result} is damaged: {', '.join(missing)} missing")
-        for name, what, most in _RESULT_NUMBERS:
+        percent = ("0 to 100 percent", 0.0, 100.0) if score.unit == "%" else ("a number", -1e15, 1e15)
+        for name, what, least, most in (
+            *((name, *percent) for name in (*read, f"teacher_test_{score.name}")),
+            *_RESULT_NUMBERS,
+        ):
             value = result.get(name, 0)
-            if type(value) not in (int, float) or not 0 <= value <= most:
+            if type(value) not in (int, float) or not least <= value <= most:
                 raise LayerlinkError(f"{self.result} is damaged: {name} must be {what}; got {value!r}")
         return result
 

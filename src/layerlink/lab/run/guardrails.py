@@ -14,7 +14,7 @@ from layerlink.lab.run.learner import DroppedError, Learner
 from layerlink.lab.run.meter import Meter
 from layerlink.lab.run.setup.images import Images
 from layerlink.lab.run.setup.setup import Setup
-from layerlink.tasks.classification import chance
+from layerlink.tasks import Classification
 
 DOMINATES = 1000.0  # times all other weighted terms together
 FEWEST_STEPS = 8  # that a term must be the same in to be called constant
@@ -33,11 +33,14 @@ def findings_before(setup: Setup) -> Iterator[str]:
         count = copies(part, images.test)
         if count:
             points = 100 * count / len(images.test)
+            better = "may be better than it should be"
+            if isinstance(setup.task, Classification):
+                better = f"may be too high by {points:.2f} points"
             yield (
                 f"data: {count} of the {len(images.test):,} test images are also among the {name} images, pixel for "
-                f"pixel, so the test accuracy may be too high by {points:.2f} points: take them out of data.root"
+                f"pixel, so the test {setup.task.score.words} {better}: take them out of data.root"
             )
-    missing = _missing_classes(images)
+    missing = _missing_classes(images) if isinstance(setup.task, Classification) else []
     if missing:
         yield (
             f"data: {len(missing)} of {len(images.train.classes)} classes have no training image: "
@@ -61,20 +64,21 @@ def _digest_list(images: Tensor) -> list[bytes]:
 
 
 def _missing_classes(images: Images) -> list[str]:
-    counts = torch.bincount(images.train.labels.cpu(), minlength=len(images.train.classes))
+    labels = images.train.labels.cpu()
+    counts = torch.bincount(labels[labels >= 0], minlength=len(images.train.classes))
     return [name for name, count in zip(images.train.classes, counts.tolist(), strict=True) if not count]
 
 
-def findings_after_epoch(setup: Setup, learner: Learner, meter: Meter, accuracy: float) -> Iterator[str]:
+def findings_after_epoch(setup: Setup, learner: Learner, meter: Meter, score: float) -> Iterator[str]:
     """What is odd about an epoch.
 
     Args:
         setup: of the run.
         learner: after the epoch.
         meter: its losses.
-        accuracy: on the validation images, in percent.
+        score: the task's, on the validation images.
     """
-    yield from _at_chance(setup, accuracy)
+    yield from _at_chance(setup, score)
     yield from _odd_links(learner, meter)
     dead = dead_layers(learner.model, setup)
     if dead:
@@ -85,13 +89,25 @@ def findings_after_epoch(setup: Setup, learner: Learner, meter: Meter, accuracy:
         )
 
 
-def _at_chance(setup: Setup, accuracy: float) -> Iterator[str]:
-    labels = setup.images.validation.labels
-    share, spread = chance(labels)
-    if share < 1 and accuracy <= 100 * (share + CHANCE_SPREADS * spread):
+def _at_chance(setup: Setup, value: float) -> Iterator[str]:
+    task, labels = setup.task, setup.images.validation.labels
+    found = task.chance(labels)
+    if found is None:
+        return
+    chance, spread = found
+    best = 100.0 if task.score.unit == "%" else task.score.worst * -1
+    margin = CHANCE_SPREADS * spread if task.score.higher_is_better else -CHANCE_SPREADS * spread
+    if task.score.is_better(value, chance + margin) or not task.score.is_better(best, chance):
+        return
+    if isinstance(task, Classification):
         yield (
-            f"validation accuracy {accuracy:.2f} % is no better than chance ({100 * share:.1f} % of the images are of "
-            f"the commonest class, sd {100 * spread:.1f}): change training.lr, or look whether labels fit images"
+            f"validation accuracy {value:.2f} % is no better than chance ({chance:.1f} % of the images are of "
+            f"the commonest class, sd {spread:.1f}): change training.lr, or look whether labels fit images"
+        )
+    else:
+        yield (
+            f"validation {task.score.words} {task.score.show(value)} is no better than what can be reached without "
+            f"looking at the images ({task.score.show(chance)}): change training.lr, or look whether labels fit images"
         )
 
 

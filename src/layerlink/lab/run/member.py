@@ -12,7 +12,7 @@ from torch import Tensor
 from layerlink.errors import LayerlinkError
 from layerlink.files.weights import read_weights
 from layerlink.lab.parallel.processes import here
-from layerlink.lab.run.evaluation import read_test, validation_accuracy
+from layerlink.lab.run.evaluation import read_test, validation_score
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.guardrails import StrictError, findings_after_epoch, findings_before
 from layerlink.lab.run.learner import Learner
@@ -73,22 +73,24 @@ def finish_epoch(member: Member, watch: Watch) -> None:
     """Validate, write the epoch's row, keep the weights where they are the best so far, move on."""
     setup, run, learner, position = member.setup, member.run, member.learner, member.position
     learner.check_weights()
-    accuracy = validation_accuracy(learner.model, setup)
+    score, task = validation_score(learner.model, setup), setup.task
     meter = position.meter
     row = {
         "epoch": position.epoch + 1,
         **meter.means(),
-        "validation_accuracy": accuracy,
+        **meter.score(task),
+        f"validation_{task.score.name}": score,
         "lr": learner.lr,
         "images_per_second": meter.images / max(meter.seconds, 1e-9),
         "seconds": meter.seconds,
     }
-    found = here().first_says(lambda: list(findings_after_epoch(setup, learner, meter, accuracy)))
+    found = here().first_says(lambda: list(findings_after_epoch(setup, learner, meter, score)))
     remark(member, [f"epoch {position.epoch + 1}: {text}" for text in found], watch)
     position.rows.append(row)
     run.write_metrics(position.rows)
-    if is_kept(accuracy, position.best_accuracy, setup.recipe.training.keep):
-        position.best_accuracy, position.best_epoch = accuracy, position.epoch + 1
+    best = position.best_score if position.best_epoch else None
+    if is_kept(score, best, setup.recipe.training.keep, task.score):
+        position.best_score, position.best_epoch = score, position.epoch + 1
         member.best = {name: value.detach().clone() for name, value in learner.model.state_dict().items()}
     position.epoch, position.step, position.meter = position.epoch + 1, 0, Meter()
     watch.epoch(run, row)
@@ -103,7 +105,7 @@ def finish(member: Member) -> dict[str, Any]:
     learner.model.load_state_dict(weights)
     result = {
         **read_test(learner.model, setup),
-        "validation_accuracy": position.best_accuracy,
+        f"validation_{setup.task.score.name}": position.best_score,
         "validation_images": len(setup.images.validation),
         "epoch": position.best_epoch,
         "epochs": setup.recipe.training.epochs,
@@ -111,6 +113,8 @@ def finish(member: Member) -> dict[str, Any]:
         "parameters": count_parameters(learner.model),
         "train_seconds": sum(float(row["seconds"]) for row in position.rows),
         "seed": setup.recipe.seed,
+        "task": setup.task.name,
+        "score": setup.task.score.facts(),
         "first_losses": position.first_losses,
     }
     own = sum(parameter.numel() for parameter in learner.distiller.link_parameters())

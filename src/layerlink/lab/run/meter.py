@@ -10,7 +10,7 @@ from torch import Tensor
 
 from layerlink.data import Batch
 from layerlink.lab.parallel.processes import ALONE, Processes
-from layerlink.tasks.classification import count_correct
+from layerlink.tasks import Task
 from layerlink.transfer import Losses
 
 
@@ -27,8 +27,18 @@ class Meter:
         self.counts: dict[str, int] = dict(state["counts"]) if state and "counts" in state else {}
         self.steps = int(state["steps"]) if state else 0
         self.seconds = float(state["seconds"]) if state else 0.0
+        self.tally: Tensor | None = state.get("tally") if state else None  # of the task's score
+        if "correct" in self.sums:  # as checkpoints had it before there were tasks
+            self.tally = torch.stack([self.sums.pop("correct").double(), torch.tensor(float(self.images)).double()])
 
-    def add(self, losses: Losses, batch: Batch, seconds: float, processes: Processes = ALONE) -> None:
+    def add(
+        self,
+        losses: Losses,
+        batch: Batch,
+        seconds: float,
+        task: Task,
+        processes: Processes = ALONE,
+    ) -> None:
         """Count one step. The losses are the whole batch's already, the logits those of this process's part."""
         count = batch.count
         terms = {name: term.detach().float() for name, term in losses.terms.items()}
@@ -38,25 +48,22 @@ class Meter:
             self.lowest[name] = torch.minimum(self.lowest[name], term) if known else term
             self.highest[name] = torch.maximum(self.highest[name], term) if known else term
             self.counts[name] = self.counts.get(name, self.images if known else 0) + count
-        if losses.logits is not None:
-            correct = count_correct(losses.logits, batch.labels)
-            correct = processes.sum(correct * (not batch.stand_in) if processes.size > 1 else correct)
-            self.sums["correct"] = self.sums["correct"] + correct if "correct" in self.sums else correct
+        tally = None if losses.logits is None else task.tally(losses.logits.detach(), batch.labels)
+        if tally is not None:
+            tally = processes.sum(tally * (not batch.stand_in) if processes.size > 1 else tally)
+            self.tally = tally if self.tally is None else self.tally.to(tally.device) + tally
         self.weights = dict(losses.weights)
         self.images += count
         self.steps += 1
         self.seconds += seconds
 
     def means(self) -> dict[str, float]:
-        """Every raw term's mean, and "train_accuracy" in percent."""
-        means = {
-            name: float(value) / self.counts.get(name, self.images)
-            for name, value in self.sums.items()
-            if name != "correct"
-        }
-        if "correct" in self.sums:
-            means["train_accuracy"] = 100 * float(self.sums["correct"]) / self.images
-        return means
+        """Every raw term's mean."""
+        return {name: float(value) / self.counts.get(name, self.images) for name, value in self.sums.items()}
+
+    def score(self, task: Task) -> dict[str, float]:
+        """The task's score of the training batches, as ``train_SCORE``; nothing where it cannot be added up."""
+        return {} if self.tally is None else {f"train_{task.score.name}": task.score_of(self.tally)}
 
     def spread(self, name: str) -> float:
         """A term's highest value of a step minus its lowest."""
@@ -67,4 +74,5 @@ class Meter:
         tensors = {"sums": self.sums, "lowest": self.lowest, "highest": self.highest}
         on_cpu = {part: {name: value.cpu() for name, value in values.items()} for part, values in tensors.items()}
         numbers = {"images": self.images, "steps": self.steps, "seconds": self.seconds, "counts": self.counts}
-        return {**on_cpu, **numbers, "weights": self.weights}
+        tally = None if self.tally is None else self.tally.cpu()
+        return {**on_cpu, **numbers, "weights": self.weights, "tally": tally}

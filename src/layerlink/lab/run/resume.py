@@ -22,6 +22,7 @@ from layerlink.lab.run.meter import Meter
 from layerlink.lab.run.setup.machine import describe_machine
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.lab.run.watch import Watch
+from layerlink.tasks import Task
 from layerlink.transfer import Losses
 
 FIRST_STEPS = 5  # whose losses are kept, to verify a run by
@@ -36,7 +37,7 @@ class Position:
         step: from 0, within the epoch.
         meter: what the epoch gave so far.
         rows: the finished epochs' metrics.
-        best_accuracy: validation accuracy of the epoch whose weights are kept so far, in percent.
+        best_score: the task's, of the epoch whose weights are kept so far, on the validation images.
         best_epoch: that epoch, from 1; 0 where none is finished.
         saved_best_epoch: what it was at the last checkpoint.
         first_losses: the weighted sums of the first steps, to verify the run by.
@@ -46,7 +47,7 @@ class Position:
     step: int = 0
     meter: Meter = field(default_factory=Meter)
     rows: list[dict[str, Any]] = field(default_factory=list)
-    best_accuracy: float = -1.0
+    best_score: float = -1.0
     best_epoch: int = 0
     saved_best_epoch: int = 0
     first_losses: list[float] = field(default_factory=list)
@@ -56,9 +57,9 @@ class Position:
         """Epoch and step."""
         return self.epoch, self.step
 
-    def add(self, losses: Losses, batch: Batch, seconds: float, processes: Processes = ALONE) -> None:
+    def add(self, losses: Losses, batch: Batch, seconds: float, task: Task, processes: Processes = ALONE) -> None:
         """Count one step."""
-        self.meter.add(losses, batch, seconds, processes)
+        self.meter.add(losses, batch, seconds, task, processes)
         self.step = batch.step + 1
         if self.epoch == 0 and len(self.first_losses) < FIRST_STEPS:
             self.first_losses.append(float(losses.total.detach()))
@@ -70,7 +71,8 @@ class Position:
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Position:
         """The position that ``state_dict`` gave."""
-        return cls(**{**state, "meter": Meter(state["meter"])})
+        known = {"best_score" if name == "best_accuracy" else name: value for name, value in state.items()}
+        return cls(**{**known, "meter": Meter(state["meter"])})
 
 
 def claim(run: RunFolder, recipe: Recipe, *, resume: bool) -> None:

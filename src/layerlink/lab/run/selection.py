@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import Literal
 
+from layerlink.tasks import ACCURACY, Score
 
-def is_kept(accuracy: float, best: float, keep: Literal["best", "last"]) -> bool:
+
+def is_kept(value: float, best: float | None, keep: Literal["best", "last"], score: Score = ACCURACY) -> bool:
     """Whether an epoch's weights take the place of those kept so far; of equal ones the earlier stay.
 
     Args:
-        accuracy: of the epoch, on the validation images, in percent.
-        best: of the epoch kept so far; below 0 where there is none.
+        value: the score of the epoch, on the validation images.
+        best: of the epoch kept so far; None where there is none.
         keep: as in the recipe.
+        score: says what is better.
 
     >>> is_kept(70.0, 70.0, "best"), is_kept(60.0, 70.0, "last")
     (False, True)
     """
-    return keep == "last" or accuracy > best
+    return keep == "last" or best is None or score.is_better(value, best)

@@ -147,7 +147,7 @@ def learn(members: list[Member], batch: Batch, teacher: Teacher | None, watch: W
         except NotFiniteError as error:
             member.failure = error
             continue
-        member.position.add(losses, batch, time.monotonic() - clock + shared, here())
+        member.position.add(losses, batch, time.monotonic() - clock + shared, member.setup.task, here())
         first = first or losses
     if first is not None and batch.epoch is not None:
         watch.step(batch.epoch, batch.step, batch.count, first)

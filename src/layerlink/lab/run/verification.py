@@ -15,6 +15,7 @@ from layerlink.lab.run.step import taught_for
 from layerlink.lab.run.teaching.cohort_teacher import CohortTeacher
 from layerlink.lab.run.watch import Watch
 from layerlink.taps.observed import Precision
+from layerlink.tasks import Score
 
 # How far losses of the first steps may be from the recorded ones, relatively, on another machine or thread count.
 TOLERANCE: dict[Precision, float] = {"float32": 1e-4, "bfloat16": 2e-2}
@@ -29,17 +30,19 @@ class Verification:
         recorded_losses: weighted sums of the first steps.
         losses: the same, made again.
         tolerance: their largest relative difference that is allowed.
-        recorded_accuracy: on the test images, in percent.
-        accuracy: the same, read again.
-        accuracy_tolerance: in points.
+        score: what was read of the test images.
+        recorded: its value.
+        reading: the same, read again.
+        reading_tolerance: how far they may be apart.
     """
 
     recorded_losses: tuple[float, ...]
     losses: tuple[float, ...]
     tolerance: float
-    recorded_accuracy: float
-    accuracy: float
-    accuracy_tolerance: float
+    score: Score
+    recorded: float
+    reading: float
+    reading_tolerance: float
 
     @property
     def largest_difference(self) -> float:
@@ -50,7 +53,7 @@ class Verification:
     @property
     def holds(self) -> bool:
         """Whether everything is within its tolerance."""
-        same_reading = abs(self.accuracy - self.recorded_accuracy) <= self.accuracy_tolerance
+        same_reading = abs(self.reading - self.recorded) <= self.reading_tolerance
         return same_reading and self.largest_difference <= self.tolerance
 
 
@@ -81,12 +84,9 @@ def verify_run(run: RunFolder, overrides: Sequence[str] = ()) -> Verification:
     for _, batch in zip(recorded, setup.batches.epoch(0), strict=False):
         taught = taught_for(teacher, [setup], batch)
         losses.append(float(learner.step(batch, taught).total.detach()))
-    reading = evaluate_run(run, overrides)
-    return Verification(
-        recorded,
-        tuple(losses),
-        TOLERANCE[setup.precision],
-        float(result["test_accuracy"]),
-        float(reading["test_accuracy"]),
-        100 * max(TEST_IMAGES_OFF, 1 / int(reading["test_images"])),
-    )
+    reading, score = evaluate_run(run, overrides), setup.task.score
+    name = f"test_{score.name}"
+    then, tolerance = float(result[name]), TOLERANCE[setup.precision]
+    share = max(TEST_IMAGES_OFF, 1 / int(reading["test_images"]))
+    apart = 100 * share if score.unit == "%" else abs(then) * max(share, tolerance)
+    return Verification(recorded, tuple(losses), tolerance, score, then, float(reading[name]), apart)

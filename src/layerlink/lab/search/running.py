@@ -1,4 +1,4 @@
-"""Running a search: Optuna proposes, cohorts of trials train, the validation accuracy decides."""
+"""Running a search: Optuna proposes, cohorts of trials train, the task's validation score decides."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.lab.run.folder import RunFolder, alone_in
@@ -20,6 +20,7 @@ from layerlink.lab.sweep.family import LoadedFamily
 from layerlink.lab.sweep.file import Planned
 from layerlink.lab.sweep.running import cohorts, outcome_of, run_cohort, train_teacher
 from layerlink.lab.sweep.schema import Row
+from layerlink.tasks import ACCURACY, Score
 from layerlink.transfer import Losses
 
 try:
@@ -45,15 +46,17 @@ class Trial:
         number: from 0.
         fields: its values by dotted name.
         state: "complete", "pruned", "failed" or "running".
-        validation_accuracy: in percent; of the last epoch reported where it is not complete.
+        validation: the task's score; of the last epoch reported where it is not complete.
         folder: its run's folder.
+        score: of the task.
     """
 
     number: int
     fields: Mapping[str, Any]
     state: str
-    validation_accuracy: float | None
+    validation: float | None
     folder: Path
+    score: Score = ACCURACY
 
 
 def run_search(search: Search, family: LoadedFamily, *, watch: Watch) -> list[Trial]:
@@ -65,7 +68,7 @@ def run_search(search: Search, family: LoadedFamily, *, watch: Watch) -> list[Tr
         watch: is told what happens.
 
     Returns:
-        All trials, the best first. Only their validation accuracy may choose among them.
+        All trials, the best first. Only their validation score may choose among them.
 
     Raises:
         UsageError: where the folder holds a search over another space, or another process runs it.
@@ -78,7 +81,8 @@ def run_search(search: Search, family: LoadedFamily, *, watch: Watch) -> list[Tr
 
 
 def _rank(trial: Trial) -> tuple[bool, float]:
-    return trial.state != "complete", -(trial.validation_accuracy or 0.0)
+    sign = -1.0 if trial.score.higher_is_better else 1.0
+    return trial.state != "complete", sign * (trial.validation or 0.0)
 
 
 @contextmanager
@@ -93,8 +97,9 @@ def _open_study(search: Search, family: LoadedFamily) -> Iterator[optuna.Study]:
 
 def _study(storage: optuna.storages.RDBStorage, search: Search, family: LoadedFamily) -> optuna.Study:
     pruner = optuna.pruners.MedianPruner(STARTUP_TRIALS) if search.prune else optuna.pruners.NopPruner()
+    direction: Literal["maximize", "minimize"] = "maximize" if _score(family).higher_is_better else "minimize"
     study = optuna.create_study(
-        storage=storage, study_name="layerlink", direction="maximize", load_if_exists=True, pruner=pruner
+        storage=storage, study_name="layerlink", direction=direction, load_if_exists=True, pruner=pruner
     )
     space = {name: dimension.model_dump(mode="json") for name, dimension in search.space.items()}
     asked = json.dumps({"base": family.base, "space": space}, sort_keys=True)
@@ -165,7 +170,7 @@ def _run_trials(
         outcome = outcome_of(run)
         states = optuna.trial.TrialState
         if outcome.result is not None:
-            study.tell(trial.number, outcome.result["validation_accuracy"])
+            study.tell(trial.number, outcome.result[f"validation_{_score(family).name}"])
         elif outcome.failure.startswith("pruned"):
             study.tell(trial.number, state=states.PRUNED)
         else:
@@ -173,7 +178,7 @@ def _run_trials(
 
 
 class _Pruning(Watch):
-    """Passes everything on, reports validation accuracies, and drops trials that are not worth going on with."""
+    """Passes everything on, reports validation scores, and drops trials that are not worth going on with."""
 
     def __init__(self, watch: Watch, trials: Mapping[Path, tuple[optuna.trial.Trial, Planned]]) -> None:
         self._watch, self._trials = watch, trials
@@ -201,21 +206,29 @@ class _Pruning(Watch):
         if run.path not in self._trials:  # the teacher's
             return
         trial, planned = self._trials[run.path]
+        score = planned.loaded.recipe.task.build().score
+        value = row[f"validation_{score.name}"]
         known = trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values
         if row["epoch"] not in known:  # after a kill an epoch may be trained again
-            trial.report(row["validation_accuracy"], row["epoch"])
+            trial.report(value, row["epoch"])
         if row["epoch"] < planned.loaded.recipe.training.epochs and trial.should_prune():
             raise PrunedError(
-                f"pruned: {row['validation_accuracy']:.2f} % validation after epoch {row['epoch']} is below the median "
-                "of the other trials"
+                f"pruned: {score.show(value)} validation after epoch {row['epoch']} is "
+                f"{'below' if score.higher_is_better else 'above'} the median of the other trials"
             )
 
 
 def _trials(study: optuna.Study, search: Search, family: LoadedFamily) -> list[Trial]:
     names = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
-    found = []
+    found, score = [], _score(family)
     for trial in study.get_trials(deepcopy=False):
         reached = trial.value if trial.state.name == "COMPLETE" else trial.intermediate_values.get(trial.last_step or 0)
         state = names.get(trial.state.name, "running")
-        found.append(Trial(trial.number, _fields(trial.params, search), state, reached, _folder(trial.number, family)))
+        folder, fields = _folder(trial.number, family), _fields(trial.params, search)
+        found.append(Trial(trial.number, fields, state, reached, folder, score))
     return found
+
+
+def _score(family: LoadedFamily) -> Score:
+    """By which trials are compared: the task is the base recipe's."""
+    return family.recipe({}, "the base").recipe.task.build().score

@@ -7,9 +7,9 @@ from typing import Literal
 from torch import Tensor
 
 from layerlink.errors import UsageError
-from layerlink.losses.masking import cleared, mean_of
+from layerlink.losses.masking import channel_axis, cleared, mean_of
 from layerlink.losses.outputs.soft import divergences, soft_cross_entropy
-from layerlink.losses.shapes import ShapeError, require_equal_shapes
+from layerlink.losses.shapes import ShapeError, require_classes, require_equal_shapes
 
 
 def kd(
@@ -24,9 +24,10 @@ def kd(
     """``T^2 * sum_c p_t log(p_t / p_s)`` with ``p = softmax(z / T)``, mean over the batch and its positions.
 
     Args:
-        student: logits (N, C), or (N, L, C) with a softmax at every position; any floating dtype.
+        student: logits (N, C); or with a softmax at every position (N, L, C) or (N, C, H, W); C >= 2, any floating
+            dtype.
         teacher: the same shape.
-        mask: bool (N,) or (N, L), the rows that count; the mean is over these.
+        mask: bool (N,), (N, L) or (N, H, W), the positions that count; the mean is over these.
         temperature: T > 0, the divisor of both.
         t_squared: multiply by T^2, so that the gradient's size does not depend on T.
         form: "kl" is 0 for equal outputs; "cross-entropy" has the same gradient and keeps the teacher's entropy.
@@ -53,9 +54,10 @@ def kd(
     if mask is None and student.ndim == 2:
         return soft_cross_entropy(student, teacher, temperature=temperature, t_squared=t_squared, entropy=entropy)
     require_equal_shapes("kd", student, teacher)
-    if student.ndim not in (2, 3):
-        raise ShapeError(f"kd needs logits (N, C) or (N, L, C); got {tuple(student.shape)}")
+    if student.ndim not in (2, 3, 4):
+        raise ShapeError(f"kd needs logits (N, C), (N, L, C) or (N, C, H, W); got {tuple(student.shape)}")
+    require_classes("kd", student)
     own, other = (cleared("kd", side, mask) for side in (student, teacher))
-    rows = divergences(own, other, temperature=temperature, entropy=entropy)
+    rows = divergences(own, other, temperature=temperature, entropy=entropy, axis=channel_axis(student))
     loss = mean_of(rows if mask is None else rows * mask, mask)
     return loss * temperature**2 if t_squared else loss

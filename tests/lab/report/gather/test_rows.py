@@ -140,7 +140,7 @@ def test_a_damaged_manifest_is_named_with_its_entry(tmp_path: Path, manifest: An
     ("file", "text", "reason"),
     [
         ("result.json", "{", "is missing or damaged"),
-        ("result.json", '{"test_accuracy": 50}', "test_images, validation_accuracy missing"),
+        ("result.json", '{"test_accuracy": 50}', "validation_accuracy, test_images missing"),
         (
             "result.json",
             '{"test_accuracy": NaN, "test_images": 1, "validation_accuracy": 1}',

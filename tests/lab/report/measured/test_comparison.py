@@ -38,7 +38,7 @@ def test_measured_again_is_what_the_runs_recorded(measured: Measurements, study:
     assert [it.name for it in measured.students] == ["labels only", "links"]
     for it in measured.students:
         result = RunFolder(study / f"{it.name}-0").read_result()
-        assert it.accuracy == result["test_accuracy"]
+        assert it.value == result["test_accuracy"]
         assert it.parameters == result["parameters"]
         assert 100 * int(it.confusion.trace()) / int(it.confusion.sum()) == pytest.approx(result["test_accuracy"])
         assert it.with_teacher is not None
@@ -47,7 +47,7 @@ def test_measured_again_is_what_the_runs_recorded(measured: Measurements, study:
         assert agreed == pytest.approx(result.get("agreement", agreed))
         assert it.with_teacher.sum(dim=1).tolist() == measured.teacher.confusion.sum(dim=0).tolist()
     taught = RunFolder(teacher_run)
-    assert measured.teacher.accuracy == pytest.approx(taught.read_result()["test_accuracy"])
+    assert measured.teacher.value == pytest.approx(taught.read_result()["test_accuracy"])
     assert measured.teacher.size == taught.student.stat().st_size
     assert measured.teacher.agreement is None
     assert len(measured.classes) == 10

@@ -43,7 +43,7 @@ def test_test_images_are_read_so_too(recipe: Make) -> None:
     logits = []
     for setup, views in ((plain, replace(plain.images.views, mean=(0.3,), std=(0.5,))), (own, own.images.views)):
         assert setup.teacher is not None
-        logits.append(each_image(setup.teacher, setup.images.test, views, lambda given, _labels: given))
+        logits.append(each_image(setup.teacher, setup.images.test, views, lambda given, _labels: (given,))[0])
     assert torch.allclose(*logits, atol=1e-5)
     assert "teacher_test_accuracy" in read_test(own.distiller.student, own)
 

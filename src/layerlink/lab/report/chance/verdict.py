@@ -28,7 +28,7 @@ class Verdict:
     ahead: Mapping[str, Difference]
 
 
-def judge(values: Mapping[str, Seeds], step: float = 0.0) -> Verdict:
+def judge(values: Mapping[str, Seeds], step: float = 0.0, unit: str = " points") -> Verdict:
     """The best of the rows, at least one of which has a value.
 
     The leader is marked only where it is told apart from each other row at 5 % divided by the number of others
@@ -36,8 +36,9 @@ def judge(values: Mapping[str, Seeds], step: float = 0.0) -> Verdict:
     in at most 5 of 100 reports, because it would have to beat the best one at that level.
 
     Args:
-        values: test accuracy by row and seed.
+        values: the score of the test images by row and seed; more is better.
         step: in which a value can change, as for ``paired_t``.
+        unit: of differences.
     """
     values = {name: seeds for name, seeds in values.items() if seeds}
     means = {name: spread_of(seeds.values()).mean for name, seeds in values.items()}
@@ -46,18 +47,18 @@ def judge(values: Mapping[str, Seeds], step: float = 0.0) -> Verdict:
     if len(order) == 1:
         return Verdict(leader, None, "There is one row with a finished run: nothing to compare.", {})
     ahead = compare(values, leader, step, bonferroni)
-    ahead = {name: _turned(ahead[name]) for name in order[1:]}
-    why_not = _why_not(leader, ahead, {name: len(seeds) for name, seeds in values.items()})
+    ahead = {name: turned(ahead[name]) for name in order[1:]}
+    why_not = _why_not(leader, ahead, {name: len(seeds) for name, seeds in values.items()}, unit)
     return Verdict(leader, None if why_not else leader, why_not, ahead)
 
 
-def _turned(it: Difference) -> Difference:
+def turned(it: Difference) -> Difference:
     """The other row minus this one."""
     low, high = (None, None) if it.low is None or it.high is None else (-it.high, -it.low)
     return Difference(-it.mean, it.sd, it.n, it.paired, low, high, it.test, it.p, it.corrected, it.exact, it.more)
 
 
-def _why_not(leader: str, ahead: Mapping[str, Difference], count: Mapping[str, int]) -> str:
+def _why_not(leader: str, ahead: Mapping[str, Difference], count: Mapping[str, int], unit: str) -> str:
     if max(count.values()) == 1:
         return "No row is marked as best: with a single seed each, a difference may be luck."
     if count[leader] == 1:
@@ -67,7 +68,7 @@ def _why_not(leader: str, ahead: Mapping[str, Difference], count: Mapping[str, i
         if difference.corrected is not None and not (difference.told and difference.mean > 0):
             if difference.mean <= 0:
                 return f"No row is marked as best: “{leader}” does not lead “{name}” over the seeds that both have."
-            what = f"“{leader}” leads “{name}” by {difference.mean:.2f} points, which may be chance"
+            what = f"“{leader}” leads “{name}” by {difference.mean:.2f}{unit}, which may be chance"
             return f"No row is marked as best: {what} ({p_words(difference.corrected)})."
     unknown = next((name for name, difference in ahead.items() if difference.p is None), None)
     if unknown is not None:

@@ -14,12 +14,12 @@ from layerlink.lab.report.chance.spread import spread_of
 from layerlink.lab.report.page import charts
 from layerlink.lab.report.page.charts import HEIGHT, PLAIN_NUMBER, ROOM, legend_switch, room
 from layerlink.lab.report.page.vega import alt
+from layerlink.tasks import ACCURACY, Score
 
 OURS, PUBLISHED = "ours", "published"
 _WIDE = 10  # a positive axis whose ends are this far apart, as a ratio, is logarithmic
 _MOST_TICKS = 12
 _STEP = 30  # pixels a row
-_ACCURACY = "test accuracy in %"
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Point:
 
     Args:
         row: its name.
-        seeds: test accuracy in percent by seed, at least one.
+        seeds: the score of the test images by seed, at least one.
         published: the same from the source; None where it gives none.
         x: the row's place on a numeric axis; None where the chart has none.
         series: rows of one series are joined by a line.
@@ -47,15 +47,17 @@ class Reference:
 
     Args:
         name: such as ``"teacher"``.
-        value: its test accuracy in percent.
+        value: its score of the test images.
     """
 
     name: str
     value: float
 
 
-def axis_chart(points: Sequence[Point], *, axis: str, references: Sequence[Reference] = ()) -> alt.LayerChart:
-    """Test accuracy against a number that the rows differ in, such as the temperature.
+def axis_chart(
+    points: Sequence[Point], *, axis: str, references: Sequence[Reference] = (), score: Score = ACCURACY
+) -> alt.LayerChart:
+    """The score of the test images against a number that the rows differ in, such as the temperature.
 
     Args:
         points: with ``x``.
@@ -76,26 +78,34 @@ def axis_chart(points: Sequence[Point], *, axis: str, references: Sequence[Refer
         scale=alt.Scale(type="log", nice=False, padding=14) if wide else alt.Scale(nice=False, zero=False, padding=14),
         axis=alt.Axis(labelExpr=PLAIN_NUMBER, grid=False, labelOverlap=True, **ticks),
     )
-    y = alt.Y("value:Q", title=_title(points), scale=alt.Scale(zero=False, padding=10), axis=alt.Axis(tickCount=6))
+    y = alt.Y(
+        "value:Q", title=_title(points, score), scale=alt.Scale(zero=False, padding=10), axis=alt.Axis(tickCount=6)
+    )
     names = list(dict.fromkeys(point.series for point in points))
     colour, shown = _series(names, points, references)
-    layers = _reference_lines(references, colour, shown, "y") + _reference_names(references, colour, shown)
-    published = _published(points, colour, shown)
+    layers = _reference_lines(references, colour, shown, score, "y") + _reference_names(
+        references, colour, shown, score
+    )
+    published = _published(points, colour, shown, score)
     if published is not None:
         layers += [
             published.mark_line(strokeDash=[5, 4], strokeWidth=1.5).encode(x, y),
-            published.mark_point(shape="diamond", size=70, filled=True).encode(x, y, tooltip=_told("row", "value")),
+            published.mark_point(shape="diamond", size=70, filled=True).encode(
+                x, y, tooltip=_told(score, "row", "value")
+            ),
         ]
-    means = _means(points, colour, shown)
+    means = _means(points, colour, shown, score)
     layers += [
         means.mark_line(strokeWidth=2).encode(x, y),
-        *_spread_layers(points, means, colour, shown, {"x": x, "y": y, "y2": alt.Y2("high:Q")}, "y"),
+        *_spread_layers(points, means, colour, shown, {"x": x, "y": y, "y2": alt.Y2("high:Q")}, "y", score),
     ]
-    return finished(layers, shown, f"{_ACCURACY} against {axis}", HEIGHT + 40)
+    return finished(layers, shown, f"{what(score)} against {axis}", HEIGHT + 40)
 
 
-def row_chart(points: Sequence[Point], *, references: Sequence[Reference] = ()) -> alt.LayerChart:
-    """Test accuracy of every row, one below the other.
+def row_chart(
+    points: Sequence[Point], *, references: Sequence[Reference] = (), score: Score = ACCURACY
+) -> alt.LayerChart:
+    """The score of the test images of every row, one below the other.
 
     Args:
         points: in the order to be shown.
@@ -115,19 +125,24 @@ def row_chart(points: Sequence[Point], *, references: Sequence[Reference] = ()) 
     )
     few: Any = {"expr": f"max(2, floor({ROOM} / 110))"}
     axis = alt.Axis(tickCount=few, labelOverlap=True)
-    x = alt.X("value:Q", title=_title(points), scale=alt.Scale(zero=False, padding=14), axis=axis)
+    x = alt.X("value:Q", title=_title(points, score), scale=alt.Scale(zero=False, padding=14), axis=axis)
     # The names of lines so close would meet, or leave a narrow page: the legend tells them, with their values.
-    references = [replace(reference, name=f"{reference.name} {reference.value:.1f} %") for reference in references]
+    references = [
+        replace(reference, name=f"{reference.name} {score.show(reference.value, 1 if score.unit == '%' else None)}")
+        for reference in references
+    ]
     colour, shown = _series([OURS], points, references)
-    layers: list[alt.Chart] = _reference_lines(references, colour, shown, "x")
-    published = _published(points, colour, shown)
+    layers: list[alt.Chart] = _reference_lines(references, colour, shown, score, "x")
+    published = _published(points, colour, shown, score)
     if published is not None:
         layers.append(
-            published.mark_point(shape="diamond", size=70, filled=True).encode(x, y, tooltip=_told("row", "value"))
+            published.mark_point(shape="diamond", size=70, filled=True).encode(
+                x, y, tooltip=_told(score, "row", "value")
+            )
         )
-    means = _means(points, colour, shown)
-    layers += _spread_layers(points, means, colour, shown, {"x": x, "y": y, "x2": alt.X2("high:Q")}, "x")
-    return finished(layers, shown, f"{_ACCURACY}, row by row", _STEP * len(points))
+    means = _means(points, colour, shown, score)
+    layers += _spread_layers(points, means, colour, shown, {"x": x, "y": y, "x2": alt.X2("high:Q")}, "x", score)
+    return finished(layers, shown, f"{what(score)}, row by row", _STEP * len(points))
 
 
 def _series(
@@ -144,22 +159,33 @@ def _series(
     return colour, legend_switch(present, "series")
 
 
+def what(score: Score, part: str = "test") -> str:
+    """What an axis shows.
+
+    >>> what(ACCURACY)
+    'test accuracy in %'
+    """
+    return f"{part} {score.words}{f' in {score.unit}' if score.unit else ''}"
+
+
 def count_words(counts: Collection[int]) -> str:
     """How many seeds, in words: ``n = 3``, or ``n = 1 to 3``."""
     low, high = min(counts), max(counts)
     return f"n = {low}" if low == high else f"n = {low} to {high}"
 
 
-def _title(points: Sequence[Point]) -> str:
-    return f"{_ACCURACY}, mean and sd, {count_words([len(point.seeds) for point in points])}"
+def _title(points: Sequence[Point], score: Score) -> str:
+    return f"{what(score)}, mean and sd, {count_words([len(point.seeds) for point in points])}"
 
 
-def _means(points: Sequence[Point], colour: alt.Color, shown: alt.Parameter) -> alt.Chart:
+def _means(points: Sequence[Point], colour: alt.Color, shown: alt.Parameter, score: Score) -> alt.Chart:
     data = []
     for point in points:
         spread = spread_of(point.seeds.values())
         sd = spread.sd or 0.0
-        words = f"{spread.mean:.2f} %" + (f", sd {spread.sd:.2f}" if spread.sd is not None else ", one seed")
+        words = score.show(spread.mean) + (
+            f", sd {spread.sd:.{score.digits}f}" if spread.sd is not None else ", one seed"
+        )
         place = {} if point.x is None else {"x": point.x}
         data.append(
             {"series": point.series, "row": point.row, "value": spread.mean, "low": spread.mean - sd}
@@ -168,9 +194,14 @@ def _means(points: Sequence[Point], colour: alt.Color, shown: alt.Parameter) -> 
     return _chart(data, colour, shown)
 
 
-def _published(points: Sequence[Point], colour: alt.Color, shown: alt.Parameter) -> alt.Chart | None:
+def _published(points: Sequence[Point], colour: alt.Color, shown: alt.Parameter, score: Score) -> alt.Chart | None:
     data = [
-        {"series": PUBLISHED, "row": point.row, "value": point.published, "text": f"{point.published:.2f} % published"}
+        {
+            "series": PUBLISHED,
+            "row": point.row,
+            "value": point.published,
+            "text": f"{score.show(point.published)} published",
+        }
         | ({} if point.x is None else {"x": point.x})
         for point in points
         if point.published is not None
@@ -185,14 +216,15 @@ def _spread_layers(
     shown: alt.Parameter,
     places: Mapping[str, Any],
     side: str,
+    score: Score,
 ) -> list[alt.Chart]:
-    """The bar, every seed and the mean; ``side`` is the channel along which accuracy runs."""
+    """The bar, every seed and the mean; ``side`` is the channel along which the score runs."""
     bar = dict(places)
     low = bar[side].copy()
     low.shorthand = "low:Q"
     bar[side] = low
     data = [
-        {"series": point.series, "row": point.row, "value": value, "text": f"{value:.2f} %", "seed": str(seed)}
+        {"series": point.series, "row": point.row, "value": value, "text": score.show(value), "seed": str(seed)}
         | ({} if point.x is None else {"x": point.x})
         for point in points
         for seed, value in point.seeds.items()
@@ -200,33 +232,37 @@ def _spread_layers(
     at = {channel: place for channel, place in places.items() if not channel.endswith("2")}
     return [
         means.mark_rule(strokeWidth=2, opacity=0.6).encode(**bar),
-        _chart(data, colour, shown).mark_point(size=45, strokeWidth=1.5).encode(**at, tooltip=_told("row", "seed")),
-        means.mark_circle(size=95, opacity=1).encode(**at, tooltip=_told("row", "n")),
+        _chart(data, colour, shown)
+        .mark_point(size=45, strokeWidth=1.5)
+        .encode(**at, tooltip=_told(score, "row", "seed")),
+        means.mark_circle(size=95, opacity=1).encode(**at, tooltip=_told(score, "row", "n")),
     ]
 
 
 def _reference_lines(
-    references: Sequence[Reference], colour: alt.Color, shown: alt.Parameter, side: str
+    references: Sequence[Reference], colour: alt.Color, shown: alt.Parameter, score: Score, side: str
 ) -> list[alt.Chart]:
     """A dotted line each."""
     lines = []
     for reference in references:
         data = [{"series": reference.name, "row": reference.name, "value": reference.value}]
-        data[0]["text"] = f"{reference.value:.2f} %"
+        data[0]["text"] = score.show(reference.value)
         at = {side: alt.Y("value:Q") if side == "y" else alt.X("value:Q")}
         base = _chart(data, colour, shown)
-        lines.append(base.mark_rule(strokeDash=[2, 3], strokeWidth=1.5).encode(**at, tooltip=_told()))
+        lines.append(base.mark_rule(strokeDash=[2, 3], strokeWidth=1.5).encode(**at, tooltip=_told(score)))
     return lines
 
 
-def _reference_names(references: Sequence[Reference], colour: alt.Color, shown: alt.Parameter) -> list[alt.Chart]:
+def _reference_names(
+    references: Sequence[Reference], colour: alt.Color, shown: alt.Parameter, score: Score
+) -> list[alt.Chart]:
     """The upper line's name above it at the right, the others' below theirs at the left: no two names ever meet."""
     names = []
     order = sorted(references, key=lambda reference: reference.value)
     for reference in order:
         upper = reference is order[-1]
         data = [{"series": reference.name, "value": reference.value}]
-        data[0]["text"] = f"{reference.name} {reference.value:.1f} %"
+        data[0]["text"] = f"{reference.name} {score.show(reference.value, 1 if score.unit == '%' else None)}"
         names.append(
             _chart(data, colour, shown)
             .mark_text(align="right" if upper else "left", baseline="bottom" if upper else "top", dy=-4 if upper else 4)
@@ -240,10 +276,10 @@ def _chart(data: list[dict[str, Any]], colour: alt.Color, shown: alt.Parameter) 
     return chart
 
 
-def _told(*fields: str) -> list[alt.Tooltip]:
+def _told(score: Score, *fields: str) -> list[alt.Tooltip]:
     """Name and value, and what else a point knows."""
     extra = [alt.Tooltip(f"{name}:N", title=name) for name in fields if name not in ("row", "value")]
-    return [alt.Tooltip("row:N", title="row"), alt.Tooltip("text:N", title="accuracy"), *extra]
+    return [alt.Tooltip("row:N", title="row"), alt.Tooltip("text:N", title=score.words), *extra]
 
 
 def finished(layers: list[alt.Chart], shown: alt.Parameter, description: str, height: int) -> alt.LayerChart:

@@ -8,61 +8,61 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from layerlink.errors import UsageError
-from layerlink.lab.report.figures.bars import count_words, finished
+from layerlink.lab.report.figures.bars import count_words, finished, what
 from layerlink.lab.report.gather.records import Row, RunRecord
 from layerlink.lab.report.page.charts import HEIGHT, legend_switch, run_looks
 from layerlink.lab.report.page.curves import Curve, curve_chart, curve_panels
 from layerlink.lab.report.page.page import Picture
 from layerlink.lab.report.page.vega import alt
-from layerlink.lab.run.folder import NOT_TERMS
+from layerlink.lab.run.folder import is_term
+from layerlink.tasks import ACCURACY, Score
 from layerlink.transfer import Link
 
 MOST_CURVES = 12  # rows in a chart; more cannot be told apart
 Epochs = Mapping[str, Sequence[float]]  # by quantity, one value an epoch
 
 
-def curve_pictures(rows: Sequence[Row]) -> list[Picture]:
-    """Validation accuracy against training time and epochs; then, as panels of one figure, what was trained on."""
+def curve_pictures(rows: Sequence[Row], score: Score = ACCURACY) -> list[Picture]:
+    """The validation score against training time and epochs; then, as panels of one figure, what was trained on."""
     averaged = {row.name: epochs for row in rows if (epochs := average_epochs(curve_runs(row)))}
     names = list(averaged)
     if not names:
         return []
     pictures = []
+    validation, title = f"validation_{score.name}", f"Validation {score.words}"
     seeds = count_words([len(curve_runs(row)) for row in rows if row.name in averaged])
     timed = {
-        name: list(zip(itertools.accumulate(epochs["seconds"]), epochs["validation_accuracy"], strict=True))
+        name: list(zip(itertools.accumulate(epochs["seconds"]), epochs[validation], strict=True))
         for name, epochs in averaged.items()
-        if {"seconds", "validation_accuracy"} <= epochs.keys()
+        if {"seconds", validation} <= epochs.keys()
     }
     timed = {name: [point for point in line if all(map(math.isfinite, point))] for name, line in timed.items()}
     if any(timed.values()):
         pictures.append(
-            Picture("Validation accuracy against training time", time_chart(timed, runs=names, seeds=seeds), wide=True)
+            Picture(
+                f"{title} against training time", time_chart(timed, runs=names, seeds=seeds, score=score), wide=True
+            )
         )
-    validated = _curves(averaged, "validation_accuracy")
+    validated = _curves(averaged, validation, score.unit)
     if validated:
-        chart = curve_chart(validated, title="Validation accuracy", y_title=f"accuracy in %, {seeds}", runs=names)
-        pictures.append(Picture("Validation accuracy", chart, wide=True))
-    quantities = {quantity: _curves(averaged, quantity) for quantity in ("train_accuracy", *_terms(averaged))}
-    panels = [(_panel_title(quantity), curves) for quantity, curves in quantities.items() if curves]
+        y_title = f"{what(score, '').strip()}, {seeds}"
+        pictures.append(Picture(title, curve_chart(validated, title=title, y_title=y_title, runs=names), wide=True))
+    panels = [(what(score, "training"), _curves(averaged, f"train_{score.name}", score.unit))]
+    panels += [(term, _curves(averaged, term)) for term in _terms(averaged)]
+    panels = [(heading, curves) for heading, curves in panels if curves]
     if panels:
-        heading = "Training accuracy and raw terms"
+        heading = f"Training {score.words} and raw terms"
         pictures.append(Picture(heading, curve_panels(panels, title=heading, runs=names), wide=True))
     return pictures
 
 
-def _curves(averaged: Mapping[str, Epochs], quantity: str) -> list[Curve]:
-    unit = "%" if quantity.endswith("_accuracy") else ""
+def _curves(averaged: Mapping[str, Epochs], quantity: str, unit: str = "") -> list[Curve]:
     curves = [Curve(name, quantity, tuple(it[quantity]), unit) for name, it in averaged.items() if quantity in it]
     return curves if any(curve.values for curve in curves) else []
 
 
-def _panel_title(quantity: str) -> str:
-    return "training accuracy in %" if quantity == "train_accuracy" else quantity
-
-
 def _terms(averaged: Mapping[str, Epochs]) -> list[str]:
-    return list(dict.fromkeys(name for epochs in averaged.values() for name in epochs if name not in NOT_TERMS))
+    return list(dict.fromkeys(name for epochs in averaged.values() for name in epochs if is_term(name)))
 
 
 def curve_runs(row: Row) -> tuple[RunRecord, ...]:
@@ -95,7 +95,7 @@ def raw_name(term: str) -> str:
     >>> raw_name("group3.1 -> group3 : mse * 40")
     'group3.1 -> group3 : mse'
     """
-    if term in NOT_TERMS or ":" not in term:
+    if ":" not in term:
         return term
     try:
         link = Link.parse(term)
@@ -105,9 +105,13 @@ def raw_name(term: str) -> str:
 
 
 def time_chart(
-    lines: Mapping[str, Sequence[tuple[float, float]]], *, runs: Sequence[str], seeds: str
+    lines: Mapping[str, Sequence[tuple[float, float]]],
+    *,
+    runs: Sequence[str],
+    seeds: str,
+    score: Score = ACCURACY,
 ) -> alt.LayerChart:
-    """Validation accuracy against the training time in seconds: one line a row, a point an epoch.
+    """The validation score against the training time in seconds: one line a row, a point an epoch.
 
     Args:
         lines: by row's name, (seconds, value) of every epoch.
@@ -117,14 +121,17 @@ def time_chart(
     Raises:
         ValueError: where there is nothing to draw.
     """
-    data = _timed(lines)
+    data = _timed(lines, score.unit)
     if not data:
         raise ValueError("a time chart needs at least one line with at least one point")
     colour, dash = run_looks(list(lines), runs)
     shown = legend_switch(list(lines))
     x = alt.Axis(grid=False, tickCount=6, format=",~f", labelOverlap=True)
     y = alt.Y(
-        "value:Q", title=f"validation accuracy in %, {seeds}", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5)
+        "value:Q",
+        title=f"{what(score, 'validation')}, {seeds}",
+        scale=alt.Scale(zero=False),
+        axis=alt.Axis(tickCount=5),
     )
     base = alt.Chart(alt.InlineData(values=data)).encode(alt.X("x:Q", title="training time in seconds", axis=x), y)
     told = [
@@ -135,17 +142,17 @@ def time_chart(
     ]
     drawn = base.mark_line(strokeWidth=2).encode(colour, dash, order="epoch:Q").transform_filter(shown)
     points = base.mark_circle(opacity=1, size=26).encode(colour, tooltip=told).transform_filter(shown)
-    return finished([drawn, points], shown, "Validation accuracy against training time", HEIGHT)
+    return finished([drawn, points], shown, f"Validation {score.words} against training time", HEIGHT)
 
 
-def _timed(lines: Mapping[str, Sequence[tuple[float, float]]]) -> list[dict[str, Any]]:
+def _timed(lines: Mapping[str, Sequence[tuple[float, float]]], unit: str) -> list[dict[str, Any]]:
     return [
         {
             "run": name,
             "epoch": epoch,
             "x": seconds,
             "value": value,
-            "text": f"{value:.4g} %",
+            "text": f"{value:.4g} {unit}".strip(),
             "time": f"{seconds:,.1f} s",
         }
         for name, line in lines.items()

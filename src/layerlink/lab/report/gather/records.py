@@ -12,6 +12,7 @@ from layerlink.errors import LayerlinkError
 from layerlink.lab.recipe.file import load_recipe
 from layerlink.lab.recipe.schema import Recipe
 from layerlink.lab.run.folder import RunFolder
+from layerlink.tasks import Score
 
 State = Literal["finished", "failed", "unfinished", "damaged"]
 
@@ -42,6 +43,11 @@ class RunRecord:
     environment: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
+    @property
+    def score(self) -> Score:
+        """By which the run is told to be good."""
+        return Score.of(self.result.get("score"))
+
     def number(self, name: str) -> float | None:
         """A number of the result; None where the run is not finished or its result has none of that name."""
         value = self.result.get(name)
@@ -57,7 +63,7 @@ class Row:
         changes: what tells it from other rows, by dotted recipe field.
         runs: one a seed.
         baseline: whether the others are compared with it.
-        published: the test accuracy in percent that the source gives for it.
+        published: the score of the test images that the source gives for it.
         source: where ``published`` was published.
     """
 
@@ -73,9 +79,9 @@ class Row:
         """The runs that count."""
         return tuple(run for run in self.runs if run.state == "finished")
 
-    def values(self, name: str = "test_accuracy") -> dict[int, float]:
-        """A number of every finished run's result, by seed."""
-        found = {run.seed: run.number(name) for run in self.finished}
+    def values(self, name: str | None = None) -> dict[int, float]:
+        """A number of every finished run's result, by seed; by default the score of the test images."""
+        found = {run.seed: run.number(name or f"test_{run.score.name}") for run in self.finished}
         return {seed: value for seed, value in found.items() if value is not None}
 
 

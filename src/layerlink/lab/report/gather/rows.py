@@ -16,6 +16,7 @@ from layerlink.lab.report.gather.manifest import Manifest, read_manifest
 from layerlink.lab.report.gather.records import Row, RunRecord, is_number, read_record
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.sweep.folder import MANIFEST
+from layerlink.tasks import ACCURACY, Score
 
 __all__ = ["Gathered", "Row", "RunRecord", "gather", "read_record"]
 
@@ -53,6 +54,11 @@ class Gathered:
         return next((row for row in self.rows if row.baseline), None)
 
     @property
+    def score(self) -> Score:
+        """By which rows are compared."""
+        return next((run.score for run in self.runs if run.state == "finished"), ACCURACY)
+
+    @property
     def runs(self) -> tuple[RunRecord, ...]:
         """All runs of all rows."""
         return tuple(run for row in self.rows for run in row.runs)
@@ -79,7 +85,13 @@ def gather(folders: Sequence[Path]) -> Gathered:
         names = ", ".join(map(str, folders))
         raise UsageError(f"no run in {names}, down to {DEPTH} folders deep (a run's folder holds recipe.yaml)")
     manifests = [read_manifest(folder) for folder in sweeps.values()]
-    return _together(manifests, [read_record(folder) for folder in runs.values()], folders)
+    gathered = _together(manifests, [read_record(folder) for folder in runs.values()], folders)
+    scores = dict.fromkeys(run.score.words for run in gathered.runs if run.state == "finished")
+    if len(scores) > 1:
+        raise UsageError(
+            f"these runs are of different tasks, by {' and by '.join(scores)}: report the folders of each by themselves"
+        )
+    return gathered
 
 
 def _find(folder: Path, depth: int) -> Iterator[Path]:

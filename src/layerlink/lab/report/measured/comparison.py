@@ -17,7 +17,7 @@ from layerlink.lab.recipe.schema import ModelSection, Recipe
 from layerlink.lab.report.gather.records import Row, RunRecord
 from layerlink.lab.report.gather.rows import Gathered
 from layerlink.lab.report.measured.similarity import Alikeness, Similarity, linked_pairs
-from layerlink.lab.run.evaluation import as_the_run_saw, predict
+from layerlink.lab.run.evaluation import as_the_run_saw, read_images
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.setup.images import Images
 from layerlink.lab.run.setup.machine import processor_name
@@ -25,6 +25,7 @@ from layerlink.lab.run.setup.setup import Setup, set_up
 from layerlink.measure.flops import count_flops, count_parameters
 from layerlink.measure.latency import Latency, measure_latency
 from layerlink.taps import Observed
+from layerlink.tasks import ACCURACY, Classification, Score
 from layerlink.tasks.classification import confusion, percent_equal
 
 BATCHES = (1, 128)  # for latency
@@ -41,9 +42,9 @@ class Measured:
         flops: of one image's forward pass.
         size: bytes of the file of its weights; 4 a parameter where it has no file of its own.
         latency: one a batch size.
-        accuracy: on the test images, percent.
-        agreement: with the teacher, percent of the test images; None for the teacher.
-        confusion: (C, C) images, true class by answer.
+        value: the score of the test images; None of a teacher whose output is not of the task.
+        agreement: with the teacher, percent of the answers; None for the teacher, and where there are none.
+        confusion: (C, C) images, true class by answer; None where an example has not one class.
         with_teacher: (C, C) images, the teacher's answer by the student's; None for the teacher.
     """
 
@@ -53,9 +54,9 @@ class Measured:
     flops: int
     size: int
     latency: tuple[Latency, ...]
-    accuracy: float
+    value: float | None
     agreement: float | None
-    confusion: Tensor
+    confusion: Tensor | None
     with_teacher: Tensor | None
 
 
@@ -70,6 +71,7 @@ class Measurements:
         classes: names, in the order of the confusions.
         images: how many validation images the similarity is over.
         conditions: hardware, threads and precision, in words.
+        score: of the task.
     """
 
     teacher: Measured
@@ -78,6 +80,7 @@ class Measurements:
     classes: tuple[str, ...]
     images: int
     conditions: str
+    score: Score
 
 
 def measure_rows(gathered: Gathered, rows: Sequence[Row], data: Path | None = None) -> Measurements:
@@ -97,7 +100,7 @@ def measure_rows(gathered: Gathered, rows: Sequence[Row], data: Path | None = No
     students: list[Measured] = []
     cells: list[Similarity] = []
     alike: Alikeness | None = None
-    teacher, taught, images, model, precision = None, None, None, None, None
+    teacher, taught, images, model, precision, score = None, None, None, None, None, ACCURACY
     for name, run in runs:
         if run.recipe is not None and run.recipe.precision != precision:
             precision, model = run.recipe.precision, None  # a teacher's weights are held as its arithmetic wants them
@@ -107,14 +110,15 @@ def measure_rows(gathered: Gathered, rows: Sequence[Row], data: Path | None = No
         model = setup.teacher.model
         if alike is None:
             alike = Alikeness(setup, model, linked_pairs(recipes))
-        if teacher is None or taught is None or images is None:
+        score = setup.task.score
+        if teacher is None or images is None:
             teacher, taught = _measure_teacher(setup, setup.teacher, section, gathered)
         cells += alike.of_student(name, setup, run.folder)  # leaves the trained weights in the student
         students.append(_measure_student(name, run, setup, taught))
     if teacher is None or alike is None:
         raise UsageError("nothing to measure: no row has a finished run")
     classes, conditions = setup.images.test.classes, f"{processor_name(setup.device)}, {setup.precision}"
-    return Measurements(teacher, tuple(students), tuple(cells), classes, alike.count, conditions)
+    return Measurements(teacher, tuple(students), tuple(cells), classes, alike.count, conditions, score)
 
 
 def _teacher_section(gathered: Gathered) -> ModelSection:
@@ -148,36 +152,44 @@ def _pixels(recipe: Recipe) -> str:
 
 def _measure_teacher(
     setup: Setup, teacher: Observed, section: ModelSection, gathered: Gathered
-) -> tuple[Measured, Tensor]:
-    answers = predict(teacher, setup.images.test, setup.images.views)
-    labels, count = setup.images.test.labels, len(setup.images.test.classes)
-    recorded = gathered.teacher.number("test_accuracy") if gathered.teacher else None
+) -> tuple[Measured, Tensor | None]:
+    name = f"test_{setup.task.score.name}"
+    known = gathered.teacher.number(name) if gathered.teacher else None
+    reading = read_images(teacher, setup) if setup.teacher_answers else None
     measured = Measured(
         name="teacher",
         model=section.model,
-        accuracy=percent_equal(answers, labels) if recorded is None else recorded,
+        value=reading.numbers[setup.task.score.name] if known is None and reading is not None else known,
         agreement=None,
-        confusion=confusion(labels, answers, count),
+        confusion=_confusion(setup, setup.images.test.labels, reading.answers if reading else None),
         with_teacher=None,
         **_cost(teacher.model, setup, section.weights),
     )
-    return measured, answers
+    return measured, reading.answers if reading else None
 
 
-def _measure_student(name: str, run: RunRecord, setup: Setup, taught: Tensor) -> Measured:
+def _measure_student(name: str, run: RunRecord, setup: Setup, taught: Tensor | None) -> Measured:
     model, section = setup.distiller.student, setup.recipe.student
-    answers = predict(setup.student, setup.images.test, setup.images.views)
-    labels, count = setup.images.test.labels, len(setup.images.test.classes)
+    answers = read_images(setup.student, setup).answers
     agreement = run.number("agreement")
+    if agreement is None and answers is not None and taught is not None:
+        agreement = percent_equal(answers, taught)
     return Measured(
         name=name,
         model=section.model,
-        accuracy=float(run.result["test_accuracy"]),
-        agreement=percent_equal(answers, taught) if agreement is None else agreement,
-        confusion=confusion(labels, answers, count),
-        with_teacher=confusion(taught, answers, count),
+        value=float(run.result[f"test_{setup.task.score.name}"]),
+        agreement=agreement,
+        confusion=_confusion(setup, setup.images.test.labels, answers),
+        with_teacher=None if taught is None else _confusion(setup, taught, answers),
         **_cost(model, setup, run.folder),
     )
+
+
+def _confusion(setup: Setup, rows: Tensor, answers: Tensor | None) -> Tensor | None:
+    """How often classes meet, where every example has one."""
+    if answers is None or not isinstance(setup.task, Classification):
+        return None
+    return confusion(rows, answers, len(setup.images.test.classes))
 
 
 def _cost(model: nn.Module, setup: Setup, weights: Path | None) -> dict[str, Any]:

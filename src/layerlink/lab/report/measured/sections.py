@@ -53,7 +53,8 @@ def _ratios(measurements: Measurements, leader: str) -> str:
     size = _compared(teacher.parameters / student.parameters, "parameters")
     work = _compared(teacher.flops / student.flops, "FLOPs")
     return (
-        f"“{student.name}” has {size} and takes {work}; it is {speeds}. In the confusion a cell is percent of its row."
+        f"“{student.name}” has {size} and takes {work}; it is {speeds}."
+        f"{'' if student.confusion is None else ' In the confusion a cell is percent of its row.'}"
     )
 
 
@@ -69,6 +70,8 @@ def _confusions(measurements: Measurements, leader: str) -> list[Picture]:
     if len(measurements.classes) > MOST_CLASSES:
         return []
     student = _leading(measurements, leader)
+    if student.confusion is None:
+        return []
     heading = f"Confusion of {student.name}"
     chart = confusion_chart(
         student.confusion.tolist(), measurements.classes, down="true class", across="student's answer", title=heading
@@ -84,9 +87,9 @@ def _changed_confusions(measurements: Measurements, leader: str, baseline: str) 
     """The confusions that differ most between the leader and the baseline, in words; empty where these are one."""
     other = next((it for it in measurements.students if it.name == baseline), None)
     student = _leading(measurements, leader)
-    if other is None or other is student:
+    if other is None or other is student or student.confusion is None or other.confusion is None:
         return ""
-    shares = [100 * it.confusion.double() / it.confusion.sum(1, keepdim=True).clamp_min(1) for it in (student, other)]
+    shares = [100 * it.double() / it.sum(1, keepdim=True).clamp_min(1) for it in (student.confusion, other.confusion)]
     apart = (shares[0] - shares[1]).fill_diagonal_(0.0)
     places = apart.abs().flatten().topk(min(_MOST_CHANGES, apart.numel())).indices.tolist()
     names = measurements.classes

@@ -12,12 +12,12 @@ from layerlink.lab.report.tables.table import ReportTable, number_cell
 
 def models_table(measurements: Measurements) -> ReportTable:
     """Teacher and students: size, arithmetic, latency, what they answer."""
-    models = [measurements.teacher, *measurements.students]
+    models, score = [measurements.teacher, *measurements.students], measurements.score
     batches = [latency.batch for latency in measurements.teacher.latency]
     columns = (
         *("model", "parameters", "MFLOP an image", "weights, MB"),
         *(f"batch of {batch}, ms" for batch in batches),
-        *("test accuracy, %", "as teacher, %"),
+        *(f"test {score.words}{f', {score.unit}' if score.unit else ''}", "as teacher, %"),
     )
     rows: tuple[tuple[str | int | Cell, ...], ...] = tuple(
         (
@@ -26,7 +26,7 @@ def models_table(measurements: Measurements) -> ReportTable:
             Cell(f"{it.flops / 1e6:,.1f}", it.flops),
             Cell(f"{it.size / 1e6:,.2f}", it.size),
             *(Cell(f"{each.median:.3g} ({each.low:.3g} to {each.high:.3g})", each.median) for each in it.latency),
-            Cell(f"{it.accuracy:.2f}", it.accuracy),
+            number_cell(it.value, f"{{:.{score.digits}f}}"),
             number_cell(it.agreement, "{:.2f}"),
         )
         for it in models
@@ -35,7 +35,12 @@ def models_table(measurements: Measurements) -> ReportTable:
         f"One run a model: each row's first seed. Latency: median and quartiles of {_passes(models)} forward passes "
         f"after a warm-up, on {measurements.conditions}. A multiplication and an addition are two FLOPs."
     )
-    return ReportTable("models", "Teacher against student", Table(columns, rows, note), tuple(map(_model_data, models)))
+    return ReportTable(
+        "models",
+        "Teacher against student",
+        Table(columns, rows, note),
+        tuple(_model_data(it, score.name) for it in models),
+    )
 
 
 def _passes(models: Sequence[Measured]) -> str:
@@ -43,9 +48,9 @@ def _passes(models: Sequence[Measured]) -> str:
     return f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else str(counts[0])
 
 
-def _model_data(it: Measured) -> dict[str, Any]:
+def _model_data(it: Measured, score: str) -> dict[str, Any]:
     data: dict[str, Any] = {"name": it.name, "model": it.model, "parameters": it.parameters, "flops": it.flops}
-    data |= {"weights_bytes": it.size, "test_accuracy": it.accuracy, "agreement": it.agreement}
+    data |= {"weights_bytes": it.size, f"test_{score}": it.value, "agreement": it.agreement}
     for latency in it.latency:
         for name in ("median", "low", "high", "passes"):
             unit = "" if name == "passes" else "_ms"

@@ -9,11 +9,12 @@ from typing import Any
 from layerlink.lab.report.answer import differences_of, values_of
 from layerlink.lab.report.chance.difference import Difference
 from layerlink.lab.report.chance.spread import Spread, spread_of
-from layerlink.lab.report.chance.verdict import Verdict, flattery, p_words
+from layerlink.lab.report.chance.verdict import Verdict, flattery, p_words, turned
 from layerlink.lab.report.gather.records import Row
 from layerlink.lab.report.gather.rows import Gathered
 from layerlink.lab.report.page.page import Cell, Table
 from layerlink.lab.report.tables.table import ReportTable, number_cell
+from layerlink.tasks import Score
 
 RULE = (
     "Rows are compared seed by seed: by the paired t-test, or from enough pairs on by the exact test that flips signs; "
@@ -26,19 +27,27 @@ def results_table(gathered: Gathered, verdict: Verdict | None) -> ReportTable:
     """One line a row: ours beside the source, the difference to the baseline, what it took."""
     baseline = gathered.baseline
     differences = differences_of(gathered)
-    stats = [_RowNumbers(row, differences.get(row.name)) for row in gathered.rows]
+    score = gathered.score
+    stats = [_RowNumbers(row, differences.get(row.name), score) for row in gathered.rows]
+    unit = f", {score.unit}" if score.unit else ""
     columns: list[tuple[str, Callable[[_RowNumbers], str | Cell]]] = [
         ("row", lambda it: it.row.name),
-        ("test accuracy, %", lambda it: _spread_cell(it.test)),
+        (f"test {score.words}{unit}", lambda it: _spread_cell(it.test, score.digits)),
         ("n", lambda it: _count_cell(it.row)),
     ]
     if any(row.published is not None for row in gathered.rows):
-        columns.append(("published, %", lambda it: number_cell(it.row.published, "{:.1f}")))
+        columns.append(
+            (f"published{unit}", lambda it: number_cell(it.row.published, f"{{:.{1 if unit else score.digits}f}}"))
+        )
     if baseline is not None and len(gathered.rows) > 1:
-        columns.append((f"minus “{baseline.name}”, points", lambda it: _difference_cell(it.against)))
+        points = ", points" if score.unit == "%" else ""
+        columns.append((f"minus “{baseline.name}”{points}", lambda it: _difference_cell(it.against, score.digits)))
         if any(it.against and it.against.p is not None for it in stats):
-            columns += [("95 % interval", lambda it: _interval_cell(it.against)), ("p", lambda it: _p_cell(it.against))]
-    columns.append(("validation, %", lambda it: _spread_cell(it.validation)))
+            columns += [
+                ("95 % interval", lambda it: _interval_cell(it.against, score.digits)),
+                ("p", lambda it: _p_cell(it.against)),
+            ]
+    columns.append((f"validation{unit}", lambda it: _spread_cell(it.validation, score.digits)))
     if any(it.agreement for it in stats):
         columns.append(("as teacher, %", lambda it: _spread_cell(it.agreement)))
     if any(it.nll for it in stats):
@@ -62,23 +71,24 @@ def results_table(gathered: Gathered, verdict: Verdict | None) -> ReportTable:
 class _RowNumbers:
     """A row's statistics."""
 
-    def __init__(self, row: Row, against: Difference | None) -> None:
+    def __init__(self, row: Row, better: Difference | None, score: Score) -> None:
         self.row = row
-        self.test = _spread(row, "test_accuracy")
-        self.validation = _spread(row, "validation_accuracy")
+        self.score = score
+        self.test = _spread(row, f"test_{score.name}")
+        self.validation = _spread(row, f"validation_{score.name}")
         self.agreement = _spread(row, "agreement")
         self.nll = _spread(row, "test_nll")
         self.ece = _spread(row, "test_ece")
         self.seconds = _spread(row, "train_seconds")
-        self.against = against
+        self.against = better if better is None or score.higher_is_better else turned(better)
         self.warnings = sum(len(run.warnings) for run in row.runs)
 
     def data(self) -> dict[str, Any]:
         """For CSV."""
         data: dict[str, Any] = {"row": self.row.name, "n": len(self.row.finished)}
         for name, spread in (
-            ("test_accuracy", self.test),
-            ("validation_accuracy", self.validation),
+            (f"test_{self.score.name}", self.test),
+            (f"validation_{self.score.name}", self.validation),
             ("agreement", self.agreement),
             ("test_nll", self.nll),
             ("test_ece", self.ece),
@@ -124,18 +134,18 @@ def _count_cell(row: Row) -> Cell:
     return Cell(str(counted) if counted == planned else f"{counted} of {planned}", counted)
 
 
-def _difference_cell(found: Difference | None) -> Cell:
+def _difference_cell(found: Difference | None, digits: int) -> Cell:
     if found is None:
         return Cell("-")
-    sd = "" if found.sd is None else f" ± {found.sd:.2f}"
+    sd = "" if found.sd is None else f" ± {found.sd:.{digits}f}"
     # A minus sign as wide as the plus.
-    return Cell(f"{found.mean:+.2f}{sd}".replace("-", "\N{MINUS SIGN}"), found.mean)
+    return Cell(f"{found.mean:+.{digits}f}{sd}".replace("-", "\N{MINUS SIGN}"), found.mean)
 
 
-def _interval_cell(found: Difference | None) -> Cell:
+def _interval_cell(found: Difference | None, digits: int) -> Cell:
     if found is None or found.low is None or found.high is None:
         return Cell("-")
-    return Cell(f"{found.low:+.2f} to {found.high:+.2f}".replace("-", "\N{MINUS SIGN}"), found.low)
+    return Cell(f"{found.low:+.{digits}f} to {found.high:+.{digits}f}".replace("-", "\N{MINUS SIGN}"), found.low)
 
 
 def _p_cell(found: Difference | None) -> Cell:
@@ -169,14 +179,19 @@ def _results_note(gathered: Gathered, verdict: Verdict | None, stats: Sequence[_
 
 def _choice(gathered: Gathered, verdict: Verdict) -> list[str]:
     """What it does to the leader's number that it was chosen by it."""
-    values = values_of(gathered.rows)
+    values = values_of(gathered)
     points = flattery(values)
     if points is None:
         return []
     return [
         f"“{verdict.leader}” is first of {len(values)} rows by the test images that are told here: were all of them "
-        f"equally good, the first would read {points:.2f} points too high by chance alone."
+        f"equally good, the first would read {_too_good(points, gathered.score)} by chance alone."
     ]
+
+
+def _too_good(points: float, score: Score) -> str:
+    how = "high" if score.higher_is_better else "low"
+    return f"{points:.{score.digits}f}{' points' if score.unit == '%' else ''} too {how}"
 
 
 def _unlike_machines(gathered: Gathered) -> list[str]:

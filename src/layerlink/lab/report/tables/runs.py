@@ -8,6 +8,7 @@ from layerlink.lab.report.gather.records import RunRecord
 from layerlink.lab.report.gather.rows import Gathered, recipe_differences
 from layerlink.lab.report.page.page import Cell, Table
 from layerlink.lab.report.tables.table import ReportTable, number_cell
+from layerlink.tasks import Score
 
 
 def missing_table(gathered: Gathered) -> ReportTable | None:
@@ -26,14 +27,19 @@ def runs_table(gathered: Gathered) -> ReportTable:
     runs = [(row.name, run) for row in gathered.rows for run in row.runs]
     if gathered.teacher is not None:
         runs.insert(0, ("teacher", gathered.teacher))
-    columns = ("row", "seed", "state", "test, %", "validation, %", "kept epoch", "training, s", "warnings", "folder")
+    score = gathered.score
+    unit, shown = f", {score.unit}" if score.unit else "", f"{{:.{score.digits}f}}"
+    columns = (
+        *("row", "seed", "state", f"test{unit}", f"validation{unit}", "kept epoch", "training, s"),
+        *("warnings", "folder"),
+    )
     rows = tuple(
         (
             name,
             run.seed,
             run.state,
-            number_cell(run.number("test_accuracy"), "{:.2f}"),
-            number_cell(run.number("validation_accuracy"), "{:.2f}"),
+            number_cell(run.number(f"test_{score.name}"), shown),
+            number_cell(run.number(f"validation_{score.name}"), shown),
             _kept(run),
             number_cell(run.number("train_seconds"), "{:,.0f}"),
             len(run.warnings),
@@ -43,15 +49,19 @@ def runs_table(gathered: Gathered) -> ReportTable:
     )
     data = tuple(
         {"row": name, "seed": run.seed, "state": run.state, "reason": run.reason, "folder": str(run.folder)}
-        | {key: run.number(key) for key in _RUN_NUMBERS}
+        | {key: run.number(key) for key in (*_scores(score), *_RUN_NUMBERS)}
         | {"warnings": len(run.warnings), "command": run.environment.get("command", "")}
         for name, run in runs
     )
     return ReportTable("runs", "Every run", Table(columns, rows), data)
 
 
+def _scores(score: Score) -> tuple[str, ...]:
+    return f"test_{score.name}", f"validation_{score.name}", f"teacher_test_{score.name}"
+
+
 _RUN_NUMBERS = (
-    *("test_accuracy", "validation_accuracy", "teacher_test_accuracy", "agreement", "epoch", "epochs"),
+    *("agreement", "epoch", "epochs"),
     *("test_nll", "test_ece", "train_seconds", "train_images", "validation_images", "test_images", "parameters"),
 )
 

@@ -15,6 +15,7 @@ def shared_fields(recipe: Recipe) -> dict[str, Any]:
     """What the students of a cohort have in common, by field: all that decides batches and the teacher's pass."""
     return {
         "data": recipe.data,
+        "task": recipe.task,
         "teacher": recipe.teacher,
         "seed": recipe.seed,
         "device": recipe.device,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from layerlink.data import ImageSet, Views, load_source, split
 from layerlink.data.normalisation import normalisation
+from layerlink.data.splits import labelled
 from layerlink.lab.recipe.schema import Recipe
 
 
@@ -41,13 +42,27 @@ def load_images(recipe: Recipe, device: torch.device) -> Images:
         LayerlinkError: where it cannot be read or has too few images.
     """
     data = recipe.data
-    source = load_source(data.name, data.root, size=data.image_size, download=data.download, skip_bad=data.skip_bad)
+    source = load_source(
+        data.name,
+        data.root,
+        size=data.image_size,
+        download=data.download,
+        skip_bad=data.skip_bad,
+        arguments=data.arguments,
+    )
     count = int(data.validation) if data.validation >= 1 else round(data.validation * len(source.train))
     train, validation = split(
         source.train, validation=max(count, 1), train_images=data.train_images, seed=data.split_seed
     )
+    task = recipe.task.build()
+    if data.labelled is not None:
+        chosen = labelled(train, data.labelled, data.split_seed)
+        labels = task.partly_labelled().without_label(train.labels, chosen)
+        train = replace(train, labels=labels)
     mean, std = normalisation(source.train.images, data.normalize)
-    views = Views(data.image_size, mean, std, data.augment, recipe.seed, data.crop_padding)
+    views = Views(
+        data.image_size, mean, std, data.augment, recipe.seed, data.crop_padding, getattr(task, "ignore", None)
+    )
     stamp = {
         "classes": list(train.classes),
         "image_size": data.image_size,
@@ -57,10 +72,12 @@ def load_images(recipe: Recipe, device: torch.device) -> Images:
         "validation": _checksum(validation),
         "test": _checksum(source.test),
     }
+    if data.labelled is not None:
+        stamp["labelled"] = data.labelled
     return Images(train.to(device), validation.to(device), source.test.to(device), views, stamp, source.bad)
 
 
 def _checksum(images: ImageSet) -> str:
     """The number of images and a CRC of pixels and labels, in order."""
-    crc = zlib.crc32(images.labels.numpy().data, zlib.crc32(images.images.contiguous().numpy().data))
+    crc = zlib.crc32(images.labels.contiguous().numpy().data, zlib.crc32(images.images.contiguous().numpy().data))
     return f"{len(images)} images, crc32 {crc:08x}"

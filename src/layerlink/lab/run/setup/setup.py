@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -12,23 +12,22 @@ import torch
 from torch import nn
 
 from layerlink.data import Batches
-from layerlink.data.normalisation import Renormalised
-from layerlink.errors import LayerlinkError, Problem, UsageError
+from layerlink.errors import Problem, UsageError
 from layerlink.files.paths import expanded
 from layerlink.lab.parallel.processes import here
 from layerlink.lab.recipe.file import LoadedRecipe
-from layerlink.lab.recipe.schema import Recipe, TeacherSection
+from layerlink.lab.recipe.schema import Recipe
 from layerlink.lab.run.folder import RunFolder
+from layerlink.lab.run.setup.checking import Checked, check_on_batch, facts_of, teacher_view
 from layerlink.lab.run.setup.fast_paths import keep_cast_weights, make_fast
 from layerlink.lab.run.setup.images import Images, load_images
 from layerlink.lab.run.setup.machine import choose_device, choose_precision
 from layerlink.lab.run.setup.models import build_role
-from layerlink.losses import Facts
-from layerlink.taps import OUTPUT, Observed, trace
-from layerlink.taps.observed import Arithmetic, Precision, arithmetic
+from layerlink.taps import Observed
+from layerlink.taps.observed import Precision, arithmetic
+from layerlink.tasks import Classification, Task
 from layerlink.teachers import FrozenTeacher
 from layerlink.transfer import Distiller, LinkReport
-from layerlink.transfer.inspection import inspect_observed
 from layerlink.transfer.link_part import needs_shapes
 
 
@@ -45,6 +44,8 @@ class Setup:
         device: where everything is.
         precision: of the arithmetic.
         warnings: what is possible but hardly meant.
+        task: what outputs mean.
+        teacher_answers: whether the teacher's output is of the task, so that it can be judged.
     """
 
     loaded: LoadedRecipe
@@ -55,6 +56,8 @@ class Setup:
     device: torch.device
     precision: Precision
     warnings: tuple[str, ...] = ()
+    task: Task = field(default_factory=Classification)
+    teacher_answers: bool = True
 
     @property
     def recipe(self) -> Recipe:
@@ -114,10 +117,12 @@ def set_up(
         student = build_role(loaded, "student", loaded.recipe.student, images, problems)
     if teacher is None and loaded.recipe.teacher is not None:
         teacher = build_role(loaded, "teacher", loaded.recipe.teacher, images, problems)
-    reports: list[LinkReport] = []
-    if student is not None and (teacher is not None or loaded.recipe.teacher is None):
-        problems += _check_on_batch(loaded, teacher, student, images, partial(arithmetic, device, precision), reports)
-    if problems or student is None:
+    task = _task(loaded, images, problems)
+    seen = Checked()
+    if student is not None and task is not None and (teacher is not None or loaded.recipe.teacher is None):
+        run_as = partial(arithmetic, device, precision)
+        problems += check_on_batch(loaded, task, teacher, student, images, run_as, seen)
+    if problems or student is None or task is None:
         raise loaded.error(problems)
     taught_by = None
     if teacher is not None:
@@ -129,7 +134,7 @@ def set_up(
             view=teacher_view(loaded.recipe, images),
         )
     with arithmetic(device, precision):  # a teacher that is shared may have its weights in the products' precision
-        distiller = _distiller(loaded.recipe, taught_by, student, images)
+        distiller = _distiller(loaded.recipe, task, taught_by, student, images)
     distiller.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if given_student is None:
         make_fast(student, device)
@@ -137,7 +142,26 @@ def set_up(
         make_fast(teacher, device, frozen=True)
         keep_cast_weights(teacher, precision, images.views(images.train.images[:2]))
     warnings = (*_bad_images(images), *_teacher_warnings(loaded.recipe, images))
-    return Setup(loaded, images, distiller, taught_by, reports, device, precision, warnings)
+    return Setup(
+        loaded, images, distiller, taught_by, seen.links, device, precision, warnings, task, seen.teacher_answers
+    )
+
+
+def _task(loaded: LoadedRecipe, images: Images, problems: list[Problem]) -> Task | None:
+    """The recipe's task, for the labels that are there; None, and problems, where they do not fit."""
+    try:
+        task = loaded.recipe.task.build()
+    except UsageError as error:
+        problems.append(loaded.problem(("task",), str(error)))
+        return None
+    if loaded.recipe.data.labelled is not None:
+        task = task.partly_labelled()
+    for part in (images.train, images.validation, images.test):
+        found = task.target_problems(part.labels, len(part.classes))
+        if found:
+            problems += [loaded.problem(("task",), what) for what in found]
+            return None
+    return task
 
 
 def _load(loaded: LoadedRecipe, problems: list[Problem], images: Images | None) -> tuple[torch.device, Images]:
@@ -158,14 +182,18 @@ def _load(loaded: LoadedRecipe, problems: list[Problem], images: Images | None) 
         raise loaded.error(problems) from None
 
 
-def _distiller(recipe: Recipe, teacher: FrozenTeacher | None, student: nn.Module, images: Images) -> Distiller:
+def _distiller(
+    recipe: Recipe, task: Task, teacher: FrozenTeacher | None, student: nn.Module, images: Images
+) -> Distiller:
     given = {} if teacher is None else {"teacher_logits": "".join(f"[{key}]" for key in teacher.observed.output)}
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)  # adapters begin alike whatever was drawn before
-        return _made(recipe, teacher, student, images, **given)
+        return _made(recipe, task, teacher, student, images, **given)
 
 
-def _made(recipe: Recipe, teacher: FrozenTeacher | None, student: nn.Module, images: Images, **more: Any) -> Distiller:
+def _made(
+    recipe: Recipe, task: Task, teacher: FrozenTeacher | None, student: nn.Module, images: Images, **more: Any
+) -> Distiller:
     has_shapes = any(needs_shapes(link) for link in recipe.whole_links)
     return Distiller(
         teacher,
@@ -180,28 +208,9 @@ def _made(recipe: Recipe, teacher: FrozenTeacher | None, student: nn.Module, ima
         student_logits=recipe.student.logits,
         example=images.views(images.train.images[:2]) if has_shapes else None,
         facts=facts_of(images),
+        task=task,
         **more,
     )
-
-
-def teacher_view(recipe: Recipe, images: Images) -> Renormalised | None:
-    """How the teacher sees images, where its recipe says that it was trained with another normalisation.
-
-    Raises:
-        UsageError: where that is for another number of channels.
-    """
-    section = recipe.teacher
-    if not isinstance(section, TeacherSection) or section.mean is None or section.std is None:
-        return None
-    channels = images.train.images.shape[1]
-    if len(section.mean) != channels:
-        raise UsageError(f"teacher.mean must be {channels} numbers, one a channel; got {len(section.mean)}")
-    return Renormalised((images.views.mean, images.views.std), (section.mean, section.std))
-
-
-def facts_of(images: Images) -> Facts:
-    """What losses may ask of the training."""
-    return Facts(train_size=len(images.train), num_classes=len(images.train.classes))
 
 
 def _bad_images(images: Images) -> Iterator[str]:
@@ -231,55 +240,3 @@ def _teacher_warnings(recipe: Recipe, images: Images) -> Iterator[str]:
             "the student's validation images are not the teacher's, so the teacher may have been trained on some of "
             "them: set data.validation and data.split_seed as in the teacher's recipe"
         )
-
-
-def _check_on_batch(
-    loaded: LoadedRecipe,
-    teacher: nn.Module | None,
-    student: nn.Module,
-    images: Images,
-    arithmetic: Arithmetic,
-    reports: list[LinkReport],
-) -> list[Problem]:
-    """Run both models on two images; fill ``reports``; return everything that does not fit."""
-    recipe = loaded.recipe
-    # Where the images are: a teacher that is shared is there already, and all else will be.
-    sample = images.views(images.train.images[:2])
-    for model in (teacher, student):
-        if model is not None:
-            model.to(sample.device)
-    problems: list[Problem] = []
-    if not any(parameter.requires_grad for parameter in student.parameters()):
-        problems.append(loaded.problem(("student",), "has no parameter to train: every one is frozen"))
-    try:
-        learns = Observed(student, "student", output=recipe.student.logits, arithmetic=arithmetic)
-        output = recipe.teacher.logits if recipe.teacher else ""
-        view = teacher_view(recipe, images)
-        teaches = Observed(teacher or nn.Identity(), "teacher", output=output, arithmetic=arithmetic, view=view)
-        reports += inspect_observed(teaches, learns, recipe.links, sample, facts_of(images))
-        for report in reports:
-            problems += [loaded.problem(("links", report.index), what) for what in report.problems]
-        for observed in (*([teaches] if teacher is not None and recipe.soft else []), learns):
-            problems += _check_logits(loaded, observed, sample, len(images.train.classes))
-    except LayerlinkError as error:
-        problems.append(Problem("models", str(error)))
-    except Exception as error:  # noqa: BLE001 - whatever a user's model raises
-        problems.append(
-            Problem(
-                "models",
-                f"a model does not run on images {tuple(sample.shape)}: {type(error).__name__}: {error}",
-            )
-        )
-    return problems
-
-
-def _check_logits(loaded: LoadedRecipe, observed: Observed, sample: torch.Tensor, classes: int) -> list[Problem]:
-    role = observed.role
-    given = trace(observed, [OUTPUT], sample, evaluate=True)
-    if OUTPUT in given.problems:
-        return [loaded.problem((role, "logits"), given.problems[OUTPUT])]
-    found = tuple(given.values[OUTPUT].shape)
-    if found != (len(sample), classes):
-        what = f"must give logits (N, {classes}) for the data's {classes} classes; got {found} for N = {len(sample)}"
-        return [loaded.problem((role,), what)]
-    return []

@@ -1,0 +1,210 @@
+"""What a task is: what outputs mean, which positions count, how well they are, and what chance is."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Size, Tensor
+
+Form = Literal["kl", "cross-entropy"]
+
+
+@dataclass(frozen=True)
+class Score:
+    """A number that says how well a model does.
+
+    Args:
+        name: in result files, as ``test_NAME`` and ``validation_NAME``.
+        words: in sentences and tables.
+        unit: after the number; "%" or nothing.
+        higher_is_better: whether more is better.
+        digits: behind the point, where it is shown.
+    """
+
+    name: str
+    words: str
+    unit: str = "%"
+    higher_is_better: bool = True
+    digits: int = 2
+
+    def show(self, value: float, digits: int | None = None) -> str:
+        """The number with its unit.
+
+        >>> Score("accuracy", "accuracy").show(77.125)
+        '77.12 %'
+        """
+        places = self.digits if digits is None else digits
+        return f"{value:,.{places}f}{' ' + self.unit if self.unit else ''}"
+
+    def is_better(self, value: float, other: float) -> bool:
+        """Whether one value is better than another; of equal ones none is."""
+        return value > other if self.higher_is_better else value < other
+
+    @property
+    def worst(self) -> float:
+        """Worse than every value."""
+        return float("-inf") if self.higher_is_better else float("inf")
+
+    def facts(self) -> dict[str, Any]:
+        """For result files."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, facts: Any) -> Score:
+        """The score that ``facts`` tells of; accuracy where there are none.
+
+        Raises:
+            ValueError: where they are those of no score.
+        """
+        if facts is None:
+            return ACCURACY
+        kinds = {"name": str, "words": str, "unit": str, "higher_is_better": bool, "digits": int}
+        if not isinstance(facts, dict) or any(type(facts.get(name)) is not kind for name, kind in kinds.items()):
+            raise ValueError(f"a score has {', '.join(kinds)}; got {facts!r}")
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,40}", facts["name"]) or not 0 <= facts["digits"] <= 9:
+            raise ValueError(f"a score's name is a word, and it has up to 9 digits; got {facts!r}")
+        return cls(**{name: facts[name] for name in kinds})
+
+
+ACCURACY = Score("accuracy", "accuracy")
+
+
+class Task(ABC):
+    """What a student's outputs mean.
+
+    A task of one's own is a subclass: it says how outputs are compared with targets (``hard``), and, for runs from
+    recipes, what is to be known of every example (``judge``) and what follows of them together (``summary``).
+    """
+
+    name: ClassVar[str]
+    score: ClassVar[Score]  # by which epochs are kept, rows are compared and searches choose
+    has_classes: ClassVar[bool] = True  # whether the output has a column a class
+
+    def problems(self, output: Size, classes: int) -> list[str]:
+        """Why an output cannot be of this task, in sentences.
+
+        Args:
+            output: its shape.
+            classes: how many the data has.
+        """
+        return []
+
+    def target_problems(self, target: Tensor, classes: int) -> list[str]:
+        """Why targets cannot be of this task, in sentences.
+
+        Args:
+            target: of a whole data set, (N, ...).
+            classes: how many it has.
+        """
+        return []
+
+    def positions(self, output: Tensor, target: Tensor | None, mask: Tensor | None) -> Tensor | None:
+        """Which positions of the output count, for the labels' loss and for softened outputs.
+
+        Args:
+            output: the student's.
+            target: None where there is none.
+            mask: the caller's, true where a position counts.
+
+        Returns:
+            Bool of the output's shape without its classes; None where all count.
+        """
+        return mask if mask is not None and mask.shape == output.shape[:1] else None
+
+    @abstractmethod
+    def hard(
+        self, output: Tensor, target: Tensor, *, mask: Tensor | None = None, label_smoothing: float = 0.0
+    ) -> Tensor:
+        """The labels' loss, a scalar.
+
+        Args:
+            output: the student's.
+            target: as this task has it.
+            mask: as ``positions`` gives it.
+            label_smoothing: share of the target spread over all classes.
+        """
+
+    def counted(self, output: Tensor, target: Tensor, mask: Tensor | None) -> Tensor | None:
+        """How many targets the labels' loss is the mean over, where that is not a fixed number an example.
+
+        Several processes weigh their parts of a batch by it.
+        """
+        return None if mask is None else mask.sum()
+
+    def soft(
+        self,
+        student: Tensor,
+        teacher: Tensor,
+        *,
+        temperature: float,
+        t_squared: bool,
+        form: Form,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """How far the student's softened output is from the teacher's, a scalar.
+
+        Args:
+            student: its output.
+            teacher: the same shape.
+            temperature: T > 0.
+            t_squared: multiply by T^2.
+            form: "kl", or "cross-entropy", which keeps the teacher's entropy.
+            mask: as ``positions`` gives it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} says nothing of softened outputs: define soft()")
+
+    def answers(self, output: Tensor) -> Tensor | None:
+        """What the output says, (n, ...) of integers to be compared for equality; None where nothing can be."""
+        return None
+
+    def judge(self, output: Tensor, target: Tensor) -> Tensor:
+        """What is to be known of every example: (n, K) float64, as ``summary`` takes it."""
+        raise NotImplementedError(f"{type(self).__name__} says nothing of how well outputs are: define judge()")
+
+    def summary(self, judged: Tensor) -> dict[str, float]:
+        """Numbers of a data set, ``score.name`` first.
+
+        Args:
+            judged: (N, K), of every example what ``judge`` gave.
+        """
+        raise NotImplementedError(f"{type(self).__name__} says nothing of how well outputs are: define summary()")
+
+    def tally(self, output: Tensor, target: Tensor) -> Tensor | None:
+        """Of a training batch a few numbers (K,) that can be added up, for ``score_of``; None where none can."""
+        return None
+
+    def score_of(self, tally: Tensor) -> float:
+        """The score of added tallies; NaN where they are of nothing."""
+        raise NotImplementedError
+
+    def chance(self, target: Tensor) -> tuple[float, float] | None:
+        """What is reached without looking at inputs: the score and its standard deviation; None where unknown."""
+        return None
+
+    def without_label(self, target: Tensor, chosen: Tensor) -> Tensor:
+        """Targets of which all but the chosen ones are marked as not known.
+
+        Args:
+            target: (N, ...).
+            chosen: (N,) bool.
+        """
+        kept = chosen.view(-1, *(1 for _ in target.shape[1:]))
+        return torch.where(kept, target, torch.full_like(target, self.no_label))
+
+    @property
+    def no_label(self) -> float:
+        """What stands in a target where none is known."""
+        return -1
+
+    @property
+    def may_lack_labels(self) -> bool:
+        """Whether some targets may be ``no_label``."""
+        return getattr(self, "unlabelled", None) is not None
+
+    @abstractmethod
+    def partly_labelled(self) -> Task:
+        """This task for targets of which some are ``no_label``: the labels' loss leaves them out."""
