@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from layerlink.losses import LOSSES as LOSSES
     from layerlink.losses import Facts as Facts
     from layerlink.losses import loss as loss
+    from layerlink.measure.layers import layers as layers
     from layerlink.models import MODELS as MODELS
     from layerlink.models import build_model as build_model
     from layerlink.tasks import TASKS as TASKS
@@ -46,6 +47,7 @@ _HOMES = {
     "UsageError": "errors",
     "ADAPTERS": "adapters",
     **dict.fromkeys(("LINK_LOSSES", "LOSSES", "Facts", "loss"), "losses"),
+    "layers": "measure.layers",
     "MODELS": "models",
     "build_model": "models",
     **dict.fromkeys(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import sys
+import sysconfig
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +29,45 @@ def named(path: str, what: str) -> Any:
     try:
         found: Any = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:
-        raise UsageError(f"{what} {path!r}: cannot import {module_name!r} ({type(error).__name__}: {error})") from error
+        raise UsageError(f"{what} {path!r}: cannot import {module_name!r} ({told(error)})") from error
     for part in attribute.split("."):
         names = [key for key, value in vars(found).items() if callable(value) and not key.startswith("_")]
         found = getattr(found, part, None)
         if not callable(found):
             raise UsageError(f"{what} {path!r}: {unknown_name('callable', part, names)}")
     return found
+
+
+# Where code lies that is nobody's own: this package, what is installed, Python itself.
+_OURS = str(Path(__file__).parent)
+_OTHERS = tuple({sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+
+
+def place_in_user_code(error: BaseException) -> str:
+    """Where in the user's own code an error came up: ``net.py, line 12, in forward``; empty where it did not."""
+    own = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not (frame.filename.startswith("<") or frame.filename.startswith((_OURS, *_OTHERS)))
+    ]
+    return f"{_short_path(own[-1].filename)}, line {own[-1].lineno}, in {own[-1].name}" if own else ""
+
+
+def is_of_a_model(error: BaseException) -> bool:
+    """Whether an error came up while a model, or a loss or data set of the user's own, was run: not in layerlink."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and not frames[-1].filename.startswith(_OURS)
+
+
+def told(error: BaseException) -> str:
+    """An error of the user's own code, with the place in it where that is known."""
+    place = place_in_user_code(error)
+    return f"{type(error).__name__}: {error}{f' ({place})' if place else ''}"
+
+
+def _short_path(name: str) -> str:
+    path = Path(name)
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import random
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -10,6 +13,7 @@ from torch import Tensor, nn
 from foreign import Dataclassed, Foreign, Halves, Pair, images
 from layerlink.errors import LayerlinkError
 from layerlink.taps import Recorder, Tap
+from layerlink.taps.randomness import seeded
 
 
 def hooks_of(model: nn.Module) -> int:
@@ -53,28 +57,65 @@ def test_untouched_values_are_not_copied_once_that_is_known() -> None:
     assert second.values[Tap("0")] is seen[1]
 
 
-def test_an_overwrite_that_comes_later_is_an_error_and_then_copied() -> None:
-    class Sometimes(nn.Module):
+class Sometimes(nn.Module):
+    """Overwrites a layer's value in some passes; draws and counts as it goes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.norm, self.drop = nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Dropout(0.5)
+        self.inplace = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.layer(self.drop(self.norm(x)) + random.random() + float(np.random.rand()))
+        return y.mul_(0) if self.inplace else y * 0
+
+
+def test_an_overwrite_that_comes_later_repeats_the_pass_as_if_it_had_been_copied_from_the_start() -> None:
+    torch.manual_seed(0)
+    model, x = Sometimes(), torch.randn(4, 3)
+    other = copy.deepcopy(model)
+    found = []
+    for which, recorder in ((model, Recorder(model, "student")), (other, None)):
+        with seeded(3):
+            for inplace in (False, True, True, False):
+                which.inplace = inplace
+                recorded = (recorder or Recorder(which, "student")).record(x, [Tap("layer")])  # a new one copies
+                found.append((recorded.values[Tap("layer")], which.norm.running_mean.clone()))
+            found.append((torch.tensor(random.random()), torch.tensor(np.random.rand())))
+    for own, expected in zip(found[:5], found[5:], strict=True):
+        assert torch.equal(own[0], expected[0])
+        assert torch.equal(own[1], expected[1])
+
+
+def test_an_overwrite_that_comes_later_is_an_error_where_the_pass_cannot_be_made_again() -> None:
+    class OfInputs(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.layer = nn.Linear(3, 3)
-            self.inplace = False
+            self.same, self.inplace = nn.Identity(), False
 
         def forward(self, x: Tensor) -> Tensor:
-            y = self.layer(x)
+            y = self.same(x)
             return y.mul_(0) if self.inplace else y * 0
 
-    model, x = Sometimes(), torch.ones(1, 3)
-    recorder = Recorder(model, "student")
-    recorder.record(x, [Tap("layer")])
-    model.inplace = True
-    with pytest.raises(LayerlinkError) as caught:
-        recorder.record(x, [Tap("layer")])
-    assert str(caught.value) == (
-        "the student's layer 'layer' was overwritten in place in this pass, though in none before; its value is lost. "
+    def message(recorder: Recorder, x: Tensor) -> str:
+        recorder.record(x, [Tap("same")])
+        recorder.model.inplace = True
+        with pytest.raises(LayerlinkError) as caught:
+            recorder.record(x, [Tap("same")])
+        return str(caught.value)
+
+    expected = (
+        "the student's layer 'same' was overwritten in place in this pass, though in none before; its value is lost. "
         "Repeat the step: from now on it is copied"
     )
-    assert torch.equal(recorder.record(x, [Tap("layer")]).values[Tap("layer")], model.layer(x))
+    assert message(Recorder(OfInputs(), "student"), torch.ones(1, 3)) == expected
+    model, x = Sometimes(), torch.randn(4, 3)
+    alone = Recorder(model, "student")
+    alone.repeats = False  # as where other processes would have to repeat it as well
+    alone.record(x, [Tap("layer")])
+    model.inplace = True
+    with pytest.raises(LayerlinkError, match="overwritten in place"):
+        alone.record(x, [Tap("layer")])
 
 
 def test_gradients_flow_through_a_copied_value() -> None:

@@ -14,7 +14,7 @@ import layerlink as ll
 from foreign import Dataclassed, Foreign, Pair, images
 from layerlink.errors import ProblemsError, UsageError
 from layerlink.taps import OUTPUT, Activations, Tap
-from layerlink.teachers import FrozenTeacher
+from layerlink.teachers import FrozenTeacher, PeerTeacher
 
 
 def small(width: int = 6) -> nn.Sequential:
@@ -363,18 +363,6 @@ def test_a_teacher_that_works_in_place_on_its_input_changes_nothing_for_the_stud
         assert torch.equal(losses.logits, student(before))
 
 
-def test_a_teacher_that_leaves_its_input_alone_gets_it_without_a_copy() -> None:
-    seen: list[int] = []
-    teacher = small()
-    teacher.register_forward_pre_hook(lambda _m, args: seen.append(args[0].data_ptr()))
-    distiller = ll.Distiller(teacher, small(), soft=ll.Soft())
-    x, y = batch()
-    for _ in range(3):
-        distiller(x, y)
-    assert seen[0] != x.data_ptr()
-    assert seen[1:] == [x.data_ptr()] * 2
-
-
 def test_models_that_share_parameters_are_refused() -> None:
     model = small()
     for teacher in (model, FrozenTeacher(model)):
@@ -382,8 +370,82 @@ def test_models_that_share_parameters_are_refused() -> None:
             ll.Distiller(teacher, model, soft=ll.Soft())
         assert str(caught.value) == (
             "teacher and student share 6 parameters, such as 0.weight; freezing the teacher would freeze them in the "
-            "student. Pass copy.deepcopy(model) as the teacher"
+            "student. Pass copy.deepcopy(model) as the teacher; where the student is the teacher with adapters, freeze "
+            "what they share first"
         )
+
+
+def test_a_student_without_anything_to_train_is_refused() -> None:
+    with pytest.raises(UsageError, match="the student has no parameter to train: every one is frozen"):
+        ll.Distiller(small(), small().requires_grad_(False), soft=ll.Soft())
+
+
+class WithAdapter(nn.Module):
+    """A frozen base and what is trained beside it, as in low-rank adaptation."""
+
+    def __init__(self, base: nn.Module) -> None:
+        super().__init__()
+        self.base, self.down, self.up = base, nn.Linear(4, 2, bias=False), nn.Linear(2, 3, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.base(x) + self.up(self.down(x))
+
+
+def test_a_frozen_base_teaches_the_student_that_extends_it() -> None:
+    base = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 3)).requires_grad_(False)
+    for teacher in (base, FrozenTeacher(base)):
+        student = WithAdapter(base)
+        distiller = ll.Distiller(teacher, student, soft=ll.Soft()).train()
+        losses = distiller(torch.randn(5, 4), torch.tensor([0, 1, 2, 0, 1]))
+        losses.total.backward()
+        assert base.training  # the student's dropout is on
+        assert student.down.weight.grad is not None
+        assert base[0].weight.grad is None
+        assert [name for name, _ in student.named_parameters() if _.requires_grad] == ["down.weight", "up.weight"]
+
+
+def test_what_a_distiller_trains_is_not_frozen_by_another() -> None:
+    big, middle, tiny = small(), small(), small()
+    first = ll.Distiller(big, middle, soft=ll.Soft())
+    with pytest.raises(UsageError, match=r"the teacher's 0.weight is trained by another distiller.*PeerTeacher"):
+        ll.Distiller(middle, tiny, soft=ll.Soft())
+    assert all(parameter.requires_grad for parameter in middle.parameters())
+    x, y = batch()
+    second = ll.Distiller(PeerTeacher(middle), tiny, soft=ll.Soft())
+    (first(x, y).total + second(x, y).total).backward()
+    assert all(parameter.grad is not None for parameter in middle.parameters())
+    assert middle.training
+    del first  # its training is over
+    ll.Distiller(middle, tiny, soft=ll.Soft())
+    assert not any(parameter.requires_grad for parameter in middle.parameters())
+
+
+def test_two_students_teach_each_other() -> None:
+    torch.manual_seed(0)
+    a, b = small(), small()
+    x, y = batch()
+    distillers = [ll.Distiller(PeerTeacher(other), own, soft=ll.Soft(1.0)) for own, other in ((a, b), (b, a))]
+    optimizers = [torch.optim.SGD(it.trainable_parameters(), 0.2) for it in distillers]
+    apart = []
+    for _ in range(40):
+        losses = [it(x, y) for it in distillers]
+        apart.append(float(losses[0].terms["soft"].detach()))
+        for loss, optimizer in zip(losses, optimizers, strict=True):
+            optimizer.zero_grad()
+            loss.total.backward()
+        for optimizer in optimizers:
+            optimizer.step()
+    assert apart[-1] < 0.7 * apart[0]
+
+
+def test_lazy_layers_are_filled_from_the_example() -> None:
+    def student() -> nn.Module:
+        return nn.Sequential(nn.LazyLinear(5), nn.ReLU(), nn.LazyLinear(3))
+
+    with pytest.raises(UsageError, match=r"the student has lazy layers.*pass example=inputs of two examples"):
+        ll.Distiller(None, student())
+    distiller = ll.Distiller(None, student(), example=torch.zeros(2, 4))
+    assert [tuple(p.shape) for p in distiller.trainable_parameters()] == [(5, 4), (5,), (3, 5), (3,)]
 
 
 def test_layers_of_a_teacher_that_is_frozen_already_are_looked_up() -> None:

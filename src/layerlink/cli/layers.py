@@ -41,15 +41,9 @@ def layers(
     console = Console()
     console.table(
         ("layer", "kind", "output", "parameters"),
-        [(layer.path, layer.kind, _calls(layer.path, layer.shapes), f"{layer.parameters:,}") for layer in found],
+        [layer.words() for layer in found],
     )
     console.say(
         f"{model}: {count_parameters(built):,} parameters, {count_flops(built, image) / 1e9:.2f} GFLOP per image "
         f"at {image_size}x{image_size}"
     )
-
-
-def _calls(path: str, shapes: tuple[str, ...]) -> str:
-    if len(shapes) == 1:
-        return shapes[0]
-    return "   ".join(f"{path}#{call} {shape}" for call, shape in enumerate(shapes)) or "does not run"

@@ -11,7 +11,7 @@ from torch import nn
 from layerlink.errors import UsageError, unknown_name
 from layerlink.models.resnet import resnet8, resnet20, resnet32, resnet44, resnet56, resnet110
 from layerlink.models.vgg import vgg7, vgg16
-from layerlink.user_code import named
+from layerlink.user_code import named, told
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "vgg16": vgg16,
@@ -52,7 +52,7 @@ def build_model(name: str, /, **arguments: Any) -> nn.Module:
     except UsageError:
         raise
     except (Exception, SystemExit) as error:
-        raise UsageError(f"model {name!r} could not be made: {type(error).__name__}: {error}") from error
+        raise UsageError(f"model {name!r} could not be made: {told(error)}") from error
     if not isinstance(model, nn.Module):
         raise UsageError(f"model {name!r} must give a torch.nn.Module; got {type(model).__name__}")
     return model

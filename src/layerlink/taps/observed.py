@@ -90,6 +90,10 @@ class Observed:
             given.values[OUTPUT] = recording.output.detach()
         return given
 
+    def never_repeat(self) -> None:
+        """Let a pass whose value was lost be an error: other processes would have to repeat it as well."""
+        self._recorder.repeats = False
+
     def logits(self, inputs: Any) -> Tensor:
         """What the model gives at its output.
 
@@ -112,8 +116,13 @@ class Observed:
             given.edges[OUTPUT] = get_gradient_edge(value)
 
     def _logits_in(self, output: Any) -> Tensor:
-        """The tensor itself, its ``logits``, or the named element."""
-        if not self.output and not isinstance(output, Tensor):
+        """The tensor itself, its ``logits``, or the named element.
+
+        Some models give several heads while they train and the logits alone in evaluation: a tensor is the logits.
+        """
+        if isinstance(output, Tensor):
+            return output
+        if not self.output:
             try:
                 return pick(output, ("logits",), "output")
             except ElementError:

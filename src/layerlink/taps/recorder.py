@@ -10,11 +10,11 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
+from torch.utils._pytree import tree_leaves
 
-from layerlink.errors import LayerlinkError
 from layerlink.taps.compiled import has_fused_path, outside_of_graphs
 from layerlink.taps.element import ElementError, pick
-from layerlink.taps.in_place import overwritten_since, snapshot, version_of
+from layerlink.taps.in_place import Before, OverwrittenError, overwritten_since, snapshot, version_of
 from layerlink.taps.modules import call_model, find_module, no_such_layer
 from layerlink.taps.tap import Tap
 
@@ -68,6 +68,7 @@ class Recorder:
         self._untouched: set[tuple[Tap, bool]] = set()
         self._fired: set[Tap] = set()
         self._fused = has_fused_path(model)
+        self.repeats = True  # a pass whose value was lost; not where others would have to repeat it as well
 
     def missing(self, taps: Iterable[Tap]) -> dict[Tap, str]:
         """The taps whose module does not exist, each with the sentence that says so."""
@@ -86,11 +87,25 @@ class Recorder:
             edges: also keep where each tap stands in the autograd graph, for ``torch.autograd.grad``.
             stop_early: end the pass as soon as every tap has been read; ``output`` is None then.
 
+        A value that was never overwritten before and now is has no copy: the pass is then made again, from the same
+        buffers and random numbers, with one.
+
         Raises:
-            LayerlinkError: where a value that was never overwritten before now was, so its copy is missing.
+            OverwrittenError: where that cannot be, since the inputs were overwritten, too.
         """
         asked = tuple(dict.fromkeys(taps))
+        leaves = [leaf for leaf in tree_leaves(inputs) if isinstance(leaf, Tensor)]
+        versions = [version_of(leaf) for leaf in leaves]
+        risky = self.repeats and self.model.training and not all(map(self.must_copy, asked))
+        before = Before(self.model) if risky else None
         with outside_of_graphs(self.model, asked, fused=self._fused):
+            try:
+                return self._record(inputs, asked, edges=edges, stop_early=stop_early)
+            except OverwrittenError:
+                if not self.repeats or any(map(overwritten_since, leaves, versions)):
+                    raise
+            if before is not None:
+                before.restore()
             return self._record(inputs, asked, edges=edges, stop_early=stop_early)
 
     def _record(self, inputs: Any, asked: tuple[Tap, ...], *, edges: bool, stop_early: bool) -> Recording:
@@ -108,7 +123,7 @@ class Recorder:
                 self._untouched.add((tap, self.model.training))
             elif overwritten and not reading.copied:
                 self._untouched.discard((tap, self.model.training))
-                raise LayerlinkError(
+                raise OverwrittenError(
                     f"the {self.role}'s layer {str(tap)!r} was overwritten in place in this pass, though in none "
                     "before; its value is lost. Repeat the step: from now on it is copied"
                 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from layerlink.teachers.frozen import FrozenTeacher, as_teacher
+from layerlink.teachers.peer import PeerTeacher
 from layerlink.teachers.stored import KeepingTeacher, StoredTeacher
 from layerlink.teachers.teacher import CalledTeacher, Teacher, models_of
 
@@ -10,6 +11,7 @@ __all__ = [
     "CalledTeacher",
     "FrozenTeacher",
     "KeepingTeacher",
+    "PeerTeacher",
     "StoredTeacher",
     "Teacher",
     "as_teacher",

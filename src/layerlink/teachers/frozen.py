@@ -8,13 +8,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_map_only
 
-from layerlink.errors import LayerlinkError, UsageError
+from layerlink.errors import UsageError
 from layerlink.taps import OUTPUT, Activations, Observed, Tap
-from layerlink.taps.in_place import overwritten_since, snapshot, version_of
+from layerlink.taps.in_place import snapshot
 from layerlink.taps.observed import Arithmetic
+from layerlink.teachers.peer import PeerTeacher
 from layerlink.teachers.teacher import CalledTeacher, Teacher, is_teacher
+from layerlink.teachers.trained import trained_elsewhere
 
 
 class FrozenTeacher:
@@ -30,6 +32,9 @@ class FrozenTeacher:
         output: where in the model's output the logits are, as in ``Observed``.
         arithmetic: makes the context to run in; by default that of the caller.
         view: what the model sees of the inputs; by default they themselves.
+
+    Raises:
+        UsageError: where another distiller, which is still there, trains the model.
     """
 
     def __init__(
@@ -40,10 +45,15 @@ class FrozenTeacher:
         arithmetic: Arithmetic = nullcontext,
         view: Callable[[Any], Any] | None = None,
     ) -> None:
+        if trained := trained_elsewhere(model):
+            raise UsageError(
+                f"the teacher's {trained} is trained by another distiller, and freezing it would end that. Pass "
+                "copy.deepcopy(model) for a teacher that stays as it is now, layerlink.teachers.PeerTeacher(model) for "
+                "one that goes on learning, or call model.requires_grad_(False) where its training is over"
+            )
         frozen = model.requires_grad_(False).eval()
         self.observed = Observed(frozen, "teacher", output=output, arithmetic=arithmetic, view=view)
         self._seen_whole: set[Tap] = set()
-        self._changes_inputs: bool | None = None  # not known before the first pass
 
     @property
     def model(self) -> nn.Module:
@@ -60,44 +70,36 @@ class FrozenTeacher:
 
         Raises:
             UsageError: where the output is wanted and its logits are not there.
-            LayerlinkError: where the model changed something in place that it never changed before.
         """
         if any(module.training for module in self.model.modules()):
             self.model.eval()
         taps = tuple(wanted)
-        given = self._own_copy(inputs)
-        versions = [(item, version_of(item)) for item in tree_leaves(given) if isinstance(item, Tensor)]
+        # A model may work in place on what it gets, now and then; a view is a copy already.
+        given = inputs if self.observed.view is not None else tree_map_only(Tensor, snapshot, inputs)
         activations = self.observed.read(given, taps, stop_early=self._seen_whole.issuperset(taps))
-        self._check_inputs(any(overwritten_since(tensor, version) for tensor, version in versions))
         self._seen_whole.update(taps)
         if OUTPUT in activations.problems:
             raise UsageError(activations.problems[OUTPUT])
         return activations
 
-    def _own_copy(self, inputs: Any) -> Any:
-        """The inputs, copied unless a pass has shown that the model leaves them as they are."""
-        return inputs if self._changes_inputs is False else tree_map_only(Tensor, snapshot, inputs)
 
-    def _check_inputs(self, changed: bool) -> None:
-        if changed and self._changes_inputs is False:
-            self._changes_inputs = True
-            raise LayerlinkError(
-                "the teacher changed its inputs in place in this pass, though in none before, and the student would "
-                "see the changed ones. Load the batch again: from now on the teacher gets a copy"
-            )
-        self._changes_inputs = changed
-
-
-def as_teacher(given: Any, *, output: str = "") -> Teacher | None:
+def as_teacher(given: Any, *, output: str = "", shared: bool = False) -> Teacher | None:
     """What a user gave, as a teacher: a module is frozen, a callable asked for what it has.
 
     Args:
         given: checked by ``models_of``; None stays None.
         output: of a module, as in ``Observed``.
+        shared: whether the student has parameters of the module; they are frozen already, and its mode is the
+            student's.
     """
     if given is None:
         return None
     if isinstance(given, nn.Module):
-        return FrozenTeacher(given, output=output)
+        return PeerTeacher(given, output=output) if shared else FrozenTeacher(given, output=output)
+    if shared and isinstance(given, FrozenTeacher):
+        seen = given.observed
+        return PeerTeacher(
+            seen.model, output="".join(f"[{key}]" for key in seen.output), arithmetic=seen.arithmetic, view=seen.view
+        )
     teacher: Teacher = given if is_teacher(given) else CalledTeacher(given)
     return teacher

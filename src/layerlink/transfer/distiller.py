@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from layerlink.errors import UsageError
 from layerlink.losses import Context, Facts
 from layerlink.taps import OUTPUT, Activations, Observed, Tap
+from layerlink.taps.lazy import fill_lazy_layers, has_lazy_layers
 from layerlink.taps.modes import evaluating
 from layerlink.tasks import Task, as_task
 from layerlink.teachers import Teacher, as_teacher, models_of
+from layerlink.teachers.trained import is_trained_by
 from layerlink.transfer.inspection import contexts_of, parts_of
 from layerlink.transfer.link import Link, Scale
 from layerlink.transfer.link_list import links_error, read_links
@@ -89,7 +91,9 @@ class Distiller(nn.Module):
         readable, problems = read_links(links)
         links = list(links)
         modules = models_of(teacher)
-        _check_models(modules, student)
+        shared = _check_models(modules, student)
+        if has_lazy_layers(student):
+            _fill(student, example)
         self._student = Observed(student, "student", output=student_logits)
         self._always = (OUTPUT,) if student_logits else ()  # who names the output has it
         taught_by = Observed(modules[0], "teacher", output=teacher_logits) if modules else None
@@ -114,7 +118,8 @@ class Distiller(nn.Module):
         self.objective = self.whole_objective  # at this time of the training, see ``at``
         if self.objective.needs_teacher and teacher is None:
             raise UsageError("soft and link losses need a teacher; got None")
-        self.teacher = as_teacher(teacher, output=teacher_logits)
+        self.teacher = as_teacher(teacher, output=teacher_logits, shared=shared)
+        is_trained_by(self, student)
         self.scales = LinkScales(every_link) if any(link.scale not in (None, "none") for link in every_link) else None
         self._by_gradient = any(link.scale == "gradient" for link in every_link)
         if self._by_gradient and not self.objective.labels.weight and not (soft and soft.weight):
@@ -146,6 +151,7 @@ class Distiller(nn.Module):
         self.objective = replace(self.objective, across=across) if time is not None else self.whole_objective
         if self.scales is not None:
             self.scales.parts = across
+        self._student.never_repeat()
 
     @property
     def wanted(self) -> tuple[Tap, ...]:
@@ -274,17 +280,38 @@ def _missing_taps(links: Mapping[int, Link], teacher: Observed | None, student: 
             yield index, reason
 
 
+def _fill(student: nn.Module, example: Any) -> None:
+    """Let a student's lazy layers take their shapes, before there is an optimiser."""
+    if example is None:
+        raise UsageError(
+            "the student has lazy layers, whose weights are made in their first pass: pass example=inputs of two "
+            "examples, so that they are there before the optimiser"
+        )
+    fill_lazy_layers(student, example, "student")
+
+
 def _named(link: Link) -> str:
     return " + ".join(map(str, link.student_taps))
 
 
-def _check_models(teachers: Iterable[nn.Module], student: Any) -> None:
+def _check_models(teachers: Iterable[nn.Module], student: Any) -> bool:
+    """Whether teacher and student share parameters, which are frozen in both: a base that adapters extend.
+
+    Raises:
+        UsageError: where the student is none, has nothing to train, or shares what it trains with the teacher.
+    """
     if not isinstance(student, nn.Module):
         raise UsageError(f"the student must be a torch.nn.Module; got {type(student).__name__}")
+    own = dict(student.named_parameters())
     frozen = {id(parameter) for model in teachers for parameter in model.parameters()}
-    shared = [name for name, parameter in student.named_parameters() if id(parameter) in frozen]
-    if shared:
+    shared = [name for name, parameter in own.items() if id(parameter) in frozen]
+    nothing_to_train = bool(own) and not any(parameter.requires_grad for parameter in own.values())
+    if shared and (nothing_to_train or any(own[name].requires_grad for name in shared)):
         raise UsageError(
             f"teacher and student share {len(shared)} parameters, such as {shared[0]}; freezing the teacher would "
-            "freeze them in the student. Pass copy.deepcopy(model) as the teacher"
+            "freeze them in the student. Pass copy.deepcopy(model) as the teacher; where the student is the teacher "
+            "with adapters, freeze what they share first"
         )
+    if nothing_to_train:
+        raise UsageError("the student has no parameter to train: every one is frozen")
+    return bool(shared)

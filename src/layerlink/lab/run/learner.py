@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from layerlink.data import Batch
 from layerlink.errors import LayerlinkError
@@ -17,6 +17,7 @@ from layerlink.lab.parallel.processes import Processes, here
 from layerlink.lab.run.optimisation import begin_late, build_ema, build_optimizer, build_schedule, parameter_groups
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.lab.run.step import losses_of, set_time
+from layerlink.taps.randomness import RandomState, kept
 from layerlink.transfer import Activations, Losses
 
 
@@ -49,7 +50,7 @@ class Learner:
         self.links_ema = build_ema(self.distiller.parts, self.training)
         self.lr = 0.0  # of the last step
         self.processes = here()
-        self.random = _random_state_of(setup.recipe.seed + self.processes.rank)
+        self.random = RandomState.of(setup.recipe.seed + self.processes.rank)
         self.parallel: DataParallel | None = None
         if self.processes.size > 1:
             self.parallel = DataParallel(
@@ -110,10 +111,10 @@ class Learner:
     @contextmanager
     def _own_random_numbers(self) -> Iterator[None]:
         """What a model draws follows from its recipe's seed, not from other students or what came before."""
-        with torch.random.fork_rng():
-            _set_random_state(self.random)
+        with kept():
+            self.random.set()
             yield
-            self.random = _random_state()
+            self.random = RandomState.now()
 
     def check_weights(self) -> None:
         """Raise ``NotFiniteError`` where a weight or buffer is NaN or infinite."""
@@ -134,7 +135,7 @@ class Learner:
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict()["last_epoch"],
             "ema": None if self.ema is None else self.ema.state_dict(),
-            "random": self.random,
+            "random": self.random.plain(),
             **({} if self.links_ema is None else {"links_ema": self.links_ema.state_dict()}),
         }
 
@@ -145,35 +146,21 @@ class Learner:
         self.schedule.last_epoch = state["schedule"]
         factor = self.schedule.lr_lambdas[0](state["schedule"])
         self.schedule._last_lr = [base * factor for base in self.schedule.base_lrs]
+        for group, lr in zip(self.optimizer.param_groups, self.schedule._last_lr, strict=True):
+            group["lr"] = lr  # by this recipe's number of epochs, which may be another one than before
         if self.ema is not None and state["ema"] is not None:
             self.ema.load_state_dict(state["ema"])
         if self.links_ema is not None and "links_ema" in state:
             self.links_ema.load_state_dict(state["links_ema"])
-        self.random = state["random"] if self.processes.first else _other_random_state(state["random"], self.processes)
+        known = RandomState.of_plain(state["random"])
+        self.random = known if self.processes.first else _other_random_state(known, self.processes)
 
 
-def _random_state() -> list[Tensor]:
-    """The generators' states: the CPU's, then every GPU's."""
-    return [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [])]
-
-
-def _set_random_state(state: list[Tensor]) -> None:
-    torch.set_rng_state(state[0])
-    if torch.cuda.is_available() and len(state) == 1 + torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(state[1:])
-
-
-def _random_state_of(seed: int) -> list[Tensor]:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return _random_state()
-
-
-def _other_random_state(state: list[Tensor], processes: Processes) -> list[Tensor]:
+def _other_random_state(state: RandomState, processes: Processes) -> RandomState:
     """What follows from the first process's state for this one: checkpoints hold only that."""
-    with torch.random.fork_rng():
-        torch.set_rng_state(state[0])
-        return _random_state_of(int(torch.randint(1 << 31, ())) + processes.rank)
+    with kept():
+        torch.set_rng_state(state.torch[0])
+        return RandomState.of(int(torch.randint(1 << 31, ())) + processes.rank)
 
 
 @contextmanager

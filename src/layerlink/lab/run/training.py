@@ -11,9 +11,10 @@ from typing import Any
 from layerlink.data import Batch
 from layerlink.errors import LayerlinkError
 from layerlink.lab.parallel.processes import here
+from layerlink.lab.run.failures import StudentError, failing_alone
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.interruption import stop_if_asked, stop_signals
-from layerlink.lab.run.learner import DroppedError, Learner, NotFiniteError
+from layerlink.lab.run.learner import DroppedError, Learner
 from layerlink.lab.run.member import Member, Saving, begin, finish, finish_epoch
 from layerlink.lab.run.resume import claimed, open_run
 from layerlink.lab.run.setup.setup import Setup
@@ -52,8 +53,8 @@ def train_cohort(
 ) -> list[dict[str, Any] | LayerlinkError]:
     """Train several students side by side: each batch is loaded, and sent through the teacher, once for all.
 
-    Every student ends with the weights that it would have alone. One whose loss becomes NaN or infinite, or for which
-    ``watch.epoch`` raises ``DroppedError``, is dropped and the others go on.
+    Every student ends with the weights that it would have alone. One whose loss becomes NaN or infinite, whose model
+    raises an error, or for which ``watch.epoch`` raises ``DroppedError``, is dropped and the others go on.
 
     Args:
         runs: setups that ``set_up_cohort`` made, each with its folder.
@@ -129,8 +130,26 @@ def leave_if_done(members: list[Member], watch: Watch) -> list[Member]:
     """Finish the members that have learnt for all their epochs; the others."""
     for member in members:
         if member.position.epoch >= member.setup.recipe.training.epochs:
-            watch.done(member.run, finish(member))
+            try:
+                with failing_alone("reading the test images"):
+                    result = finish(member)
+            except DroppedError as error:
+                member.failure = dropped(error)
+                continue
+            watch.done(member.run, result)
+    members = still_in(members, watch)
     return [member for member in members if member.position.epoch < member.setup.recipe.training.epochs]
+
+
+def dropped(error: DroppedError) -> DroppedError:
+    """The failure of one student; where several processes train together, that of all.
+
+    Raises:
+        StudentError: there, since the others do not know of it.
+    """
+    if here().size > 1 and isinstance(error, StudentError):
+        raise error
+    return error
 
 
 def learn(members: list[Member], batch: Batch, teacher: Teacher | None, watch: Watch) -> list[Member]:
@@ -143,9 +162,10 @@ def learn(members: list[Member], batch: Batch, teacher: Teacher | None, watch: W
     for member in learning:
         clock = time.monotonic()
         try:
-            losses = member.learner.step(batch, taught)
-        except NotFiniteError as error:
-            member.failure = error
+            with failing_alone(f"epoch {(batch.epoch or 0) + 1}, step {batch.step + 1}"):
+                losses = member.learner.step(batch, taught)
+        except DroppedError as error:
+            member.failure = dropped(error)
             continue
         member.position.add(losses, batch, time.monotonic() - clock + shared, member.setup.task, here())
         first = first or losses
@@ -168,9 +188,10 @@ def end_epoch(members: list[Member], epoch: int, watch: Watch) -> list[Member]:
     """Finish the epoch of every member that is in it; those that are still in."""
     for member in (member for member in members if member.position.epoch == epoch):
         try:
-            finish_epoch(member, watch)
+            with failing_alone(f"validation after epoch {epoch + 1}"):
+                finish_epoch(member, watch)
         except DroppedError as error:
-            member.failure = error
+            member.failure = dropped(error)
     return still_in(members, watch)
 
 

@@ -164,10 +164,11 @@ def _run_trials(
     planned = [run for _, run in runs.values()]
     train_teacher(family, planned, watch)
     listening = _Pruning(watch, runs)
+    failures: dict[Path, str] = {}
     for cohort in cohorts(planned):
-        run_cohort(cohort, search.cohort, listening)
+        failures |= run_cohort(cohort, search.cohort, listening)
     for trial, run in runs.values():
-        outcome = outcome_of(run)
+        outcome = outcome_of(run, failures.get(run.folder, ""))
         states = optuna.trial.TrialState
         if outcome.result is not None:
             study.tell(trial.number, outcome.result[f"validation_{_score(family).name}"])

@@ -64,7 +64,8 @@ def work(part: Part) -> str:
             if part.family is not None:
                 train_teacher(part.family, part.runs, Watch())
             elif todo := unfinished(part.runs):
-                run_cohort(todo, part.most, Watch())
+                failures = run_cohort(todo, part.most, Watch())
+                return "; ".join(f"{folder}: {failure}" for folder, failure in failures.items())
     except LayerlinkError as error:
         return str(error)
     return ""

@@ -16,7 +16,7 @@ from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.interruption import several_trainings, stop_before_the_next
 from layerlink.lab.run.learner import DroppedError, OutOfMemoryError
 from layerlink.lab.run.resume import claim
-from layerlink.lab.run.setup.cohort import set_up_cohort, shared_fields
+from layerlink.lab.run.setup.cohort import set_up_each, shared_fields
 from layerlink.lab.run.setup.setup import Setup, set_up
 from layerlink.lab.run.training import train, train_cohort
 from layerlink.lab.run.watch import Watch
@@ -41,7 +41,8 @@ class Outcome:
 
 
 def run_sweep(plan: Plan, *, command: str, watch: Watch) -> list[Outcome]:
-    """Run everything that is not finished. A run that broke (NaN) is given up with its reason; the others go on.
+    """Run everything that is not finished. A run that broke (NaN, an error of its model) is given up with its
+    reason; the others go on. So do they where a run's student or links cannot be.
 
     Args:
         plan: what ``load_sweep`` made of a file.
@@ -59,9 +60,10 @@ def run_sweep(plan: Plan, *, command: str, watch: Watch) -> list[Outcome]:
     with ExitStack() as claims, several_trainings(plan.folder):
         here().first_says(lambda: _claim_sweep(claims, folder, plan, command))
         train_teacher(plan.family, plan.runs, watch)
+        failures: dict[Path, str] = {}
         for cohort in cohorts(plan.runs):
-            run_cohort(cohort, plan.sweep.cohort, watch)
-    return here().first_says(lambda: [outcome_of(run) for run in plan.runs])
+            failures |= run_cohort(cohort, plan.sweep.cohort, watch)
+    return here().first_says(lambda: [outcome_of(run, failures.get(run.folder, "")) for run in plan.runs])
 
 
 def _claim_sweep(claims: ExitStack, folder: SweepFolder, plan: Plan, command: str) -> None:
@@ -118,16 +120,37 @@ def train_teacher(family: LoadedFamily, runs: Sequence[Planned], watch: Watch) -
         train(set_up(family.teacher), run, watch=watch, resume=True)
 
 
-def run_cohort(runs: Sequence[Planned], most: int | None, watch: Watch) -> None:
-    """Train the runs side by side, as many at a time as ``most`` says or memory holds."""
-    first: Setup | None = set_up(runs[0].loaded)
+def run_cohort(runs: Sequence[Planned], most: int | None, watch: Watch) -> dict[Path, str]:
+    """Train the runs side by side, as many at a time as ``most`` says or memory holds.
+
+    Returns:
+        By folder, why runs were not begun: their student or links cannot be. The same call tries them again.
+
+    Raises:
+        ProblemsError: what is wrong with all of them, such as the teacher.
+    """
+    failures: dict[Path, str] = {}
+    first: Setup | None = None
+    while first is None and runs:
+        (made,) = set_up_each([runs[0].loaded])
+        if isinstance(made, ProblemsError):
+            _not_begun(runs[0], made, failures, watch)
+            runs = runs[1:]
+        else:
+            first = made
     if most is None and first is not None:
         most = here().least(students_that_fit(first)) if len(runs) > 1 else 1
         if most < len(runs):
             watch.tell(f"{len(runs)} students share a teacher; memory holds {most} at a time")
-    for part in parts_of(runs, most or 1):
-        _train_together(part, watch, first)
+    for part in parts_of(runs, most or 1) if runs else ():
+        _train_together(part, watch, failures, first)
         first = None
+    return failures
+
+
+def _not_begun(run: Planned, error: ProblemsError, failures: dict[Path, str], watch: Watch) -> None:
+    failures[run.folder] = "; ".join(f"{problem.where}: {problem.what}" for problem in error.problems)
+    watch.warn(f"{run.folder} is not begun, the others go on: {failures[run.folder]}")
 
 
 def parts_of(runs: Sequence[Planned], most: int) -> Iterator[Sequence[Planned]]:
@@ -137,39 +160,53 @@ def parts_of(runs: Sequence[Planned], most: int) -> Iterator[Sequence[Planned]]:
         yield runs[place * len(runs) // count : (place + 1) * len(runs) // count]
 
 
-def _train_together(runs: Sequence[Planned], watch: Watch, first: Setup | None = None) -> None:
-    refused = _train_at_once(runs, watch, first)
+def _train_together(
+    runs: Sequence[Planned], watch: Watch, failures: dict[Path, str], first: Setup | None = None
+) -> None:
+    refused = _train_at_once(runs, watch, failures, first)
     if not refused:
         return
     half = len(runs) // 2
     watch.warn(f"{len(runs)} students do not fit into memory ({refused}); going on with {half} at a time")
     for part in (runs[:half], runs[half:]):
-        _train_together(unfinished(part), watch)
+        if left := [run for run in unfinished(part) if run.folder not in failures]:
+            _train_together(left, watch, failures)
 
 
-def _train_at_once(runs: Sequence[Planned], watch: Watch, first: Setup | None) -> str:
+def _train_at_once(runs: Sequence[Planned], watch: Watch, failures: dict[Path, str], first: Setup | None) -> str:
     """Train all the runs side by side; why not, where a part of them may fit into memory.
 
     The reason is returned, not raised: an exception would hold on to all that fills the memory.
     """
     here().first_says(stop_before_the_next)
-    folders = [RunFolder(run.folder) for run in runs]
+    ready: list[tuple[Setup, RunFolder]] = []
     try:
-        setups = set_up_cohort([run.loaded for run in runs], first)
-        outcomes = train_cohort(list(zip(setups, folders, strict=True)), watch=watch, resume=True)
+        for run, made in zip(runs, set_up_each([run.loaded for run in runs], first), strict=True):
+            if isinstance(made, ProblemsError):
+                _not_begun(run, made, failures, watch)
+            else:
+                ready.append((made, RunFolder(run.folder)))
+        outcomes = train_cohort(ready, watch=watch, resume=True) if ready else []
     except OutOfMemoryError as error:
         if len(runs) == 1 or here().size > 1:  # the others did not see it, and are in the middle of the step
             raise
         return str(error)
-    for folder, outcome in zip(folders, outcomes, strict=True):
+    for (_, folder), outcome in zip(ready, outcomes, strict=True):
         if isinstance(outcome, DroppedError):
             folder.write_text(folder.failure, f"{outcome}\n")
     return ""
 
 
-def outcome_of(run: Planned) -> Outcome:
-    """How a run that was trained ended."""
+def outcome_of(run: Planned, failure: str = "") -> Outcome:
+    """How a run ended.
+
+    Args:
+        run: which.
+        failure: why it was not begun; empty where it was.
+    """
     folder = RunFolder(run.folder)
+    if failure and not folder.result.exists():
+        return Outcome(run, None, failure)
     if folder.failure.exists() and not folder.result.exists():
         return Outcome(run, None, folder.failure.read_text(encoding="utf-8").strip())
     return Outcome(run, folder.read_result())

@@ -15,8 +15,9 @@ _PIECE = 1 << 17
 class MeanSquaredError(torch.autograd.Function):
     """``mean((student - teacher)^2)`` of two tensors of one shape, both bfloat16 or float16.
 
-    Differences, squares and their sum are float32. What is kept for the gradient is the difference, rounded to the
-    inputs' dtype, in which the gradient is given anyway. Differentiable once.
+    Differences, squares and their sum are float32. What is kept for the gradient is the difference, rounded to bfloat16
+    where the inputs are, in which the gradient is given anyway; of float16, which cannot hold a difference above 65504
+    whose gradient it can, in float32. Differentiable once.
     """
 
     @staticmethod
@@ -26,10 +27,12 @@ class MeanSquaredError(torch.autograd.Function):
         if teacher.stride() != student.stride():
             teacher = torch.empty_like(student, dtype=teacher.dtype).copy_(teacher)
         learns = any(ctx.needs_input_grad)
-        kept = torch.empty_like(student) if learns else None
+        digits = torch.float32 if student.dtype == torch.float16 else student.dtype
+        kept = torch.empty_like(student, dtype=digits) if learns else None
         total = _sum_of_squares(_flat(student), _flat(teacher), None if kept is None else _flat(kept))
         if kept is not None:
             ctx.save_for_backward(kept)
+            ctx.dtypes = student.dtype, teacher.dtype
         return total / student.numel()
 
     @staticmethod
@@ -38,8 +41,8 @@ class MeanSquaredError(torch.autograd.Function):
         """Of both inputs, where asked for."""
         (difference,) = ctx.saved_tensors
         student = difference * (gradient * (2 / difference.numel()))
-        first, second = ctx.needs_input_grad
-        return student if first else None, -student if second else None
+        (first, second), (own, other) = ctx.needs_input_grad, ctx.dtypes
+        return student.to(own) if first else None, (-student).to(other) if second else None
 
 
 def _sum_of_squares(student: Tensor, teacher: Tensor, kept: Tensor | None) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Size, nn
 
 from layerlink.data.normalisation import Renormalised
 from layerlink.errors import LayerlinkError, Problem, UsageError
+from layerlink.lab.parallel.processes import here
 from layerlink.lab.recipe.file import LoadedRecipe
 from layerlink.lab.recipe.schema import Recipe, TeacherSection
 from layerlink.lab.run.setup.images import Images
@@ -18,6 +19,7 @@ from layerlink.taps.observed import Arithmetic
 from layerlink.tasks import Task
 from layerlink.transfer import LinkReport
 from layerlink.transfer.inspection import inspect_observed
+from layerlink.user_code import told
 
 
 @dataclass
@@ -61,13 +63,14 @@ def check_on_batch(
         for report in seen.links:
             problems += [loaded.problem(("links", report.index), what) for what in report.problems]
         problems += _check_outputs(loaded, task, learns, teaches if teacher is not None else None, images, seen)
+        problems += _check_training(loaded, learns, sample)
     except LayerlinkError as error:
         problems.append(Problem("models", str(error)))
     except Exception as error:  # noqa: BLE001 - whatever a user's model raises
         problems.append(
             Problem(
                 "models",
-                f"a model does not run on images {tuple(sample.shape)}: {type(error).__name__}: {error}",
+                f"a model does not run on images {tuple(sample.shape)}: {told(error)}",
             )
         )
     return problems
@@ -93,6 +96,24 @@ def _check_outputs(
         problems += unread
         problems += [loaded.problem(("teacher",), what) for what in wrong]
     return problems
+
+
+def _check_training(loaded: LoadedRecipe, learns: Observed, sample: torch.Tensor) -> list[Problem]:
+    """What evaluation does not show: outputs that are others in training mode, batches of one image."""
+    recipe = loaded.recipe
+    reads = [recipe.hard.build().tap] if recipe.hard.weight else []
+    reads += [recipe.soft.build().student_tap] if recipe.soft else []
+    learns.model.train()
+    given = trace(learns, [tap for tap in reads if tap is not None], sample)
+    problems = [loaded.problem(("student", "logits"), what) for what in dict.fromkeys(given.problems.values())]
+    if problems or recipe.training.batch_size > 1 or here().size > 1:
+        return problems
+    try:
+        trace(learns, [OUTPUT], sample[:1])
+    except ValueError as error:  # batch normalisation over one value a channel
+        what = f"must be 2 or more for this student, which does not train on a single image: {error}"
+        return [loaded.problem(("training", "batch_size"), what)]
+    return []
 
 
 def _shape_of(loaded: LoadedRecipe, observed: Observed, sample: torch.Tensor) -> tuple[Size | None, list[Problem]]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
-from layerlink.errors import UsageError
+from torch import nn
+
+from layerlink.errors import Problem, ProblemsError, UsageError
 from layerlink.lab.recipe.file import LoadedRecipe
 from layerlink.lab.recipe.schema import Recipe
+from layerlink.lab.run.setup.images import Images
 from layerlink.lab.run.setup.setup import Setup, set_up
 
 
@@ -35,15 +39,60 @@ def set_up_cohort(recipes: Sequence[LoadedRecipe], first_setup: Setup | None = N
         UsageError: where they differ in what a cohort shares.
         ProblemsError: what is wrong with a recipe, as ``set_up`` tells it.
     """
-    first = shared_fields(recipes[0].recipe)
+    setups = []
+    for made in set_up_each(recipes, first_setup):
+        if isinstance(made, ProblemsError):
+            raise made
+        setups.append(made)
+    return setups
+
+
+def set_up_each(
+    recipes: Sequence[LoadedRecipe],
+    first_setup: Setup | None = None,
+    *,
+    teacher: nn.Module | None = None,
+    images: Images | None = None,
+) -> list[Setup | ProblemsError]:
+    """As ``set_up_cohort``; in place of a recipe whose student or links cannot be, what is wrong with it.
+
+    Args:
+        recipes: at least one.
+        first_setup: of the first, where it is made already.
+        teacher: in place of the one that the recipes name.
+        images: the recipes' own, where they are loaded already.
+
+    Raises:
+        UsageError: where they differ in what a cohort shares.
+        ProblemsError: what is wrong with what they share, such as their teacher.
+    """
+    shared = shared_fields(recipes[0].recipe)
     for loaded in recipes[1:]:
         other = shared_fields(loaded.recipe)
-        differing = [name for name in first if first[name] != other[name]]
+        differing = [name for name in shared if shared[name] != other[name]]
         if differing:
             raise UsageError(
                 f"{loaded.name} cannot share a teacher pass with {recipes[0].name}: {differing[0]} differs"
             )
-    setups = [first_setup or set_up(recipes[0])]
-    taught_by = setups[0].taught_by
-    model = None if taught_by is None else taught_by.model
-    return setups + [set_up(loaded, images=setups[0].images, teacher=model) for loaded in recipes[1:]]
+    images = first_setup.images if first_setup is not None else images
+    made: list[Setup | ProblemsError] = []
+    for place, loaded in enumerate(recipes):
+        try:
+            setup = first_setup if place == 0 and first_setup else set_up(loaded, images=images, teacher=teacher)
+        except ProblemsError as error:
+            if not set(map(_section, error.problems)) <= _OWN_SECTIONS:
+                raise
+            made.append(error)
+            continue
+        images = setup.images
+        teacher = teacher if setup.taught_by is None else setup.taught_by.model
+        made.append(setup)
+    return made
+
+
+# What a run of a cohort has by itself; all else is wrong with every one of them.
+_OWN_SECTIONS = {"student", "links", "hard", "soft", "training", "models"}
+
+
+def _section(problem: Problem) -> str:
+    return re.split(r"[^a-z_]", problem.where, maxsplit=1)[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import nn
 
 from layerlink.errors import Problem, UsageError
@@ -11,6 +10,8 @@ from layerlink.lab.recipe.file import LoadedRecipe
 from layerlink.lab.recipe.schema import ModelSection
 from layerlink.lab.run.setup.images import Images
 from layerlink.models import MODELS, build_model
+from layerlink.taps.lazy import fill_lazy_layers, has_lazy_layers
+from layerlink.taps.randomness import seeded
 
 
 def build_role(
@@ -26,9 +27,10 @@ def build_role(
             **arguments,
         }
     try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(loaded.recipe.seed)
+        with seeded(loaded.recipe.seed):
             model = build_model(section.model, **arguments)
+            if has_lazy_layers(model):
+                fill_lazy_layers(model, images.views(images.train.images[:2]).cpu(), role)
         if section.weights is not None:
             load_weights(model, section.weights)
     except UsageError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,9 +22,10 @@ from layerlink.lab.run.setup.checking import Checked, check_on_batch, facts_of, 
 from layerlink.lab.run.setup.fast_paths import keep_cast_weights, make_fast
 from layerlink.lab.run.setup.images import Images, load_images
 from layerlink.lab.run.setup.machine import choose_device, choose_precision
+from layerlink.lab.run.setup.memory_format import keep_rows_together
 from layerlink.lab.run.setup.models import build_role
 from layerlink.taps import Observed
-from layerlink.taps.observed import Precision, arithmetic
+from layerlink.taps.observed import Arithmetic, Precision, arithmetic
 from layerlink.tasks import Classification, Task
 from layerlink.teachers import FrozenTeacher
 from layerlink.transfer import Distiller, LinkReport
@@ -119,6 +120,7 @@ def set_up(
         teacher = build_role(loaded, "teacher", loaded.recipe.teacher, images, problems)
     task = _task(loaded, images, problems)
     seen = Checked()
+    in_rows = _in_rows([teacher, student], images, partial(arithmetic, device, precision))
     if student is not None and task is not None and (teacher is not None or loaded.recipe.teacher is None):
         run_as = partial(arithmetic, device, precision)
         problems += check_on_batch(loaded, task, teacher, student, images, run_as, seen)
@@ -136,6 +138,8 @@ def set_up(
     with arithmetic(device, precision):  # a teacher that is shared may have its weights in the products' precision
         distiller = _distiller(loaded.recipe, task, taught_by, student, images)
     distiller.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for model in in_rows:
+        model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     if given_student is None:
         make_fast(student, device)
     if teacher is not None and given_teacher is None:
@@ -145,6 +149,13 @@ def set_up(
     return Setup(
         loaded, images, distiller, taught_by, seen.links, device, precision, warnings, task, seen.teacher_answers
     )
+
+
+def _in_rows(models: Iterable[nn.Module | None], images: Images, run_as: Arithmetic) -> list[nn.Module]:
+    """The models that need their maps row by row."""
+    sample = images.views(images.train.images[:2])
+    there = [model.to(sample.device) for model in models if model is not None]
+    return [model for model in there if keep_rows_together(model, sample, run_as)]
 
 
 def _task(loaded: LoadedRecipe, images: Images, problems: list[Problem]) -> Task | None:
