@@ -218,3 +218,18 @@ def test_values_of_before_are_the_same_bits() -> None:
     generator = np.random.default_rng(0)
     student, teacher = (torch.tensor(generator.standard_normal((8, 10)), dtype=torch.float32) for _ in range(2))
     assert torch.equal(kd(student, teacher, temperature=3.0), soft_cross_entropy(student, teacher, temperature=3.0))
+
+
+@every_case
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_autocast_takes_no_digits_from_a_formula(case: LossCase, dtype: torch.dtype) -> None:
+    if case.kind.is_module:  # its layers are the autocast's
+        return
+    loss = case.build()
+    student, teacher = case.pair(dtype=dtype)
+    other = case.pair(dtype=dtype, seed=9)[0]
+    near = torch.utils._pytree.tree_map(lambda x, y: x + y / 16, student, other)  # where rounding is all there is
+    for side in (teacher, near) if case.kind.same_shape else (teacher,):
+        plain = float(loss(student, side, **case.context(5)))
+        with torch.autocast("cpu", torch.bfloat16):
+            assert float(loss(student, side, **case.context(5))) == pytest.approx(plain, rel=1e-6)

@@ -95,7 +95,7 @@ def test_a_path_is_imported_when_it_is_asked_for(tmp_path: Path, monkeypatch: py
     assert loss_kind("my_own_losses:rkd_of_mine").needs() == {"labels"}
     for path, message in (
         ("my_own_losses:rkd_of_mien", "unknown callable 'rkd_of_mien'. Did you mean rkd_of_mine"),
-        ("my_broken_losses:x", "cannot import 'my_broken_losses' (RuntimeError: no)"),
+        ("my_broken_losses:x", "cannot import 'my_broken_losses' (RuntimeError: no ("),
         ("no_such_module_here:x", "cannot import 'no_such_module_here' (ModuleNotFoundError"),
         ("my_own_losses:__name__", "unknown callable '__name__'"),
     ):

@@ -88,34 +88,41 @@ def test_an_overwrite_that_comes_later_repeats_the_pass_as_if_it_had_been_copied
 
 
 def test_an_overwrite_that_comes_later_is_an_error_where_the_pass_cannot_be_made_again() -> None:
-    class OfInputs(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.same, self.inplace = nn.Identity(), False
-
-        def forward(self, x: Tensor) -> Tensor:
-            y = self.same(x)
-            return y.mul_(0) if self.inplace else y * 0
-
-    def message(recorder: Recorder, x: Tensor) -> str:
-        recorder.record(x, [Tap("same")])
-        recorder.model.inplace = True
-        with pytest.raises(LayerlinkError) as caught:
-            recorder.record(x, [Tap("same")])
-        return str(caught.value)
-
-    expected = (
-        "the student's layer 'same' was overwritten in place in this pass, though in none before; its value is lost. "
-        "Repeat the step: from now on it is copied"
-    )
-    assert message(Recorder(OfInputs(), "student"), torch.ones(1, 3)) == expected
     model, x = Sometimes(), torch.randn(4, 3)
     alone = Recorder(model, "student")
     alone.repeats = False  # as where other processes would have to repeat it as well
     alone.record(x, [Tap("layer")])
     model.inplace = True
-    with pytest.raises(LayerlinkError, match="overwritten in place"):
+    with pytest.raises(LayerlinkError) as caught:
         alone.record(x, [Tap("layer")])
+    assert str(caught.value) == (
+        "the student's layer 'layer' was overwritten in place in this pass, though in none before; its value is lost. "
+        "Repeat the step: from now on it is copied"
+    )
+    for inplace in (True, False, True):  # for good
+        model.inplace = inplace
+        alone.record(x, [Tap("layer")])
+
+
+def test_values_that_are_overwritten_together_are_copied_together_and_inputs_stay() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two, self.inplace, self.passes = nn.Linear(3, 3), nn.Linear(3, 3), False, 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.passes += 1
+            y, z = self.one(x.add_(1) if self.inplace else x + 1), self.two(x)
+            return y.mul_(0) + z.mul_(0) if self.inplace else y + z
+
+    model, taps = Two(), [Tap("one"), Tap("two")]
+    recorder, x = Recorder(model, "student"), torch.randn(2, 3)
+    for inplace in (False, False, True, False, True):
+        model.inplace = inplace
+        values = recorder.record(x.clone(), taps).values
+        assert torch.equal(values[taps[0]], model.one(x + 1))
+        assert torch.equal(values[taps[1]], model.two(x + 1 if inplace else x))
+    assert model.passes == 6  # one of them twice
 
 
 def test_gradients_flow_through_a_copied_value() -> None:

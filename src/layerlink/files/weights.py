@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import safetensors.torch
@@ -14,6 +15,11 @@ from layerlink.files.paths import expanded
 from layerlink.files.whole import load_tensors
 
 STUDENT = "student.safetensors"  # in a run's folder
+
+
+def extra_file(path: Path) -> Path:
+    """Where what is no tensor of a state lies, beside a .safetensors file: ``student.extra.pt``."""
+    return path.with_suffix(".extra.pt")
 
 
 def weights_file(path: Path) -> Path:
@@ -48,7 +54,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
     differences += [
         f"{name} is {tuple(state[name].shape)}, the model's {tuple(own[name].shape)}"
         for name in own
-        if name in state and state[name].shape != own[name].shape
+        if name in state and isinstance(own[name], Tensor) and state[name].shape != own[name].shape
     ]
     if differences:
         more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
@@ -56,8 +62,9 @@ def load_weights(model: nn.Module, path: Path) -> None:
     model.load_state_dict(state)
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors from a .safetensors file, or from a .pt, .pth or .th file that holds nothing but tensors.
+def read_weights(path: Path) -> dict[str, Any]:
+    """Tensors, and what else a state holds, from a .safetensors file, or from a .pt, .pth or .th file that holds
+    nothing but tensors.
 
     Raises:
         UsageError: where the file is missing or of another kind.
@@ -67,7 +74,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise UsageError(f"weights: there is no file {path}")
     try:
         if path.suffix == ".safetensors":
-            return dict(safetensors.torch.load_file(path))
+            rest = load_tensors(extra_file(path)) if extra_file(path).exists() else {}
+            return {**safetensors.torch.load_file(path), **rest}
         if path.suffix in (".pt", ".pth", ".th"):
             loaded = load_tensors(path)
             state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded

@@ -72,6 +72,11 @@ def require_classes(loss: str, logits: Tensor) -> None:
         )
 
 
+def own_digits(tensor: Tensor) -> torch.autocast:
+    """The context in which products keep the digits of their factors: autocast would round them to 16 bits."""
+    return torch.autocast(tensor.device.type, enabled=False)
+
+
 def at_least_float32(tensor: Tensor) -> Tensor:
     """``tensor`` in float32 where it has fewer digits: sums over bfloat16 keep three of them."""
     return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor

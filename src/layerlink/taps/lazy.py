@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from layerlink.errors import UsageError
-from layerlink.taps.modes import evaluating
+from layerlink.taps.modes import evaluating, untouched
 from layerlink.taps.modules import call_model
 
 
@@ -20,7 +20,7 @@ def has_lazy_layers(model: nn.Module) -> bool:
 
 @torch.no_grad()
 def fill_lazy_layers(model: nn.Module, inputs: Any, role: str = "model") -> None:
-    """Let lazy layers take their shapes and draw their weights, by a pass in evaluation mode.
+    """Let lazy layers take their shapes and draw their weights, by a pass in evaluation mode and one in training mode.
 
     Args:
         model: any module; its mode stays.
@@ -32,6 +32,10 @@ def fill_lazy_layers(model: nn.Module, inputs: Any, role: str = "model") -> None
     """
     with evaluating(model):
         call_model(model, inputs)
+        if has_lazy_layers(model):  # such as a head that only helps to train
+            with untouched(model):
+                model.train()
+                call_model(model, inputs)
     if has_lazy_layers(model):
         left = next(name for name, value in (*model.named_parameters(), *model.named_buffers()) if is_lazy(value))
-        raise UsageError(f"the {role}'s lazy layer {left} does not run in evaluation mode, so it has no shape")
+        raise UsageError(f"the {role}'s lazy layer {left} does not run, so it has no shape")

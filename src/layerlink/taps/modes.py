@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,7 +15,7 @@ from layerlink.taps.randomness import kept
 
 @contextmanager
 def untouched(model: nn.Module) -> Iterator[None]:
-    """Put mode, buffers and random state back afterwards."""
+    """Put mode, buffers, extra state and random state back afterwards."""
     modes = {module: module.training for module in model.modules()}
     buffers = [
         (module, name, buffer, buffer.clone())
@@ -22,15 +23,24 @@ def untouched(model: nn.Module) -> Iterator[None]:
         for name, buffer in module.named_buffers(recurse=False)
         if not is_lazy(buffer)
     ]
+    extra = [
+        (module, copy.deepcopy(module.get_extra_state())) for module in model.modules() if _has_extra_state(module)
+    ]
     try:
         with kept():
             yield
     finally:
+        for module, state in extra:
+            module.set_extra_state(state)
         for module, training in modes.items():
             module.training = training
         with torch.no_grad():
             for module, name, buffer, value in buffers:
                 module._buffers[name] = buffer.copy_(value)  # a model may have put another tensor there
+
+
+def _has_extra_state(module: nn.Module) -> bool:
+    return type(module).get_extra_state is not nn.Module.get_extra_state
 
 
 @contextmanager

@@ -20,7 +20,7 @@ class RandomState:
     """Where all generators stand.
 
     Args:
-        torch: the CPU's state, then every GPU's.
+        torch: the CPU's state, then every GPU's where one is in use.
         python: as ``random.getstate`` gives it.
         numpy: as ``numpy.random.get_state`` gives it; None where nobody has loaded numpy.
     """
@@ -32,7 +32,7 @@ class RandomState:
     @classmethod
     def now(cls) -> RandomState:
         """As they stand."""
-        gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+        gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
         numpy = sys.modules.get("numpy")
         return cls([torch.get_rng_state(), *gpus], random.getstate(), numpy and numpy.random.get_state())
 
@@ -46,7 +46,7 @@ class RandomState:
     def set(self) -> None:
         """Let all generators stand so."""
         torch.set_rng_state(self.torch[0])
-        if torch.cuda.is_available() and len(self.torch) == 1 + torch.cuda.device_count():
+        if len(self.torch) > 1 and torch.cuda.is_available() and len(self.torch) == 1 + torch.cuda.device_count():
             torch.cuda.set_rng_state_all(self.torch[1:])
         random.setstate(self.python)
         numpy = sys.modules.get("numpy")

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_map_only
 
 from layerlink.taps.compiled import has_fused_path, outside_of_graphs
 from layerlink.taps.element import ElementError, pick
@@ -65,7 +65,8 @@ class Recorder:
     def __init__(self, model: nn.Module, role: str) -> None:
         self.model = model
         self.role = role
-        self._untouched: set[tuple[Tap, bool]] = set()
+        self._untouched: set[tuple[Tap, bool]] = set()  # with the mode; nothing has overwritten them yet
+        self._overwritten: set[tuple[Tap, bool]] = set()  # at some time: they are copied for good
         self._fired: set[Tap] = set()
         self._fused = has_fused_path(model)
         self.repeats = True  # a pass whose value was lost; not where others would have to repeat it as well
@@ -87,25 +88,23 @@ class Recorder:
             edges: also keep where each tap stands in the autograd graph, for ``torch.autograd.grad``.
             stop_early: end the pass as soon as every tap has been read; ``output`` is None then.
 
-        A value that was never overwritten before and now is has no copy: the pass is then made again, from the same
-        buffers and random numbers, with one.
+        A value that was never overwritten before and now is has no copy: in training mode the pass is then made again,
+        from the same inputs, buffers and random numbers, with one.
 
         Raises:
-            OverwrittenError: where that cannot be, since the inputs were overwritten, too.
+            OverwrittenError: where it cannot be made again.
         """
         asked = tuple(dict.fromkeys(taps))
-        leaves = [leaf for leaf in tree_leaves(inputs) if isinstance(leaf, Tensor)]
-        versions = [version_of(leaf) for leaf in leaves]
-        risky = self.repeats and self.model.training and not all(map(self.must_copy, asked))
-        before = Before(self.model) if risky else None
+        again = self.repeats and self.model.training and not all(map(self.must_copy, asked))
+        before = Before(self.model) if again else None
+        given = tree_map_only(Tensor, snapshot, inputs) if again else inputs
         with outside_of_graphs(self.model, asked, fused=self._fused):
             try:
-                return self._record(inputs, asked, edges=edges, stop_early=stop_early)
+                return self._record(given, asked, edges=edges, stop_early=stop_early)
             except OverwrittenError:
-                if not self.repeats or any(map(overwritten_since, leaves, versions)):
+                if before is None:
                     raise
-            if before is not None:
-                before.restore()
+            before.restore()
             return self._record(inputs, asked, edges=edges, stop_early=stop_early)
 
     def _record(self, inputs: Any, asked: tuple[Tap, ...], *, edges: bool, stop_early: bool) -> Recording:
@@ -117,16 +116,20 @@ class Recorder:
         return recording
 
     def _check_untouched(self, readings: dict[Tap, _Reading]) -> None:
+        lost = []
         for tap, reading in readings.items():
             overwritten = overwritten_since(reading.original, reading.version)
-            if reading.copied and not overwritten:
+            if overwritten:
+                self._overwritten.add((tap, self.model.training))
+                lost += [] if reading.copied else [tap]
+            elif reading.copied and (tap, self.model.training) not in self._overwritten:
                 self._untouched.add((tap, self.model.training))
-            elif overwritten and not reading.copied:
-                self._untouched.discard((tap, self.model.training))
-                raise OverwrittenError(
-                    f"the {self.role}'s layer {str(tap)!r} was overwritten in place in this pass, though in none "
-                    "before; its value is lost. Repeat the step: from now on it is copied"
-                )
+        if lost:
+            self._untouched -= self._overwritten
+            raise OverwrittenError(
+                f"the {self.role}'s layer {str(lost[0])!r} was overwritten in place in this pass, though in none "
+                "before; its value is lost. Repeat the step: from now on it is copied"
+            )
 
     def has_fired(self, tap: Tap) -> bool:
         """Whether the tap was read in an earlier pass: a layer that does not run now is skipped."""

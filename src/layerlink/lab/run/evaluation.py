@@ -24,6 +24,7 @@ from layerlink.lab.run.setup.setup import Setup, set_up
 from layerlink.measure.flops import count_parameters
 from layerlink.taps import Observed
 from layerlink.taps.modes import evaluating
+from layerlink.taps.randomness import seeded
 from layerlink.tasks import Task
 from layerlink.tasks.classification import answers, percent_equal
 
@@ -48,7 +49,8 @@ def each_image(
     own = here().part(len(images))
     mine = ImageSet(images.images[own], images.labels[own], images.classes)
     found = []
-    with evaluating(observed.model), observed.arithmetic():
+    # A model that draws random numbers in evaluation, too, answers the same again.
+    with seeded(here().rank), evaluating(observed.model), observed.arithmetic():
         for batch in Batches(mine, views, EVALUATION_BATCH).in_order():
             found.append(reading(observed.logits(batch.images), batch.labels))
     return tuple(_whole(parts, own, len(images)) for parts in zip(*found, strict=True))

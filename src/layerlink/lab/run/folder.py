@@ -17,7 +17,7 @@ from torch import Tensor
 
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.files.locks import HeldError, held
-from layerlink.files.weights import STUDENT
+from layerlink.files.weights import STUDENT, extra_file
 from layerlink.files.whole import load_tensors, write_text, write_whole
 from layerlink.lab.parallel.processes import here
 from layerlink.tasks import Score
@@ -149,14 +149,17 @@ class RunFolder:
         if here().first:
             write_text(path, text)
 
-    def write_weights(self, path: Path, state: Mapping[str, Tensor]) -> None:
-        """Write tensors as safetensors; a tensor under two names (tied weights) is written under both."""
-        odd = [name for name, value in state.items() if not isinstance(value, Tensor)]
-        if odd:
-            raise LayerlinkError(f"cannot write {path}: {odd[0]} in the model's state is no tensor")
+    def write_weights(self, path: Path, state: Mapping[str, Any]) -> None:
+        """Write tensors as safetensors; a tensor under two names (tied weights) is written under both.
+
+        What else a model's state holds, such as the counts of a tokenizer, goes into a file beside it.
+        """
         if not here().first:
             return
-        tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+        rest = {name: value for name, value in state.items() if not isinstance(value, Tensor)}
+        if rest:
+            write_whole(extra_file(path), lambda temporary: torch.save(rest, temporary))
+        tensors = {name: it.detach().cpu().contiguous().clone() for name, it in state.items() if name not in rest}
         write_whole(path, lambda temporary: safetensors.torch.save_file(tensors, temporary))
 
     def write_checkpoint(self, state: Mapping[str, Any], keep_best: Iterable[int]) -> None:
@@ -179,6 +182,7 @@ class RunFolder:
         for file in self.path.glob("best-*.safetensors"):
             if file not in needed:
                 file.unlink()
+                extra_file(file).unlink(missing_ok=True)
 
     def read_checkpoint(self, path: Path) -> dict[str, Any]:
         """A checkpoint.
@@ -197,7 +201,7 @@ class RunFolder:
     def remove_checkpoints(self) -> None:
         """When the run is done, nothing is needed to go on."""
         if here().first:
-            for file in (*self.checkpoints, *self.path.glob("best-*.safetensors")):
+            for file in (*self.checkpoints, *self.path.glob("best-*.safetensors"), *self.path.glob("best-*.extra.pt")):
                 file.unlink(missing_ok=True)
 
     def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from layerlink.data import Batch
 from layerlink.errors import LayerlinkError
@@ -120,7 +120,7 @@ class Learner:
         """Raise ``NotFiniteError`` where a weight or buffer is NaN or infinite."""
         states = [self.distiller.state_dict(), {} if self.ema is None else self.ema.state_dict()]
         for name, value in (item for state in states for item in state.items()):
-            if value.is_floating_point() and not bool(value.isfinite().all()):
+            if isinstance(value, Tensor) and value.is_floating_point() and not bool(value.isfinite().all()):
                 raise NotFiniteError(f"weights of {name} became NaN or infinite{_remedy()}")
 
     def state_dict(self) -> dict[str, Any]:

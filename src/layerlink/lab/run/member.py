@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -44,7 +45,7 @@ class Member:
     run: RunFolder
     learner: Learner
     position: Position
-    best: dict[str, Tensor] | None = None
+    best: dict[str, Any] | None = None
     failure: LayerlinkError | None = None
 
 
@@ -91,9 +92,13 @@ def finish_epoch(member: Member, watch: Watch) -> None:
     best = position.best_score if position.best_epoch else None
     if is_kept(score, best, setup.recipe.training.keep, task.score):
         position.best_score, position.best_epoch = score, position.epoch + 1
-        member.best = {name: value.detach().clone() for name, value in learner.model.state_dict().items()}
+        member.best = copy.deepcopy({name: _detached(value) for name, value in learner.model.state_dict().items()})
     position.epoch, position.step, position.meter = position.epoch + 1, 0, Meter()
     watch.epoch(run, row)
+
+
+def _detached(value: Any) -> Any:
+    return value.detach() if isinstance(value, Tensor) else value
 
 
 def finish(member: Member) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from layerlink.data import Batch
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.taps import Activations, Tap
+from layerlink.taps.randomness import seeded
 from layerlink.teachers import Teacher
 from layerlink.transfer import Losses
 
@@ -25,7 +26,9 @@ def taught_for(teacher: Teacher | None, setups: Iterable[Setup], batch: Batch) -
         wanted.update(dict.fromkeys(setup.distiller.wanted))
     if teacher is None or not wanted:
         return None
-    return teacher(batch.images, tuple(wanted), indices=batch.indices)
+    # What a teacher draws, if it draws, follows from the step: the same alone, in a cohort, and after a resume.
+    with seeded(((batch.epoch or 0) << 24) + batch.step):
+        return teacher(batch.images, tuple(wanted), indices=batch.indices)
 
 
 def losses_of(setup: Setup, batch: Batch, taught: Activations | None) -> Losses:

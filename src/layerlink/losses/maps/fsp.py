@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from layerlink.losses.shapes import ShapeError, at_least_float32, require_maps, to_smaller_map
+from layerlink.losses.shapes import ShapeError, at_least_float32, own_digits, require_maps, to_smaller_map
 
 Pair = tuple[Tensor, Tensor]
 
@@ -39,4 +39,5 @@ def fsp(student: Pair, teacher: Pair) -> Tensor:
 def _flow(pair: Pair) -> Tensor:
     first, second = to_smaller_map(*(at_least_float32(side) for side in pair))
     flat = first.flatten(2)
-    return flat @ second.flatten(2).transpose(1, 2) / flat.shape[2]
+    with own_digits(flat):
+        return flat @ second.flatten(2).transpose(1, 2) / flat.shape[2]

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from layerlink.errors import UsageError
-from layerlink.losses.shapes import ShapeError, at_least_float32, require_same_batch
+from layerlink.losses.shapes import ShapeError, at_least_float32, own_digits, require_same_batch
 
 EPSILON = 1e-7
 
@@ -104,7 +104,8 @@ class CRD(nn.Module):
         return torch.cat([indices[:, None], others], dim=1)
 
     def _one_way(self, features: Tensor, memory: Tensor, scale: Tensor) -> Tensor:
-        scores = (torch.einsum("nkd,nd->nk", memory.to(features.dtype), features) / self.temperature).exp()
+        with own_digits(features):
+            scores = (torch.einsum("nkd,nd->nk", memory.to(features.dtype), features) / self.temperature).exp()
         known = scale
         if not scale:
             known = scores.detach().double().mean() * self.train_size

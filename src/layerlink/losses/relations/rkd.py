@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from layerlink.losses.shapes import at_least_float32, require_same_batch
+from layerlink.losses.shapes import at_least_float32, own_digits, require_same_batch
 
 EPSILON = 1e-12
 
@@ -59,4 +59,5 @@ def _distances(directions: Tensor) -> Tensor:
 def _angles(directions: Tensor) -> Tensor:
     """(N, N, N): at the first example, between the directions to the second and to the third."""
     unit = F.normalize(directions, dim=2)
-    return unit @ unit.transpose(1, 2)
+    with own_digits(unit):
+        return unit @ unit.transpose(1, 2)

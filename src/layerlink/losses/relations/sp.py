@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from layerlink.losses.shapes import at_least_float32, require_same_batch
+from layerlink.losses.shapes import at_least_float32, own_digits, require_same_batch
 
 
 def sp(student: Tensor, teacher: Tensor) -> Tensor:
@@ -35,4 +35,5 @@ def sp(student: Tensor, teacher: Tensor) -> Tensor:
 
 def _similarities(values: Tensor) -> Tensor:
     flat = at_least_float32(values).flatten(1)
-    return F.normalize(flat @ flat.T, dim=1)
+    with own_digits(flat):
+        return F.normalize(flat @ flat.T, dim=1)

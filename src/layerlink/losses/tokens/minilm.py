@@ -7,7 +7,7 @@ from torch import Tensor
 
 from layerlink.losses.masking import cleared, mean_of
 from layerlink.losses.outputs.soft import divergences
-from layerlink.losses.shapes import ShapeError, at_least_float32, require_same_batch
+from layerlink.losses.shapes import ShapeError, at_least_float32, own_digits, require_same_batch
 
 
 def minilm(student: Tensor, teacher: Tensor, *, mask: Tensor | None = None, heads: int = 12) -> Tensor:
@@ -53,6 +53,7 @@ def _relations(values: Tensor, mask: Tensor | None, heads: int) -> Tensor:
     """Scores before the softmax: (N, heads, L, L)."""
     count, length, width = values.shape
     split = at_least_float32(values).reshape(count, length, heads, width // heads).transpose(1, 2)
-    scores: Tensor = split @ split.transpose(2, 3) / split.shape[3] ** 0.5
+    with own_digits(split):
+        scores: Tensor = split @ split.transpose(2, 3) / split.shape[3] ** 0.5
     # Not minus infinity: a row of nothing else would be NaN.
     return scores if mask is None else scores.masked_fill(~mask[:, None, None], torch.finfo(scores.dtype).min / 2)

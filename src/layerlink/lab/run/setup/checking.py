@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -54,6 +56,7 @@ def check_on_batch(
     problems: list[Problem] = []
     if not any(parameter.requires_grad for parameter in student.parameters()):
         problems.append(loaded.problem(("student",), "has no parameter to train: every one is frozen"))
+    problems += [loaded.problem(("student",), what) for what in _check_state(student)]
     try:
         learns = Observed(student, "student", output=recipe.student.logits, arithmetic=arithmetic)
         output = recipe.teacher.logits if recipe.teacher else ""
@@ -96,6 +99,22 @@ def _check_outputs(
         problems += unread
         problems += [loaded.problem(("teacher",), what) for what in wrong]
     return problems
+
+
+def _check_state(student: nn.Module) -> Iterator[str]:
+    """Whether what is no tensor in a student's state can be kept as data, which runs no code when it is read."""
+    for name, value in student.state_dict().items():
+        if not isinstance(value, torch.Tensor):
+            kept = io.BytesIO()
+            try:
+                torch.save(value, kept)
+                kept.seek(0)
+                torch.load(kept, weights_only=True)
+            except Exception:  # noqa: BLE001 - whatever pickle says
+                yield (
+                    f"its state {name} is a {type(value).__name__} that cannot be kept as data: let get_extra_state "
+                    "give numbers, texts, lists, mappings or tensors"
+                )
 
 
 def _check_training(loaded: LoadedRecipe, learns: Observed, sample: torch.Tensor) -> list[Problem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 from layerlink.errors import Problem, UsageError
@@ -30,7 +31,8 @@ def build_role(
         with seeded(loaded.recipe.seed):
             model = build_model(section.model, **arguments)
             if has_lazy_layers(model):
-                fill_lazy_layers(model, images.views(images.train.images[:2]).cpu(), role)
+                sample = images.views(images.train.images[:2]).cpu().clone(memory_format=torch.contiguous_format)
+                fill_lazy_layers(model, sample, role)
         if section.weights is not None:
             load_weights(model, section.weights)
     except UsageError as error:

@@ -140,10 +140,11 @@ def set_up(
     distiller.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     for model in in_rows:
         model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    if given_student is None:
+    if given_student is None and student not in in_rows:
         make_fast(student, device)
     if teacher is not None and given_teacher is None:
-        make_fast(teacher, device, frozen=True)
+        if teacher not in in_rows:
+            make_fast(teacher, device, frozen=True)
         keep_cast_weights(teacher, precision, images.views(images.train.images[:2]))
     warnings = (*_bad_images(images), *_teacher_warnings(loaded.recipe, images))
     return Setup(
