@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from layerlink.lab.run.watch import Watch
 
 
 class Views(nn.Module):
@@ -116,3 +120,37 @@ def four_channels(root: Path | None = None) -> Any:
 
 def four(channels: int = 4) -> nn.Module:
     return nn.Sequential(nn.Conv2d(channels, 4, 3), nn.Flatten(), nn.Linear(144, 3))
+
+
+class Plain(nn.Module):
+    """Two convolutions and a head over their means: images of any size."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.stem, self.body = nn.Conv2d(1, width, 3, padding=1), nn.Conv2d(width, width, 3, padding=1)
+        self.head = nn.Linear(width, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.head(self.body(self.stem(x).relu()).relu().mean((2, 3)))
+        return found
+
+
+def plain(width: int = 8) -> nn.Module:
+    return Plain(width)
+
+
+def seeded_plain(width: int = 8) -> nn.Module:
+    torch.manual_seed(5)
+    return Plain(width)
+
+
+class StopAfter(Watch):
+    """Asks to stop in the middle of an epoch."""
+
+    def __init__(self, step: int) -> None:
+        self.left = step
+
+    def step(self, epoch: int, step: int, images: int, losses: Any) -> None:
+        self.left -= 1
+        if not self.left:
+            os.kill(os.getpid(), signal.SIGINT)

@@ -299,8 +299,8 @@ def test_impossible_soft_losses_are_refused(arguments: dict[str, Any]) -> None:
 
 
 def test_soft_and_links_need_a_teacher_and_hard_needs_labels() -> None:
-    with pytest.raises(UsageError, match=r"^soft and link losses need a teacher; got None$"):
-        ll.Distiller(None, small(), soft=ll.Soft())
+    with pytest.raises(UsageError, match=r"^soft and link losses need a teacher; got None, and no taught="):
+        ll.Distiller(None, small(), soft=ll.Soft())(*batch())
     with pytest.raises(UsageError, match="the hard loss needs labels"):
         ll.Distiller(None, small())(batch()[0])
 

@@ -35,8 +35,9 @@ def check(
     if link:
         given.append(written_links(console, link))
     loaded = load_recipe(recipe, given)
-    for role, section in (("student", loaded.recipe.student), ("teacher", loaded.recipe.teacher)):
-        if section is not None and ":" in section.model:
+    named = [(f"teachers.{name}" if name else "teacher", it) for name, it in loaded.recipe.every_teacher.items()]
+    for role, section in [("student", loaded.recipe.student), *named]:
+        if ":" in section.model:
             # Before it happens: importing is running.
             console.say(f"imports    {section.model}   code that {role}.model names, run from here on")
     for path in user_code(loaded.recipe.links):

@@ -49,7 +49,7 @@ class Observed:
     ) -> None:
         self.model = model
         self.role = role
-        self.output = _element(output)
+        self.output = output_keys(output)
         self.arithmetic = arithmetic
         self.view = view
         self._recorder = Recorder(model, role)
@@ -107,7 +107,7 @@ class Observed:
 
     def _take_output(self, output: Any, given: Activations, *, edges: bool) -> None:
         try:
-            value = self._logits_in(output)
+            value = logits_in(output, self.output)
         except ElementError as error:
             given.problems[OUTPUT] = f"the {self.role}'s {error}: {self.role}_logits='[NAME]'"
             return
@@ -115,22 +115,30 @@ class Observed:
         if edges and value.requires_grad:
             given.edges[OUTPUT] = get_gradient_edge(value)
 
-    def _logits_in(self, output: Any) -> Tensor:
-        """The tensor itself, its ``logits``, or the named element.
 
-        Some models give several heads while they train and the logits alone in evaluation: a tensor is the logits.
-        """
-        if isinstance(output, Tensor):
-            return output
-        if not self.output:
-            try:
-                return pick(output, ("logits",), "output")
-            except ElementError:
-                return pick(output, (), "output")
-        return pick(output, self.output, "output")
+def logits_in(output: Any, keys: tuple[str, ...] = ()) -> Tensor:
+    """The tensor itself, its ``logits``, or the named element.
+
+    Some models give several heads while they train and the logits alone in evaluation: a tensor is the logits.
+
+    Args:
+        output: what a model returned.
+        keys: as ``output_keys`` gives them.
+
+    Raises:
+        ElementError: where there are none.
+    """
+    if isinstance(output, Tensor):
+        return output
+    if not keys:
+        try:
+            return pick(output, ("logits",), "output")
+        except ElementError:
+            return pick(output, (), "output")
+    return pick(output, keys, "output")
 
 
-def _element(text: str) -> tuple[str, ...]:
+def output_keys(text: str) -> tuple[str, ...]:
     """``"[scores][0]"`` or plain ``scores`` as keys."""
     if text and not text.startswith("["):
         text = f"[{text}]"

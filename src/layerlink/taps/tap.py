@@ -32,12 +32,14 @@ class Tap:
             than once is then an error, because nothing says which run is meant.
         element: keys into what the module returns (or receives): indices of a tuple or list, keys of a mapping,
             attribute names of a dataclass. On the input side the first key is a position or a keyword.
+        of: the teacher's name, where there are several; empty for the one model that is read.
     """
 
     module: str
     side: Literal["input", "output"] = "output"
     call: int | None = None
     element: tuple[str, ...] = ()
+    of: str = ""
 
     @classmethod
     def parse(cls, text: str) -> Tap:
@@ -63,7 +65,9 @@ class Tap:
         side = "@input" if self.side == "input" else ""
         call = "" if self.call is None else f"#{self.call}"
         keys = "".join(f"[{_quoted(key, _PLAIN_KEY)}]" for key in self.element)
-        return f"{_quoted(self.module, _BARE)}{side}{call}{keys}" or "@output"  # of the model
+        whose = f"{self.of}/" if self.of else ""
+        name = f"{_quoted(self.module, _BARE)}{side}{call}{keys}"
+        return f"{whose}{name or '@output'}"  # of the model
 
 
 _PLAIN_KEY = r"[^\[\]()`]*"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Size, Tensor
 
 from layerlink.losses import binary_cross_entropy, binary_kd
+from layerlink.losses.shapes import at_least_float32
 from layerlink.tasks.classification import shown
 from layerlink.tasks.counting import average_precision, macro_f1
 from layerlink.tasks.task import Form, Score, Task
@@ -75,6 +79,19 @@ class MultiLabel(Task):
         own = binary_kd(torch.zeros_like(teacher), teacher, mask=mask, temperature=temperature, t_squared=t_squared)
         full = torch.log(loss.new_tensor(2.0)) * (temperature**2 if t_squared else 1.0)
         return loss + (full - own)  # the divergence from a fair coin is log 2 less the entropy
+
+    def averaged(self, outputs: Sequence[Tensor], shares: Sequence[float], temperature: float) -> Tensor:
+        """The logits of the mean probabilities."""
+        yes, no = (
+            torch.stack(
+                [
+                    F.logsigmoid(sign * at_least_float32(output) / temperature) + math.log(share)
+                    for output, share in zip(outputs, shares, strict=True)
+                ]
+            ).logsumexp(0)
+            for sign in (1, -1)
+        )
+        return temperature * (yes - no)
 
     def answers(self, output: Tensor) -> Tensor:
         """Yes or no of every label, (n, K) uint8."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -79,6 +80,10 @@ class Regression(Task):
         else:
             loss = mse(student, teacher)
         return loss if t_squared else loss / temperature**2
+
+    def averaged(self, outputs: Sequence[Tensor], shares: Sequence[float], temperature: float) -> Tensor:
+        """The mean."""
+        return torch.stack([share * output for output, share in zip(outputs, shares, strict=True)]).sum(0)
 
     def judge(self, output: Tensor, target: Tensor) -> Tensor:
         """(n, 5): sums over an example's known numbers: how many, |error|, error^2, target, target^2."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Size, Tensor
+
+from layerlink.losses.shapes import at_least_float32
 
 Form = Literal["kl", "cross-entropy"]
 
@@ -156,6 +160,21 @@ class Task(ABC):
             mask: as ``positions`` gives it.
         """
         raise NotImplementedError(f"{type(self).__name__} says nothing of softened outputs: define soft()")
+
+    def averaged(self, outputs: Sequence[Tensor], shares: Sequence[float], temperature: float) -> Tensor:
+        """One output whose softened probabilities are the mean of several teachers'.
+
+        Args:
+            outputs: of one shape, (N, C), (N, L, C) or (N, C, H, W).
+            shares: of each, adding up to 1.
+            temperature: T at which they are averaged.
+        """
+        axis = 1 if outputs[0].ndim in (2, 4) else outputs[0].ndim - 1
+        logs = [
+            (at_least_float32(output) / temperature).log_softmax(axis) + math.log(share)
+            for output, share in zip(outputs, shares, strict=True)
+        ]
+        return temperature * torch.stack(logs).logsumexp(0)
 
     def answers(self, output: Tensor) -> Tensor | None:
         """What the output says, (n, ...) of integers to be compared for equality; None where nothing can be."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -15,6 +15,7 @@ from layerlink.taps import OUTPUT, Activations, Observed, Tap
 from layerlink.taps.in_place import snapshot
 from layerlink.taps.observed import Arithmetic
 from layerlink.teachers.peer import PeerTeacher
+from layerlink.teachers.several import SeveralTeachers
 from layerlink.teachers.teacher import CalledTeacher, Teacher, is_teacher
 from layerlink.teachers.trained import trained_elsewhere
 
@@ -84,7 +85,7 @@ class FrozenTeacher:
 
 
 def as_teacher(given: Any, *, output: str = "", shared: bool = False) -> Teacher | None:
-    """What a user gave, as a teacher: a module is frozen, a callable asked for what it has.
+    """What a user gave, as a teacher: a module is frozen, a callable asked for what it has, a mapping is several.
 
     Args:
         given: checked by ``models_of``; None stays None.
@@ -94,12 +95,15 @@ def as_teacher(given: Any, *, output: str = "", shared: bool = False) -> Teacher
     """
     if given is None:
         return None
-    if isinstance(given, nn.Module):
+    if isinstance(given, Mapping):
+        asked = {name: as_teacher(teacher, output=output, shared=shared) for name, teacher in given.items()}
+        return SeveralTeachers({name: teacher for name, teacher in asked.items() if teacher is not None})
+    if isinstance(given, nn.Module) and not is_teacher(given):
         return PeerTeacher(given, output=output) if shared else FrozenTeacher(given, output=output)
     if shared and isinstance(given, FrozenTeacher):
         seen = given.observed
         return PeerTeacher(
             seen.model, output="".join(f"[{key}]" for key in seen.output), arithmetic=seen.arithmetic, view=seen.view
         )
-    teacher: Teacher = given if is_teacher(given) else CalledTeacher(given)
+    teacher: Teacher = given if is_teacher(given) else CalledTeacher(given, output)
     return teacher

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from layerlink.errors import UsageError
-from layerlink.taps import Activations, Tap
+from layerlink.taps import OUTPUT, Activations, Tap
+from layerlink.taps.element import ElementError
+from layerlink.taps.observed import logits_in, output_keys
 
 
 class Teacher(Protocol):
@@ -31,18 +34,40 @@ class Teacher(Protocol):
 
 
 class CalledTeacher:
-    """Anybody's callable that gives ``Activations`` for the inputs, all that it has.
+    """Anybody's callable that is called with the inputs alone.
 
     Args:
-        give: called with the inputs alone.
+        give: gives ``Activations``, all that it has; or its output, a tensor or a structure that holds the logits.
+        output: where in a structure the logits are, as in ``Observed``.
     """
 
-    def __init__(self, give: Callable[[Any], Activations]) -> None:
+    def __init__(self, give: Callable[[Any], Any], output: str = "") -> None:
         self.give = give
+        self.output = output_keys(output)
 
+    @torch.no_grad()
     def __call__(self, inputs: Any, wanted: Iterable[Tap], *, indices: Tensor | None = None) -> Activations:
-        """What the callable gives for ``inputs``."""
-        return self.give(inputs)
+        """What the callable gives for ``inputs``.
+
+        Raises:
+            UsageError: where the logits are wanted and not there.
+        """
+        given = self.give(inputs)
+        if isinstance(given, Activations):
+            return given
+        found = Activations(output=given)
+        for tap in wanted:
+            if tap == OUTPUT:
+                try:
+                    found.values[OUTPUT] = logits_in(given, self.output)
+                except ElementError as error:
+                    raise UsageError(f"the teacher's {error}: teacher_logits='[NAME]'") from None
+            else:
+                found.problems[tap] = (
+                    f"the teacher is a {type(self.give).__name__} that gives its output alone, so layer {str(tap)!r} "
+                    "cannot be read. Link outputs (@output), or pass a module"
+                )
+        return found
 
     def models(self) -> Iterable[nn.Module]:
         """None that are known."""
@@ -57,8 +82,14 @@ def models_of(given: Any) -> tuple[nn.Module, ...]:
     """
     if given is None:
         return ()
-    if isinstance(given, nn.Module):
+    if isinstance(given, nn.Module) and not is_teacher(given):
         return (given,)
+    if isinstance(given, Mapping):
+        if len(given) < 2 or not all(isinstance(name, str) and name.isidentifier() for name in given):
+            raise UsageError(
+                f"several teachers are two or more by names of letters, digits and _; got {', '.join(map(str, given))}"
+            )
+        return tuple(dict.fromkeys(model for teacher in given.values() for model in models_of(teacher)))
     if not callable(given):
         raise UsageError(f"the teacher must be a torch.nn.Module or give Activations; got {type(given).__name__}")
     return tuple(given.models()) if is_teacher(given) else ()

@@ -10,13 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from layerlink.errors import UsageError
+from layerlink.errors import UsageError, unknown_name
 from layerlink.losses import Context, Facts
 from layerlink.taps import OUTPUT, Activations, Observed, Tap
 from layerlink.taps.lazy import fill_lazy_layers, has_lazy_layers
 from layerlink.taps.modes import evaluating
 from layerlink.tasks import Task, as_task
-from layerlink.teachers import Teacher, as_teacher, models_of
+from layerlink.teachers import EMATeacher, SeveralTeachers, Teacher, as_teacher, models_of
+from layerlink.teachers.looked import Looked
 from layerlink.teachers.trained import is_trained_by
 from layerlink.transfer.inspection import contexts_of, parts_of
 from layerlink.transfer.link import Link, Scale
@@ -36,7 +37,8 @@ class Distiller(nn.Module):
 
     Args:
         teacher: a trained module, which is frozen here; a ``Teacher``; anything that gives ``Activations`` when
-            called with the inputs; or None where labels alone teach.
+            called with the inputs; a mapping of two or more of these by name; or None where labels alone teach, or
+            ``taught`` is passed with every batch.
         student: the module to train.
         hard: weight of the labels' loss, or ``Hard`` with its time; 0 leaves it out. A callable ``(output, target) ->
             Tensor`` is the loss itself, ``"@output[loss]"`` what the student computes of labels among its inputs.
@@ -70,7 +72,7 @@ class Distiller(nn.Module):
 
     def __init__(
         self,
-        teacher: nn.Module | Teacher | None,
+        teacher: nn.Module | Teacher | Mapping[str, Any] | None,
         student: nn.Module,
         *,
         hard: float | Hard | Callable[[Any, Any], Tensor] | str = 1.0,
@@ -88,21 +90,21 @@ class Distiller(nn.Module):
     ) -> None:
         super().__init__()
         self.student = student
-        readable, problems = read_links(links)
-        links = list(links)
         modules = models_of(teacher)
+        names = tuple(teacher) if isinstance(teacher, Mapping) else ()
+        links = links if isinstance(links, str) or not isinstance(links, Iterable) else list(links)
+        readable, problems = read_links(links, names)
         shared = _check_models(modules, student)
         if has_lazy_layers(student):
             _fill(student, example)
         self._student = Observed(student, "student", output=student_logits)
         self._always = (OUTPUT,) if student_logits else ()  # who names the output has it
-        taught_by = Observed(modules[0], "teacher", output=teacher_logits) if modules else None
-        problems += _missing_taps(readable, taught_by, self._student)
+        asked = _asked(teacher, teacher_logits)
+        problems += _missing_taps(readable, asked, self._student)
         if problems:
             raise links_error(links, problems)
         defaults = {"scale": link_scale, "until": link_until, "decay": link_decay}
         every_link = tuple(link.filled(**defaults) for link in readable.values())
-        asked = taught_by if modules else as_teacher(teacher)
         parts = parts_of(every_link, asked, self._student, example, facts or Facts())
         self.parts = nn.ModuleDict({str(index): part for index, part in enumerate(parts)})
         by_text = {link.text: part for link, part in zip(every_link, parts, strict=True)}
@@ -114,11 +116,13 @@ class Distiller(nn.Module):
         ]
         if lacking:
             raise links_error(links, lacking)
+        if soft is not None and isinstance(soft, Soft):
+            soft = _of_teachers(soft, names)
         self.whole_objective = Objective(hard, soft, every_link, label_smoothing, by_text, task=self.task)
         self.objective = self.whole_objective  # at this time of the training, see ``at``
-        if self.objective.needs_teacher and teacher is None:
-            raise UsageError("soft and link losses need a teacher; got None")
         self.teacher = as_teacher(teacher, output=teacher_logits, shared=shared)
+        # What a teacher learns itself, such as an average, goes into checkpoints with the student.
+        self.own_teachers = nn.ModuleList(_modules_among(self.teacher))
         is_trained_by(self, student)
         self.scales = LinkScales(every_link) if any(link.scale not in (None, "none") for link in every_link) else None
         self._by_gradient = any(link.scale == "gradient" for link in every_link)
@@ -136,6 +140,12 @@ class Distiller(nn.Module):
         """
         self.objective = self.whole_objective.at(epoch, epochs)
         self._progress = min(epoch / epochs, 1.0) if epochs else 0.0
+
+    def after_step(self) -> None:
+        """Tell teachers that follow the student, such as ``EMATeacher``, that the optimiser has made a step."""
+        for teacher in self.own_teachers:
+            if isinstance(teacher, EMATeacher):
+                teacher.after_step(self.student)
 
     def share_with(self, across: Across) -> None:
         """Let several processes have a part of every batch each, in a loop of one's own.
@@ -185,7 +195,11 @@ class Distiller(nn.Module):
 
         Warns once where the student learns (gradients are on) in eval mode.
         """
-        if taught is None and self.teacher is not None and self.wanted:
+        if taught is None and self.wanted:
+            if self.teacher is None:
+                raise UsageError(
+                    "soft and link losses need a teacher; got None, and no taught= with this batch's activations"
+                )
             taught = self.teacher(inputs, self.wanted, indices=indices)
         student = self.study(inputs)
         context = Context(labels=target, indices=indices, mask=mask, progress=self._progress)
@@ -272,12 +286,47 @@ class Distiller(nn.Module):
 _NEEDS_LABELS = "{} needs the label of every example, and some have none here: take another loss, or label all"
 
 
-def _missing_taps(links: Mapping[int, Link], teacher: Observed | None, student: Observed) -> Iterator[tuple[int, str]]:
+def _asked(teacher: Any, output: str) -> Observed | Teacher | None:
+    """What is looked at before the training: a module as it is, several as they are by name."""
+    if isinstance(teacher, Mapping):
+        return SeveralTeachers({name: Looked(it, output) for name, it in teacher.items()})
+    modules = models_of(teacher)
+    return Observed(modules[0], "teacher", output=output) if modules else as_teacher(teacher, output=output)
+
+
+def _missing_taps(
+    links: Mapping[int, Link], teacher: Observed | Teacher | None, student: Observed
+) -> Iterator[tuple[int, str]]:
     """Every layer that a model does not have, by the link's place."""
     for index, link in links.items():
-        of_teacher = {} if teacher is None else teacher.missing(link.teacher_taps)
+        of_teacher: dict[Tap, str] = {}
+        if isinstance(teacher, Observed):
+            of_teacher = teacher.missing(link.teacher_taps)
+        elif isinstance(teacher, SeveralTeachers):
+            looked = teacher.teachers[link.which]
+            plain = [replace(tap, of="") for tap in link.teacher_taps]
+            of_teacher = looked.missing(plain) if isinstance(looked, Looked) else {}
         for reason in (*of_teacher.values(), *student.missing(link.student_taps).values()):
             yield index, reason
+
+
+def _of_teachers(soft: Soft, names: tuple[str, ...]) -> Soft:
+    """The soft loss with the weight of every teacher that it averages.
+
+    Raises:
+        UsageError: where it names teachers that are not there.
+    """
+    wrong = [name for name in soft.teachers or () if name not in names]
+    if wrong:
+        what = unknown_name("teacher", wrong[0], names) if names else "there is one teacher, which has no name"
+        raise UsageError(f"soft: teachers: {what}")
+    return replace(soft, teachers=dict.fromkeys(names, 1.0)) if names and soft.teachers is None else soft
+
+
+def _modules_among(teacher: Teacher | None) -> list[nn.Module]:
+    """The teachers that have a state of their own."""
+    every: Iterable[Any] = teacher.teachers.values() if isinstance(teacher, SeveralTeachers) else (teacher,)
+    return [it for it in every if isinstance(it, nn.Module)]
 
 
 def _fill(student: nn.Module, example: Any) -> None:

@@ -14,7 +14,7 @@ from layerlink.adapters import Adapter
 from layerlink.errors import UsageError
 from layerlink.losses import Context, Facts, ShapeError
 from layerlink.taps import Activations, Observed, Tap, trace
-from layerlink.teachers import Teacher
+from layerlink.teachers import SeveralTeachers, Teacher
 from layerlink.transfer.link import Link
 from layerlink.transfer.link_list import links_error, read_links
 from layerlink.transfer.link_part import LinkPart, advice, build_part
@@ -71,10 +71,14 @@ def inspect_links(
 
 
 def inspect_observed(
-    teacher: Observed, student: Observed, links: Sequence[str | Link], inputs: Any, facts: Facts | None = None
+    teacher: Observed | Teacher,
+    student: Observed,
+    links: Sequence[str | Link],
+    inputs: Any,
+    facts: Facts | None = None,
 ) -> list[LinkReport]:
-    """As ``inspect_links``, of models whose output and arithmetic are known."""
-    parsed, broken = read_links(links)
+    """As ``inspect_links``, of models whose output and arithmetic are known; of several teachers, too."""
+    parsed, broken = read_links(links, tuple(teacher.teachers) if isinstance(teacher, SeveralTeachers) else ())
     taught, learned = _traced(list(parsed.values()), teacher, student, inputs)
     reasons = dict(broken)
     reports = []

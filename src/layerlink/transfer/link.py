@@ -77,7 +77,12 @@ class Link:
 
     @property
     def teacher_taps(self) -> tuple[Tap, ...]:
-        """What is read of the teacher."""
+        """What is read of the teacher, of the one that ``which`` names."""
+        taps = self._as_written
+        return tuple(replace(tap, of=self.which) for tap in taps) if self.which else taps
+
+    @property
+    def _as_written(self) -> tuple[Tap, ...]:
         return self.teacher if isinstance(self.teacher, tuple) else (self.teacher,)
 
     @property
@@ -88,7 +93,7 @@ class Link:
     @property
     def at_output(self) -> bool:
         """Whether it links outputs and nothing else."""
-        return {*self.teacher_taps, *self.student_taps} == {OUTPUT}
+        return {*self._as_written, *self.student_taps} == {OUTPUT}
 
     @property
     def schedule(self) -> Schedule:
@@ -102,7 +107,7 @@ class Link:
     def taps_text(self) -> str:
         """What is linked, as it is written."""
         which = f"{self.which}/" if self.which else ""
-        teacher, student = (" + ".join(map(str, taps)) for taps in (self.teacher_taps, self.student_taps))
+        teacher, student = (" + ".join(map(str, taps)) for taps in (self._as_written, self.student_taps))
         return f"{which}{teacher}" if teacher == student else f"{which}{teacher} -> {student}"
 
     @property

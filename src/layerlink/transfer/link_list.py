@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from layerlink.errors import Problem, ProblemsError, UsageError
+from layerlink.errors import Problem, ProblemsError, UsageError, unknown_name
 from layerlink.transfer.link import Link
 
 
@@ -13,8 +13,14 @@ def link_place(index: int, text: object) -> str:
     return f'links[{index}] "{text}"'
 
 
-def read_links(links: Iterable[str | Link]) -> tuple[dict[int, Link], list[tuple[int, str]]]:
+def read_links(
+    links: Iterable[str | Link], teachers: Sequence[str] = ()
+) -> tuple[dict[int, Link], list[tuple[int, str]]]:
     """The links that can be read, by their place in the list, and what is wrong with the others.
+
+    Args:
+        links: texts or links.
+        teachers: the names of several; none where there is one.
 
     Returns:
         Links by index, and (index, reason) for every text that is no link and every link that stands twice.
@@ -32,14 +38,22 @@ def read_links(links: Iterable[str | Link]) -> tuple[dict[int, Link], list[tuple
         except UsageError as error:
             problems.append((index, str(error)))
             continue
-        if link.which:
-            what = f"{link.which}/ names one of several teachers, and there is one: leave it out"
-            problems.append((index, what))
+        if wrong := _wrong_teacher(link, teachers):
+            problems.append((index, wrong))
         elif any(link == other or link.text == other.text for other in readable.values()):
             problems.append((index, "this link stands here twice; add up its weights instead"))
         else:
             readable[index] = link
     return readable, problems
+
+
+def _wrong_teacher(link: Link, teachers: Sequence[str]) -> str:
+    """Why a link does not say which teacher it means; empty where it does."""
+    if not teachers:
+        return f"{link.which}/ names one of several teachers, and there is one: leave it out" if link.which else ""
+    if not link.which:
+        return f"there are several teachers: say which before the layer, such as {teachers[0]}/{link.text}"
+    return "" if link.which in teachers else unknown_name("teacher", link.which, teachers)
 
 
 def links_error(links: Sequence[str | Link], problems: Iterable[tuple[int, str]]) -> ProblemsError:

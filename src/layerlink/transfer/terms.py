@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from layerlink.errors import UsageError
@@ -113,8 +114,8 @@ class SoftTerm:
 
     @property
     def of_teacher(self) -> tuple[Tap, ...]:
-        """Its output."""
-        return (self.soft.teacher_tap,)
+        """Its output, or that of each of several."""
+        return self.soft.teacher_taps
 
     @property
     def of_student(self) -> tuple[Tap, ...]:
@@ -124,17 +125,35 @@ class SoftTerm:
     def __call__(self, student: Activations, teacher: Activations | None, context: Context) -> Tensor:
         """As the task compares them."""
         learnt = _read(student, self.soft.student_tap)
-        taught = None if teacher is None else _read(teacher, self.soft.teacher_tap)
-        if learnt is None or taught is None:
+        taught = [] if teacher is None else [_read(teacher, tap) for tap in self.soft.teacher_taps]
+        given = [value for value in taught if value is not None]
+        if learnt is None or not given or len(given) < len(taught):
             raise UsageError("the soft loss needs the logits of both models")
         return self.task.soft(
             learnt,
-            taught,
+            given[0] if self.soft.teachers is None else self._averaged(given),
             temperature=self.soft.temperature,
             t_squared=self.soft.t_squared,
             form=self.soft.form,
             mask=self._mask(learnt, context),
         )
+
+    def _averaged(self, outputs: list[Tensor]) -> Tensor:
+        """One output for those of several teachers.
+
+        Raises:
+            UsageError: where they are of other classes.
+        """
+        weights = self.soft.teachers or {}
+        shapes = [tuple(output.shape) for output in outputs]
+        if len(set(shapes)) > 1:
+            told = ", ".join(f"{name} {shape}" for name, shape in zip(weights, shapes, strict=True))
+            raise UsageError(f"soft: the teachers give outputs of different shapes, which cannot be averaged: {told}")
+        whole = sum(weights.values())
+        shares = [weight / whole for weight in weights.values()]
+        if self.soft.average == "logits":
+            return sum((share * output for share, output in zip(shares, outputs, strict=True)), torch.zeros(()))
+        return self.task.averaged(outputs, shares, self.soft.temperature)
 
     def share(self, student: Activations, context: Context, across: Across) -> float:
         """By the positions that count."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -123,6 +123,8 @@ class Soft(Timed):
         output: the element of the student's output that is compared, such as ``"[1]"`` of a head of its own for the
             teacher; empty for its logits.
         teacher_output: the same of the teacher's output.
+        teachers: where there are several, the weight of each by name, > 0; None: all count alike.
+        average: of several, "probabilities" that are softened, or their "logits".
         start, until, warmup, decay: as in ``Timed``.
 
     Raises:
@@ -135,6 +137,8 @@ class Soft(Timed):
     form: Literal["kl", "cross-entropy"] = "kl"
     output: str = ""
     teacher_output: str = ""
+    teachers: Mapping[str, float] | None = None
+    average: Literal["probabilities", "logits"] = "probabilities"
 
     def __post_init__(self) -> None:
         if not LOWEST_T <= self.temperature <= HIGHEST_T:
@@ -143,7 +147,13 @@ class Soft(Timed):
         if self.form not in ("kl", "cross-entropy"):
             raise UsageError(f"soft: form must be 'kl' or 'cross-entropy'; got {self.form!r}")
         self.schedule.check("soft: ")
-        _ = self.student_tap, self.teacher_tap  # checked
+        if self.teachers is not None and not (
+            self.teachers and all(is_number(weight) and weight > 0 for weight in self.teachers.values())
+        ):
+            raise UsageError(f"soft: teachers must be weights > 0 by name; got {dict(self.teachers)}")
+        if self.average not in ("probabilities", "logits"):
+            raise UsageError(f"soft: average must be 'probabilities' or 'logits'; got {self.average!r}")
+        _ = self.student_tap, self.teacher_taps  # checked
 
     @property
     def student_tap(self) -> Tap:
@@ -151,9 +161,10 @@ class Soft(Timed):
         return _output_tap("soft: output", self.output) if self.output else OUTPUT
 
     @property
-    def teacher_tap(self) -> Tap:
-        """What it reads of the teacher."""
-        return _output_tap("soft: teacher_output", self.teacher_output) if self.teacher_output else OUTPUT
+    def teacher_taps(self) -> tuple[Tap, ...]:
+        """What it reads of the teacher, or of each of several."""
+        tap = _output_tap("soft: teacher_output", self.teacher_output) if self.teacher_output else OUTPUT
+        return (tap,) if self.teachers is None else tuple(replace(tap, of=name) for name in self.teachers)
 
 
 def check_weight(name: str, value: float) -> None:

@@ -12,6 +12,7 @@ from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.measure.flops import count_parameters
 from layerlink.tasks import Classification, Score
+from layerlink.teachers import EMATeacher
 from layerlink.transfer import LinkReport
 
 
@@ -26,15 +27,18 @@ def show_setup(console: Console, setup: Setup, run: RunFolder) -> None:
     )
     if not isinstance(setup.task, Classification):
         console.say(f"task       {recipe.task.name}, by {setup.task.score.words}")
-    teacher = setup.teacher
-    if teacher is not None and recipe.teacher:
-        console.say(
-            f"teacher    {recipe.teacher.model}   {count_parameters(teacher.model):,} parameters   "
-            f"{recipe.teacher.weights or 'given'}{_teacher_score(recipe.teacher.weights)}"
-        )
+    for name, model in setup.teachers.items():
+        section = recipe.every_teacher.get(name)
+        if section is not None:
+            console.say(
+                f"teacher    {name + ': ' if name else ''}{section.model}   {count_parameters(model):,} parameters   "
+                f"{section.weights or 'given'}{_teacher_score(section.weights)}"
+            )
+    if isinstance(setup.taught_by, EMATeacher):
+        console.say(f"teacher    the student's own average, decay {setup.taught_by.decay:g}")
     smaller = ""
-    if teacher is not None:
-        ratio = count_parameters(teacher.model) / count_parameters(setup.distiller.student)
+    if len(setup.teachers) == 1:
+        ratio = count_parameters(*setup.teachers.values()) / count_parameters(setup.distiller.student)
         smaller = f"   {ratio:.1f}x fewer than the teacher" if ratio >= 1 else f"   {1 / ratio:.1f}x the teacher's"
     console.say(
         f"student    {recipe.student.model}   {count_parameters(setup.distiller.student):,} parameters{smaller}"

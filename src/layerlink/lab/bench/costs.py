@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from layerlink.lab.run.setup.machine import free_memory
 from layerlink.lab.run.setup.setup import Setup
@@ -17,6 +17,7 @@ from layerlink.measure.flops import count_flops, count_parameters
 from layerlink.measure.timing import wait_for
 from layerlink.taps import trace
 from layerlink.taps.modes import untouched
+from layerlink.teachers import SeveralTeachers
 
 _REPEATS = 4
 SHARE_OF_MEMORY = 0.7  # of what is free; the rest is for validation batches, checkpoints and other programs
@@ -65,7 +66,9 @@ class Costs:
 
 def measure_costs(setup: Setup) -> Costs:
     """Run one batch forward and backward, twice, and count. No weight is changed."""
-    teacher = None if setup.taught_by is None else setup.taught_by.model
+    teacher = None
+    if setup.taught_by is not None:
+        teacher = nn.ModuleList(setup.taught_by.models())
     student = setup.distiller.student
     image = setup.images.views(setup.images.train.images[:1])
     kept, teacher_seconds, student_seconds = _one_step(setup)
@@ -78,7 +81,7 @@ def measure_costs(setup: Setup) -> Costs:
         student_parameters=trained,
         teacher_parameters=None if teacher is None else count_parameters(teacher),
         student_flops=count_flops(student, image, setup.arithmetic()),
-        teacher_flops=None if teacher is None else count_flops(teacher, image, setup.arithmetic()),
+        teacher_flops=None if teacher is None else _teacher_flops(setup, image),
         student_bytes=4 * floats,
         shared_bytes=teacher_bytes + kept,
         teacher_seconds=teacher_seconds,
@@ -87,6 +90,18 @@ def measure_costs(setup: Setup) -> Costs:
         link_parameters=own,
         adapter_seconds=_adapter_seconds(setup),
     )
+
+
+def _teacher_flops(setup: Setup, image: Tensor) -> int:
+    """Of all that teach, on what each sees of an image."""
+    taught_by = setup.taught_by
+    each = taught_by.teachers.values() if isinstance(taught_by, SeveralTeachers) else [taught_by]
+    found = 0
+    for observed in (getattr(teacher, "observed", None) for teacher in each):
+        if observed is not None:
+            seen = image if observed.view is None else observed.view(image)
+            found += count_flops(observed.model, seen, setup.arithmetic())
+    return found
 
 
 def _adapter_seconds(setup: Setup) -> dict[str, float]:

@@ -161,8 +161,8 @@ def _flops(setup: Setup, model: Any, batch: Batch) -> float:
 
 def _teacher_flops(setup: Setup, batch: Batch) -> float | None:
     """Of the whole teacher; None where it runs only a part of itself, or is no module."""
-    whole = setup.taught_by is not None and OUTPUT in setup.distiller.wanted
-    return _flops(setup, setup.taught_by.model, batch) if whole and setup.taught_by is not None else None
+    whole = setup.teacher is not None and OUTPUT in setup.distiller.wanted
+    return _flops(setup, setup.teacher.model, batch) if whole and setup.teacher is not None else None
 
 
 def _study(setup: Setup, batch: Batch) -> None:

@@ -7,6 +7,7 @@ import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     JsonValue,
@@ -14,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from layerlink.errors import UsageError
+from layerlink.errors import UsageError, unknown_name
 from layerlink.lab.recipe.section import FilePath, Section, Whole, YesNo
 from layerlink.lab.recipe.terms import HardField, HardSection, LinkTexts, SoftSection
 from layerlink.tasks import Task, as_task
@@ -77,6 +78,13 @@ class StoreSection(Section):
     root: FilePath | None = Field(None, description="folder of the stores; by default in layerlink's cache")
 
 
+# Of pixels where white is 1, per channel of RGB.
+STATISTICS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+}
+
+
 def _defaults_by_name(value: Any) -> Any:
     if value == "auto":
         return {}
@@ -85,13 +93,25 @@ def _defaults_by_name(value: Any) -> Any:
     raise ValueError(f"must be auto, or fields such as {{dtype: uint8, budget_gb: 2}}; got {value!r}")
 
 
+EMA = "ema"  # as a teacher's model: the student's own average
+
+
 class TeacherSection(ModelSection):
-    """The frozen model; `teacher: vgg16` is short for `teacher: {model: vgg16}`."""
+    """The frozen model; `teacher: vgg16` is short for `teacher: {model: vgg16}`.
+
+    `teacher: {model: ema, arguments: {decay: 0.999}}` is the student's own average.
+    """
 
     mean: tuple[float, ...] | None = Field(
         None, description="that it was trained with, per channel where white is 1; None: the student's"
     )
     std: tuple[float, ...] | None = Field(None, description="the same of the standard deviation")
+    normalize: Literal["imagenet", "half"] | None = Field(
+        None, description="in place of mean and std: those of ImageNet, or 0.5 and 0.5"
+    )
+    image_size: Whole | None = Field(
+        None, ge=1, le=4096, description="pixels that it was trained with; None: the student's"
+    )
     store: Annotated[StoreSection | None, BeforeValidator(_defaults_by_name)] = Field(
         None, description="auto: keep what the teacher gives on disk, and read it in place of computing it again"
     )
@@ -104,7 +124,20 @@ class TeacherSection(ModelSection):
             raise ValueError(f"mean and std must have a number a channel; got {len(self.mean)} and {len(self.std)}")
         if not all(value > 0 for value in self.std or ()):
             raise ValueError(f"std must be > 0; got {min(self.std or ()):g}")
+        if self.normalize is not None and self.mean is not None:
+            raise ValueError("give normalize, or mean and std")
+        if self.model == EMA and (self.weights or self.store or self.image_size or self.statistics):
+            raise ValueError("ema is the student's own average: it has its weights, its images and no store")
+        if self.store is not None and self.image_size is not None:
+            raise ValueError("a teacher with an image_size of its own is computed on every batch: leave out store")
         return self
+
+    @property
+    def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+        """Mean and standard deviation of its own; None where it has none."""
+        if self.normalize is not None:
+            return STATISTICS[self.normalize]
+        return None if self.mean is None or self.std is None else (self.mean, self.std)
 
 
 class TaskSection(Section):
@@ -185,6 +218,16 @@ def _model_by_name(value: Any) -> Any:
 
 ModelField = Annotated[ModelSection, BeforeValidator(_model_by_name)]
 TeacherField = Annotated[TeacherSection | None, BeforeValidator(_model_by_name)]
+NamedTeacher = Annotated[TeacherSection, BeforeValidator(_model_by_name)]
+
+
+def _is_name(value: str) -> str:
+    if not value.isidentifier():
+        raise ValueError(f"a teacher's name is of letters, digits and _; got {value!r}")
+    return value
+
+
+TeacherName = Annotated[str, AfterValidator(_is_name)]
 
 
 class Recipe(Section):
@@ -193,6 +236,9 @@ class Recipe(Section):
     data: DataSection = Field(default_factory=lambda: DataSection.model_validate({}))
     task: TaskField = Field(default_factory=lambda: TaskSection.model_validate({}), description="what the outputs mean")
     teacher: TeacherField = Field(None, description="the frozen source; none where labels alone teach")
+    teachers: dict[TeacherName, NamedTeacher] | None = Field(
+        None, description="two or more by name, in place of teacher; links name one: big/layer3 -> layer2 : mse"
+    )
     student: ModelField
     hard: HardField = Field(
         default_factory=lambda: HardSection.model_validate({}), description="weight of the labels' loss, and its time"
@@ -228,8 +274,9 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _has_something_to_learn_from(self) -> Recipe:
-        if self.teacher is None and (self.soft is not None or self.links):
+        if not self.every_teacher and (self.soft is not None or self.links):
             raise ValueError("soft and links need a teacher: add teacher: {model: ..., weights: ...}")
+        self._check_teachers()
         taught = [self.hard.weight, self.soft.weight if self.soft else 0]
         taught += [Link.parse(text).weight for text in self.links]
         if not any(taught):
@@ -238,6 +285,26 @@ class Recipe(Section):
             self._check_links_alone()
         self._check_times()
         return self
+
+    @property
+    def every_teacher(self) -> dict[str, TeacherSection]:
+        """The teachers by name; one alone has none."""
+        return {"": self.teacher} if self.teacher is not None else dict(self.teachers or {})
+
+    def _check_teachers(self) -> None:
+        """One teacher, or two or more by name that no store keeps; links and soft name those that are there."""
+        if self.teacher is not None and self.teachers is not None:
+            raise ValueError("give teacher or teachers, not both")
+        if self.teachers is not None and len(self.teachers) < 2:
+            raise ValueError("teachers are two or more by name; one alone is teacher: {model: ..., weights: ...}")
+        if any(section.store is not None for section in (self.teachers or {}).values()):
+            raise ValueError("teacher.store keeps one teacher; of several each batch is computed")
+        if any(name == EMA for name in (section.model for section in (self.teachers or {}).values())):
+            raise ValueError("the student's own average is a teacher alone: teacher: ema")
+        named = self.soft.teachers if self.soft is not None and self.soft.teachers else {}
+        unknown = [name for name in named if name not in (self.teachers or {})]
+        if unknown:
+            raise ValueError(f"soft.teachers: {unknown_name('teacher', unknown[0], self.teachers or ())}")
 
     @property
     def whole_links(self) -> tuple[Link, ...]:

@@ -66,6 +66,10 @@ class SoftSection(TimedSection):
     form: Literal["kl", "cross-entropy"] = "kl"
     output: str = Field("", description="element of the student's output that is compared, such as [1]")
     teacher_output: str = Field("", description="the same of the teacher's output")
+    teachers: dict[str, float] | None = Field(None, description="of several, the weight of each; None: all alike")
+    average: Literal["probabilities", "logits"] = Field(
+        "probabilities", description="what of several teachers is averaged"
+    )
 
     @model_validator(mode="after")
     def _has_outputs(self) -> SoftSection:
@@ -78,7 +82,15 @@ class SoftSection(TimedSection):
     def build(self) -> Soft:
         """The loss that this section describes."""
         return Soft(
-            self.temperature, self.weight, self.t_squared, self.form, self.output, self.teacher_output, **self.time
+            self.temperature,
+            self.weight,
+            self.t_squared,
+            self.form,
+            self.output,
+            self.teacher_output,
+            self.teachers,
+            self.average,
+            **self.time,
         )
 
 

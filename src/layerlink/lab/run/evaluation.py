@@ -20,6 +20,7 @@ from layerlink.lab.parallel.processes import here
 from layerlink.lab.recipe.file import load_recipe
 from layerlink.lab.recipe.terms import HardSection
 from layerlink.lab.run.folder import RunFolder
+from layerlink.lab.run.setup.models import OWN
 from layerlink.lab.run.setup.setup import Setup, set_up
 from layerlink.measure.flops import count_parameters
 from layerlink.taps import Observed
@@ -161,9 +162,15 @@ def _set_up_again(run: RunFolder, overrides: Sequence[str] = ()) -> Setup:
     loaded = load_recipe(str(run.recipe), overrides)
     recipe = loaded.recipe
     changes: dict[str, Any] = {"student": recipe.student.model_copy(update={"weights": None})}
-    weights = recipe.teacher.weights if recipe.teacher else None
-    if weights is not None and not expanded(weights).exists():
-        changes |= {"teacher": None, "soft": None, "links": (), "hard": HardSection.model_validate({})}
+    needed = [section.weights for section in recipe.every_teacher.values()]
+    if any(weights not in (None, OWN) and not expanded(weights).exists() for weights in needed):
+        changes |= {
+            "teacher": None,
+            "teachers": None,
+            "soft": None,
+            "links": (),
+            "hard": HardSection.model_validate({}),
+        }
     setup = set_up(dataclasses.replace(loaded, recipe=recipe.model_copy(update=changes)))
     load_weights(setup.distiller.student, run.path)
     return as_the_run_saw(setup, run)

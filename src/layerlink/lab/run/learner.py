@@ -89,6 +89,7 @@ class Learner:
         self.update()
         self.optimizer.zero_grad()
         self.schedule.step()
+        self.distiller.after_step()
         if self.ema is not None:
             self.ema.update_parameters(self.distiller.student)
         if self.links_ema is not None:

@@ -72,14 +72,14 @@ def _most_typical(plan: Plan, runs: Sequence[Planned], problems: dict[str, Probl
     rows = list({run.row.name: run for run in runs}.values())  # seeds differ in nothing that could be wrong
     best: tuple[int, Setup] | None = None
     known = None
-    teacher = _stand_in(plan, rows[0])
+    teacher: nn.Module | dict[str, nn.Module] | None = _stand_in(plan, rows[0])
     for run in rows:  # one at a time: many students need not fit into memory together
         (made,) = set_up_each([run.loaded], teacher=teacher, images=known)
         if isinstance(made, ProblemsError):
             what = "\n".join(f"{problem.where}: {problem.what}" for problem in made.problems)
             problems.setdefault(run.row.name, Problem(f"row {run.row.name!r}", what))
             continue
-        known, teacher = made.images, teacher if made.taught_by is None else made.taught_by.model
+        known, teacher = made.images, made.teachers or teacher
         terms = (run.loaded.recipe.soft is not None) + len(run.loaded.recipe.links)
         if best is None or terms > best[0]:
             best = terms, made

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Size, nn
 
+from layerlink.config.changes import Place
 from layerlink.data.normalisation import Renormalised
 from layerlink.errors import LayerlinkError, Problem, UsageError
 from layerlink.lab.parallel.processes import here
@@ -19,6 +20,8 @@ from layerlink.losses import Facts
 from layerlink.taps import OUTPUT, Observed, trace
 from layerlink.taps.observed import Arithmetic
 from layerlink.tasks import Task
+from layerlink.teachers import SeveralTeachers
+from layerlink.teachers.looked import Looked
 from layerlink.transfer import LinkReport
 from layerlink.transfer.inspection import inspect_observed
 from layerlink.user_code import told
@@ -40,32 +43,36 @@ class Checked:
 def check_on_batch(
     loaded: LoadedRecipe,
     task: Task,
-    teacher: nn.Module | None,
+    teachers: Mapping[str, nn.Module],
     student: nn.Module,
     images: Images,
     arithmetic: Arithmetic,
     seen: Checked,
 ) -> list[Problem]:
-    """Run both models on two images; fill ``seen``; return everything that does not fit."""
+    """Run the models on two images; fill ``seen``; return everything that does not fit.
+
+    A teacher that is the student's average gives what the student gives.
+    """
     recipe = loaded.recipe
     # Where the images are: a teacher that is shared is there already, and all else will be.
     sample = images.views(images.train.images[:2])
-    for model in (teacher, student):
-        if model is not None:
-            model.to(sample.device)
+    for model in (*teachers.values(), student):
+        model.to(sample.device)
     problems: list[Problem] = []
     if not any(parameter.requires_grad for parameter in student.parameters()):
         problems.append(loaded.problem(("student",), "has no parameter to train: every one is frozen"))
     problems += [loaded.problem(("student",), what) for what in _check_state(student)]
     try:
         learns = Observed(student, "student", output=recipe.student.logits, arithmetic=arithmetic)
-        output = recipe.teacher.logits if recipe.teacher else ""
-        view = teacher_view(recipe, images)
-        teaches = Observed(teacher or nn.Identity(), "teacher", output=output, arithmetic=arithmetic, view=view)
-        seen.links += inspect_observed(teaches, learns, recipe.links, sample, facts_of(images))
+        observed = {
+            name: _as_teacher(recipe.every_teacher.get(name), model, images, arithmetic)
+            for name, model in teachers.items()
+        }
+        asked = _asked(observed, student, recipe, arithmetic)
+        seen.links += inspect_observed(asked, learns, recipe.links, sample, facts_of(images))
         for report in seen.links:
             problems += [loaded.problem(("links", report.index), what) for what in report.problems]
-        problems += _check_outputs(loaded, task, learns, teaches if teacher is not None else None, images, seen)
+        problems += _check_outputs(loaded, task, learns, observed, images, seen)
         problems += _check_training(loaded, learns, sample)
     except LayerlinkError as error:
         problems.append(Problem("models", str(error)))
@@ -80,25 +87,44 @@ def check_on_batch(
 
 
 def _check_outputs(
-    loaded: LoadedRecipe, task: Task, learns: Observed, teaches: Observed | None, images: Images, seen: Checked
+    loaded: LoadedRecipe, task: Task, learns: Observed, teachers: Mapping[str, Observed], images: Images, seen: Checked
 ) -> list[Problem]:
     """Whether both give what the task is of; a teacher that teaches through links alone may give anything."""
     sample, classes = images.views(images.train.images[:2]), len(images.train.classes)
-    own, problems = _shape_of(loaded, learns, sample)
+    own, problems = _shape_of(loaded, learns, sample, ("student",))
     if own is not None:
         problems += [loaded.problem(("student",), what) for what in task.problems(own, classes)]
-    if teaches is None:
+    if not teachers:  # the student's average, if anything
+        seen.teacher_answers = not problems
         return problems
     soft = loaded.recipe.soft
-    other, unread = _shape_of(loaded, teaches, sample)
-    wrong = [] if other is None else task.problems(other, classes)
-    if own is not None and other is not None and not wrong and own != other:
-        wrong = [f"gives {tuple(other)} where the student gives {tuple(own)}"]
-    seen.teacher_answers = other is not None and not wrong
-    if soft is not None and not soft.teacher_output:
-        problems += unread
-        problems += [loaded.problem(("teacher",), what) for what in wrong]
+    asked = set(soft.teachers or teachers) if soft is not None and not soft.teacher_output else set()
+    for name, teaches in teachers.items():
+        place = ("teachers", name) if name else ("teacher",)
+        other, unread = _shape_of(loaded, teaches, sample, place)
+        wrong = [] if other is None else task.problems(other, classes)
+        if own is not None and other is not None and not wrong and own != other:
+            wrong = [f"gives {tuple(other)} where the student gives {tuple(own)}"]
+        seen.teacher_answers = other is not None and not wrong
+        if name in asked:
+            problems += unread
+            problems += [loaded.problem(place, what) for what in wrong]
     return problems
+
+
+def _as_teacher(section: TeacherSection | None, model: nn.Module, images: Images, arithmetic: Arithmetic) -> Observed:
+    output = "" if section is None else section.logits
+    return Observed(model, "teacher", output=output, arithmetic=arithmetic, view=teacher_view(section, images))
+
+
+def _asked(
+    teachers: Mapping[str, Observed], student: nn.Module, recipe: Recipe, arithmetic: Arithmetic
+) -> Observed | SeveralTeachers:
+    """What the links are tried against: the one teacher, several, or where there is none the student's average."""
+    if len(teachers) > 1:
+        return SeveralTeachers({name: Looked(it) for name, it in teachers.items()})
+    own = Observed(student, "teacher", output=recipe.student.logits, arithmetic=arithmetic)
+    return teachers.get("", own if recipe.teacher is not None else Observed(nn.Identity(), "teacher"))
 
 
 def _check_state(student: nn.Module) -> Iterator[str]:
@@ -135,26 +161,29 @@ def _check_training(loaded: LoadedRecipe, learns: Observed, sample: torch.Tensor
     return []
 
 
-def _shape_of(loaded: LoadedRecipe, observed: Observed, sample: torch.Tensor) -> tuple[Size | None, list[Problem]]:
+def _shape_of(
+    loaded: LoadedRecipe, observed: Observed, sample: torch.Tensor, place: Place
+) -> tuple[Size | None, list[Problem]]:
     given = trace(observed, [OUTPUT], sample, evaluate=True)
     if OUTPUT in given.problems:
-        return None, [loaded.problem((observed.role, "logits"), given.problems[OUTPUT])]
+        return None, [loaded.problem((*place, "logits"), given.problems[OUTPUT])]
     return given.values[OUTPUT].shape, []
 
 
-def teacher_view(recipe: Recipe, images: Images) -> Renormalised | None:
-    """How the teacher sees images, where its recipe says that it was trained with another normalisation.
+def teacher_view(section: TeacherSection | None, images: Images) -> Renormalised | None:
+    """How a teacher sees images, where its recipe says that it was trained with another normalisation or size.
 
     Raises:
         UsageError: where that is for another number of channels.
     """
-    section = recipe.teacher
-    if not isinstance(section, TeacherSection) or section.mean is None or section.std is None:
+    if section is None or (section.statistics is None and section.image_size is None):
         return None
-    channels = images.train.images.shape[1]
-    if len(section.mean) != channels:
-        raise UsageError(f"teacher.mean must be {channels} numbers, one a channel; got {len(section.mean)}")
-    return Renormalised((images.views.mean, images.views.std), (section.mean, section.std))
+    seen, channels = (images.views.mean, images.views.std), images.train.images.shape[1]
+    wanted = section.statistics or seen
+    if len(wanted[0]) != channels:
+        name = "normalize" if section.normalize else "mean"
+        raise UsageError(f"teacher.{name} must be {channels} numbers, one a channel; got {len(wanted[0])}")
+    return Renormalised(seen, wanted, section.image_size)
 
 
 def facts_of(images: Images) -> Facts:

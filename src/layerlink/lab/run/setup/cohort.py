@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -21,6 +21,7 @@ def shared_fields(recipe: Recipe) -> dict[str, Any]:
         "data": recipe.data,
         "task": recipe.task,
         "teacher": recipe.teacher,
+        "teachers": recipe.teachers,
         "seed": recipe.seed,
         "device": recipe.device,
         "precision": recipe.precision,
@@ -51,7 +52,7 @@ def set_up_each(
     recipes: Sequence[LoadedRecipe],
     first_setup: Setup | None = None,
     *,
-    teacher: nn.Module | None = None,
+    teacher: nn.Module | Mapping[str, nn.Module] | None = None,
     images: Images | None = None,
 ) -> list[Setup | ProblemsError]:
     """As ``set_up_cohort``; in place of a recipe whose student or links cannot be, what is wrong with it.
@@ -85,7 +86,7 @@ def set_up_each(
             made.append(error)
             continue
         images = setup.images
-        teacher = teacher if setup.taught_by is None else setup.taught_by.model
+        teacher = setup.teachers or teacher
         made.append(setup)
     return made
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import nn
 
+from layerlink.config.changes import Place
 from layerlink.errors import Problem, UsageError
 from layerlink.files.weights import load_weights
 from layerlink.lab.recipe.file import LoadedRecipe
@@ -14,16 +17,27 @@ from layerlink.models import MODELS, build_model
 from layerlink.taps.lazy import fill_lazy_layers, has_lazy_layers
 from layerlink.taps.randomness import seeded
 
+OWN = Path("own")  # as weights: those that the model's own callable has loaded
+
 
 def build_role(
-    loaded: LoadedRecipe, role: str, section: ModelSection, images: Images, problems: list[Problem]
+    loaded: LoadedRecipe, place: Place, section: ModelSection, images: Images, problems: list[Problem]
 ) -> nn.Module | None:
-    """The recipe's teacher or student (``role``), on the CPU; None, and a problem, where it cannot be made."""
+    """A model of the recipe, on the CPU; None, and a problem, where it cannot be made.
+
+    Args:
+        loaded: the recipe.
+        place: of the model in it: ``("student",)``, ``("teacher",)`` or ``("teachers", name)``.
+        section: what stands there.
+        images: that decide what the project's own models are made for.
+        problems: to be added to.
+    """
+    role = str(place[0]).removesuffix("s")
     arguments = dict(section.arguments)
     if section.model in MODELS:
         arguments = {
             "num_classes": len(images.train.classes),
-            "image_size": images.views.image_size,
+            "image_size": getattr(section, "image_size", None) or images.views.image_size,
             "channels": images.train.images.shape[1],
             **arguments,
         }
@@ -33,12 +47,12 @@ def build_role(
             if has_lazy_layers(model):
                 sample = images.views(images.train.images[:2]).cpu().clone(memory_format=torch.contiguous_format)
                 fill_lazy_layers(model, sample, role)
-        if section.weights is not None:
+        if section.weights not in (None, OWN):
             load_weights(model, section.weights)
     except UsageError as error:
-        problems.append(loaded.problem((role,), str(error)))
+        problems.append(loaded.problem(place, str(error)))
         return None
     if role == "teacher" and section.weights is None:
-        what = "a teacher needs weights: a run folder or a .safetensors file"
-        problems.append(loaded.problem((role,), what))
+        what = "a teacher needs weights: a run folder, a file of weights, or own where its callable has loaded them"
+        problems.append(loaded.problem(place, what))
     return model

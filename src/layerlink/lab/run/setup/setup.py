@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,18 +16,18 @@ from layerlink.errors import Problem, UsageError
 from layerlink.files.paths import expanded
 from layerlink.lab.parallel.processes import here
 from layerlink.lab.recipe.file import LoadedRecipe
-from layerlink.lab.recipe.schema import Recipe
+from layerlink.lab.recipe.schema import EMA, Recipe, TeacherSection
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.setup.checking import Checked, check_on_batch, facts_of, teacher_view
 from layerlink.lab.run.setup.fast_paths import keep_cast_weights, make_fast
 from layerlink.lab.run.setup.images import Images, load_images
 from layerlink.lab.run.setup.machine import choose_device, choose_precision
 from layerlink.lab.run.setup.memory_format import keep_rows_together
-from layerlink.lab.run.setup.models import build_role
+from layerlink.lab.run.setup.models import OWN, build_role
 from layerlink.taps import Observed
 from layerlink.taps.observed import Arithmetic, Precision, arithmetic
 from layerlink.tasks import Classification, Task
-from layerlink.teachers import FrozenTeacher
+from layerlink.teachers import EMATeacher, FrozenTeacher, SeveralTeachers, Teacher
 from layerlink.transfer import Distiller, LinkReport
 from layerlink.transfer.link_part import needs_shapes
 
@@ -52,7 +52,7 @@ class Setup:
     loaded: LoadedRecipe
     images: Images
     distiller: Distiller
-    taught_by: FrozenTeacher | None
+    taught_by: FrozenTeacher | SeveralTeachers | EMATeacher | None
     links: list[LinkReport]
     device: torch.device
     precision: Precision
@@ -82,8 +82,16 @@ class Setup:
 
     @property
     def teacher(self) -> Observed | None:
-        """The teacher as it is read, in the run's arithmetic; None where labels alone teach."""
-        return None if self.taught_by is None else self.taught_by.observed
+        """The one teacher as it is read, in the run's arithmetic; None where there is none, or several."""
+        single = self.taught_by is not None and not isinstance(self.taught_by, SeveralTeachers)
+        return self.taught_by.observed if single else None  # type: ignore[union-attr]
+
+    @property
+    def teachers(self) -> dict[str, nn.Module]:
+        """The frozen models that teach, by name; one alone has none. To be shared with other setups."""
+        if isinstance(self.taught_by, SeveralTeachers):
+            return {name: next(iter(it.models())) for name, it in self.taught_by.teachers.items()}
+        return {"": self.taught_by.model} if isinstance(self.taught_by, FrozenTeacher) else {}
 
     def arithmetic(self) -> AbstractContextManager[Any]:
         """The context in which models run."""
@@ -93,7 +101,7 @@ class Setup:
 def set_up(
     loaded: LoadedRecipe,
     *,
-    teacher: nn.Module | None = None,
+    teacher: nn.Module | Mapping[str, nn.Module] | None = None,
     student: nn.Module | None = None,
     images: Images | None = None,
 ) -> Setup:
@@ -101,7 +109,8 @@ def set_up(
 
     Args:
         loaded: the recipe.
-        teacher: a trained model, in place of the one that the recipe names. It is frozen, and otherwise as it was.
+        teacher: a trained model, or several by name, in place of what the recipe names. It is frozen, and otherwise as
+            it was.
         student: a model to train, in place of the one that the recipe names. Such a run cannot be repeated from its
             folder alone.
         images: the recipe's own, where they are loaded already.
@@ -113,43 +122,76 @@ def set_up(
     problems: list[Problem] = []
     device, images = _load(loaded, problems, images)
     precision = choose_precision(loaded.recipe.precision, device)
-    given_teacher, given_student = teacher, student
+    given_student = student
+    recipe, run_as = loaded.recipe, partial(arithmetic, device, precision)
     if student is None:
-        student = build_role(loaded, "student", loaded.recipe.student, images, problems)
-    if teacher is None and loaded.recipe.teacher is not None:
-        teacher = build_role(loaded, "teacher", loaded.recipe.teacher, images, problems)
+        student = build_role(loaded, ("student",), recipe.student, images, problems)
+    teachers, own_teachers = _teachers(loaded, teacher, images, problems)
     task = _task(loaded, images, problems)
     seen = Checked()
-    in_rows = _in_rows([teacher, student], images, partial(arithmetic, device, precision))
-    if student is not None and task is not None and (teacher is not None or loaded.recipe.teacher is None):
-        run_as = partial(arithmetic, device, precision)
-        problems += check_on_batch(loaded, task, teacher, student, images, run_as, seen)
+    in_rows = _in_rows([*teachers.values(), student], images, run_as)
+    if student is not None and task is not None and len(teachers) == len(_frozen(recipe, teachers)):
+        problems += check_on_batch(loaded, task, teachers, student, images, run_as, seen)
     if problems or student is None or task is None:
         raise loaded.error(problems)
-    taught_by = None
-    if teacher is not None:
-        output = loaded.recipe.teacher.logits if loaded.recipe.teacher else ""
-        taught_by = FrozenTeacher(
-            teacher,
-            output=output,
-            arithmetic=partial(arithmetic, device, precision),
-            view=teacher_view(loaded.recipe, images),
-        )
+    taught_by = _taught_by(recipe, teachers, student, images, run_as)
     with arithmetic(device, precision):  # a teacher that is shared may have its weights in the products' precision
-        distiller = _distiller(loaded.recipe, task, taught_by, student, images)
+        distiller = _distiller(recipe, task, taught_by, student, images)
     distiller.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     for model in in_rows:
         model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     if given_student is None and student not in in_rows:
         make_fast(student, device)
-    if teacher is not None and given_teacher is None:
-        if teacher not in in_rows:
-            make_fast(teacher, device, frozen=True)
-        keep_cast_weights(teacher, precision, images.views(images.train.images[:2]))
+    for model in own_teachers:
+        if model not in in_rows:
+            make_fast(model, device, frozen=True)
+        keep_cast_weights(model, precision, images.views(images.train.images[:2]))
     warnings = (*_bad_images(images), *_teacher_warnings(loaded.recipe, images))
     return Setup(
         loaded, images, distiller, taught_by, seen.links, device, precision, warnings, task, seen.teacher_answers
     )
+
+
+def _frozen(recipe: Recipe, given: Mapping[str, nn.Module]) -> list[str]:
+    """The names of the teachers that there should be; that of one is empty. A student's average is made later."""
+    return [name for name, it in recipe.every_teacher.items() if it.model != EMA or name in given] or list(given)
+
+
+def _teachers(
+    loaded: LoadedRecipe,
+    given: nn.Module | Mapping[str, nn.Module] | None,
+    images: Images,
+    problems: list[Problem],
+) -> tuple[dict[str, nn.Module], list[nn.Module]]:
+    """The frozen teachers by name, and those of them that nobody else uses."""
+    if given is not None:
+        return ({"": given} if isinstance(given, nn.Module) else dict(given)), []
+    found = {}
+    for name, section in loaded.recipe.every_teacher.items():
+        place = ("teachers", name) if name else ("teacher",)
+        if section.model != EMA and (model := build_role(loaded, place, section, images, problems)) is not None:
+            found[name] = model
+    return found, list(found.values())
+
+
+def _taught_by(
+    recipe: Recipe, teachers: Mapping[str, nn.Module], student: nn.Module, images: Images, run_as: Arithmetic
+) -> FrozenTeacher | SeveralTeachers | EMATeacher | None:
+    """What teaches: one model, several, the student's average, or nothing."""
+    sections = recipe.every_teacher
+    if not teachers and "" in sections and sections[""].model == EMA:
+        decay = sections[""].arguments.get("decay", 0.999)
+        return EMATeacher(student, float(str(decay)), output=recipe.student.logits, arithmetic=run_as)
+    frozen = {
+        name: FrozenTeacher(
+            model,
+            output=sections[name].logits if name in sections else "",
+            arithmetic=run_as,
+            view=teacher_view(sections.get(name), images),
+        )
+        for name, model in teachers.items()
+    }
+    return SeveralTeachers(frozen) if len(frozen) > 1 else frozen.get("")
 
 
 def _in_rows(models: Iterable[nn.Module | None], images: Images, run_as: Arithmetic) -> list[nn.Module]:
@@ -194,21 +236,20 @@ def _load(loaded: LoadedRecipe, problems: list[Problem], images: Images | None) 
         raise loaded.error(problems) from None
 
 
-def _distiller(
-    recipe: Recipe, task: Task, teacher: FrozenTeacher | None, student: nn.Module, images: Images
-) -> Distiller:
-    given = {} if teacher is None else {"teacher_logits": "".join(f"[{key}]" for key in teacher.observed.output)}
+def _distiller(recipe: Recipe, task: Task, teacher: Teacher | None, student: nn.Module, images: Images) -> Distiller:
+    observed = getattr(teacher, "observed", None)
+    given = {} if observed is None else {"teacher_logits": "".join(f"[{key}]" for key in observed.output)}
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)  # adapters begin alike whatever was drawn before
         return _made(recipe, task, teacher, student, images, **given)
 
 
 def _made(
-    recipe: Recipe, task: Task, teacher: FrozenTeacher | None, student: nn.Module, images: Images, **more: Any
+    recipe: Recipe, task: Task, teacher: Teacher | None, student: nn.Module, images: Images, **more: Any
 ) -> Distiller:
     has_shapes = any(needs_shapes(link) for link in recipe.whole_links)
     return Distiller(
-        teacher,
+        teacher.teachers if isinstance(teacher, SeveralTeachers) else teacher,
         student,
         hard=recipe.hard.build(),
         soft=recipe.soft.build() if recipe.soft else None,
@@ -235,16 +276,23 @@ def _bad_images(images: Images) -> Iterator[str]:
 
 def _teacher_warnings(recipe: Recipe, images: Images) -> Iterator[str]:
     """Where a teacher's run saw its data otherwise than its student will."""
-    if recipe.teacher is None or recipe.teacher.weights is None:
-        return
-    run = RunFolder(expanded(recipe.teacher.weights))
+    for name, section in recipe.every_teacher.items():
+        if section.weights not in (None, OWN):
+            yield from _seen_otherwise(f"the teacher {name}".strip(), section, images)
+
+
+def _seen_otherwise(who: str, section: TeacherSection, images: Images) -> Iterator[str]:
+    run = RunFolder(expanded(section.weights or OWN))
     if not run.data.exists():
         return
     taught = run.read_data()
+    own = {"image_size": section.image_size} if section.image_size else {}
+    if section.statistics is not None:
+        own |= dict(zip(("mean", "std"), map(list, section.statistics), strict=True))  # type: ignore[arg-type]
     for name in ("classes", "image_size", "mean", "std"):
-        if taught.get(name) != images.stamp[name]:
+        if taught.get(name) != own.get(name, images.stamp[name]):
             yield (
-                f"the teacher was trained with {name} {taught.get(name)}, the student gets {images.stamp[name]}: "
+                f"{who} was trained with {name} {taught.get(name)}, the student gets {images.stamp[name]}: "
                 "set the data section as in the teacher's recipe"
             )
     if taught.get("validation") != images.stamp["validation"]:

@@ -14,7 +14,7 @@ from layerlink.lab.run.teaching.keys import StoreKeys, name_of
 from layerlink.lab.run.teaching.stores import SHARE_OF_DISK, Stores, free_bytes
 from layerlink.lab.run.watch import Watch
 from layerlink.taps import OUTPUT, Tap
-from layerlink.teachers import KeepingTeacher, StoredTeacher, Teacher
+from layerlink.teachers import EMATeacher, FrozenTeacher, KeepingTeacher, StoredTeacher, Teacher
 from layerlink.teachers.store import TensorStore, bytes_of_store
 
 
@@ -35,7 +35,9 @@ class CohortTeacher:
 
     def __init__(self, setups: Sequence[Setup], watch: Watch) -> None:
         self._watch = watch
-        self._live = setups[0].taught_by if setups else None
+        # The average of a student is no other's teacher: its distiller asks it.
+        taught_by = setups[0].taught_by if setups else None
+        self._live = None if isinstance(taught_by, EMATeacher) else taught_by
         self._stored: dict[Tap, TensorStore] = {}
         self._epochs = 0  # so many epochs' logits are stored, where views differ
         self._stores = _stores_of(setups)
@@ -119,7 +121,7 @@ def _stores_of(setups: Sequence[Setup]) -> Stores | None:
     taps = tuple(dict.fromkeys(tap for setup in setups for tap in setup.distiller.whole_objective.of_teacher))
     section = setups[0].recipe.teacher.store if setups and setups[0].recipe.teacher else None
     live = setups[0].taught_by if setups else None
-    if section is None or live is None or not taps:
+    if section is None or not isinstance(live, FrozenTeacher) or not taps:
         return None
     return Stores(setups[0], live, taps, section, StoreKeys.of(setups[0], live.observed))
 

@@ -80,9 +80,10 @@ class StoreKeys:
 
 def _normalised(section: TeacherSection | None) -> dict[str, Any]:
     """The teacher's own normalisation, where it has one."""
-    if not isinstance(section, TeacherSection) or section.mean is None or section.std is None:
+    if section is None or section.statistics is None:
         return {}
-    return {"teacher_mean": list(section.mean), "teacher_std": list(section.std)}
+    mean, std = section.statistics
+    return {"teacher_mean": list(mean), "teacher_std": list(std)}
 
 
 def name_of(tap: Tap) -> str:
