@@ -22,7 +22,7 @@ from layerlink.files.cache import cache_folder
 FORMAT = 2
 """Raise it whenever the same source files would decode to other pixels, or the file is laid out otherwise."""
 
-_TENSORS = ("train.images", "train.labels", "test.images", "test.labels")
+_PARTS = ("train", "test", "validation")
 
 
 def cached(
@@ -30,8 +30,9 @@ def cached(
 ) -> Source:
     """What ``build`` returns, from the cache where these very files were decoded before.
 
-    The key is made of ``FORMAT``, ``name``, ``settings``, the folder ``root``, and the path, size and time
-    of change of every file. Old entries are never removed: the folder may be deleted at any time.
+    The key is made of ``FORMAT``, ``name``, ``settings``, the folder ``root``, and the path, size, times of change and
+    inode of every file: a file that is replaced by another of its size and with its time is another one. Old entries
+    are never removed: the folder may be deleted at any time.
 
     Args:
         build: decodes the files.
@@ -62,7 +63,7 @@ def cached(
 def _key(name: str, root: Path, files: Sequence[Path], settings: str) -> str | None:
     try:
         stats = [(os.path.relpath(file, root), file.stat()) for file in files]
-        facts = [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]
+        facts = [(path, it.st_size, it.st_mtime_ns, it.st_ctime_ns, it.st_ino) for path, it in stats]
         text = json.dumps([FORMAT, name, settings, str(root.resolve()), facts])
     except (OSError, ValueError):
         return None
@@ -79,26 +80,29 @@ def _read(path: Path) -> Source | None:
     try:
         with safe_open(path, framework="pt") as file:
             said = file.metadata() or {}
-            tensors = {name: file.get_tensor(name).clone() for name in _TENSORS}
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a mapping
         if any(_sum(tensor, said["classes"] + said["bad"]) != said[name] for name, tensor in tensors.items()):
             return None
         classes = tuple(json.loads(said["classes"]))
-        train, test = (
-            ImageSet(tensors[f"{part}.images"], tensors[f"{part}.labels"], classes) for part in ("train", "test")
+        train, test, validation = (
+            ImageSet(tensors[f"{part}.images"], tensors[f"{part}.labels"], classes)
+            if part != "validation" or f"{part}.images" in tensors
+            else None
+            for part in _PARTS
         )
-        return Source(train, test, tuple(json.loads(said["bad"])))
+        if train is None or test is None:
+            return None
+        return Source(train, test, tuple(json.loads(said["bad"])), validation)
     except (OSError, SafetensorError, LayerlinkError, KeyError, ValueError, TypeError, RuntimeError):
         return None
 
 
 def _write(path: Path, source: Source) -> None:
-    tensors = {
-        "train.images": source.train.images,
-        "train.labels": source.train.labels,
-        "test.images": source.test.images,
-        "test.labels": source.test.labels,
-    }
-    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    tensors: dict[str, Tensor] = {}
+    for name in _PARTS:
+        part = getattr(source, name)
+        if part is not None:
+            tensors |= {f"{name}.images": part.images.contiguous(), f"{name}.labels": part.labels.contiguous()}
     said = {"classes": json.dumps(source.train.classes), "bad": json.dumps(source.bad)}
     said |= {name: _sum(tensor, said["classes"] + said["bad"]) for name, tensor in tensors.items()}
     partial = path.with_name(f".partial-{uuid.uuid4().hex}.safetensors")

@@ -72,8 +72,14 @@ class Source:
         train: images to train and to validate on.
         test: the official test set, or one that is kept apart by a fixed rule.
         bad: why images were left out, a sentence each; only where that was asked for.
+        validation: images to validate on, where the source has such; None: some of ``train`` are kept for that.
+        notes: what is used as what, a sentence each.
+        warnings: what is not read, a sentence each.
     """
 
     train: ImageSet
     test: ImageSet
     bad: tuple[str, ...] = ()
+    validation: ImageSet | None = None
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()

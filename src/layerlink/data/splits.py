@@ -63,6 +63,19 @@ def labelled(images: ImageSet, count: int, seed: int) -> Tensor:
     return chosen.to(images.labels.device)
 
 
+def few(images: ImageSet, count: int | None, seed: int) -> ImageSet:
+    """So many of the images, stratified, in their order; all of them where no number is given.
+
+    Raises:
+        UsageError: where there are not so many.
+    """
+    if count is None:
+        return images
+    if count > len(images):
+        raise UsageError(f"train_images must be at most {len(images)}; got {count}")
+    return images.select(stratified_order(strata(images), seed)[:count].sort().values)
+
+
 def split(source_train: ImageSet, *, validation: int, train_images: int | None, seed: int) -> tuple[ImageSet, ImageSet]:
     """Parts the training images into those to learn from and those to select models on.
 

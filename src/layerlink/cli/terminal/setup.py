@@ -25,6 +25,8 @@ def show_setup(console: Console, setup: Setup, run: RunFolder) -> None:
         f"{len(images.test):,} test, {views.image_size}x{views.image_size}, {_labels(setup)}"
         f"normalize {recipe.data.normalize}, augment {recipe.data.augment}"
     )
+    for note in images.notes:
+        console.say(f"           {note}")
     if not isinstance(setup.task, Classification):
         console.say(f"task       {recipe.task.name}, by {setup.task.score.words}")
     for name, model in setup.teachers.items():

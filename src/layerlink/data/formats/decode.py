@@ -19,7 +19,7 @@ from layerlink.optional import need
 Pixels = NDArray[np.uint8]
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
-"""The only decoders that are tried: every further one is code that a damaged file could reach."""
+"""The decoders that are tried for every image: each further one is code that a damaged file could reach."""
 
 # Enough images a piece of work that handing it out costs nothing, few enough that the cores end together.
 _CHUNK = 128
@@ -45,8 +45,13 @@ class Decoded:
 
 
 @contextmanager
-def opened(data: bytes, where: str) -> Iterator[Any]:
+def opened(data: bytes, where: str, formats: tuple[str, ...] = FORMATS) -> Iterator[Any]:
     """The Pillow image in ``data``; whatever goes wrong with its bytes inside the block is told with ``where``.
+
+    Args:
+        data: an encoded image.
+        where: the file, and the row in it.
+        formats: Pillow's names of the decoders that are tried.
 
     Raises:
         BadImageError: where the bytes are no image that Pillow can decode.
@@ -54,13 +59,13 @@ def opened(data: bytes, where: str) -> Iterator[Any]:
     """
     pillow = need("PIL.Image", "images", "reading images")
     try:
-        with pillow.open(BytesIO(data), formats=FORMATS) as image:
+        with pillow.open(BytesIO(data), formats=formats) as image:
             yield image
     except (LayerlinkError, MemoryError):
         raise
     except Exception as error:  # decoders meet damage in many ways, and Pillow lists no common base of them
         raise BadImageError(
-            f"{where}: expected a {', '.join(FORMATS)} image; got {len(data):,} bytes that do not decode "
+            f"{where}: expected a {', '.join(formats)} image; got {len(data):,} bytes that do not decode "
             f"({type(error).__name__}: {error}). Replace the image, or leave such images out with skip_bad."
         ) from error
 

@@ -1,10 +1,11 @@
-"""A folder of class folders: ``train/<class>/*`` and ``test/<class>/*``, or only ``<class>/*``."""
+"""A folder of class folders: ``<class>/*`` below ``train``, ``val`` and ``test``, or only ``<class>/*``."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ import numpy as np
 import torch
 
 from layerlink.data.cache import cached
-from layerlink.data.formats.decode import BadImageError, Decoded, Pixels, decode_all, opened
+from layerlink.data.formats.decode import FORMATS, BadImageError, Decoded, Pixels, decode_all, opened
+from layerlink.data.formats.folder_parts import ACCEPTED, Part, Parts, find_parts
+from layerlink.data.formats.folder_tree import ENDINGS
 from layerlink.data.formats.rgb import upright_rgb
 from layerlink.data.images import ImageSet, Source
 from layerlink.data.splits import hold_out
@@ -21,20 +24,11 @@ from layerlink.errors import LayerlinkError, UsageError
 from layerlink.files.paths import expanded
 from layerlink.optional import need
 
-ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-"""Of the files that are read, in any case; all others are passed over."""
-
 # Beyond this, scaling the shorter side up would make the longer one fill the memory.
 _MAX_ASPECT = 50
 
-
-@dataclass(frozen=True)
-class _Part:
-    """The files of one split, class after class, and the label of each."""
-
-    files: tuple[Path, ...]
-    labels: tuple[int, ...]
-    classes: tuple[str, ...]
+# Of the formats that hold several images, those where the first one is not known to be what is meant.
+_SEVERAL = ("AVIF", "GIF", "TIFF")
 
 
 def load_folder(
@@ -45,12 +39,18 @@ def load_folder(
     cache: Path | None = None,
     skip_bad: bool = False,
 ) -> Source:
-    """The images below ``root`` as RGB: train and test of shape (N, 3, size, size).
+    """The images below ``root`` as RGB: train, validation and test of shape (N, 3, size, size).
 
-    ``root/train/<class>/`` holds the training images, ``root/test/<class>/`` the test images. Without a
-    ``test`` folder, or where the class folders stand in ``root`` itself, a fifth of the images (rounded
-    down) is kept apart as the test set by a fixed stratified rule (``splits.hold_out``) that no recipe's
-    seed changes. Classes and files are taken in the order of their names.
+    ``root/train/<class>/`` holds the training images, ``root/val/<class>/`` (``valid``, ``validation``) those to
+    select on, ``root/test/<class>/`` the test images; these names in any case. Without a ``val`` folder there is no
+    validation part. Without a ``test`` folder, or where the class folders stand in ``root`` itself, a fifth of the
+    training images (rounded down) is kept apart as the test set by a fixed stratified rule (``splits.hold_out``) that
+    no recipe's seed changes. Folders of these names are classes where they hold images themselves and other folders
+    stand beside them.
+
+    Images at any depth inside a class folder are of that class. Classes and files are taken in the order of their
+    names, in Unicode's composed form (NFC); what begins with a dot is hidden. ``Source.notes`` says what is used as
+    what, ``Source.warnings`` which images are not read.
 
     An image is turned upright as its EXIF orientation says and made RGB (transparency is dropped); its
     shorter side is scaled to ``size`` (bilinear, antialiased) and the centre is cut out. The result is
@@ -66,103 +66,55 @@ def load_folder(
 
     Raises:
         UsageError: where ``root`` is not given or holds no class folders, or ``size`` is needed or below 1.
-        LayerlinkError: where a class is empty, the test classes are others than the training classes, or
-            an image does not decode.
+        LayerlinkError: where a class is empty, the classes of a split are others than those of ``train``, a link leads
+            nowhere, or an image does not decode.
     """
     if root is None:
-        raise UsageError(f"folder needs root, a folder. {_ACCEPTED}")
+        raise UsageError(f"folder needs root, a folder. {ACCEPTED}")
     root = expanded(root)
     if size is not None and size < 1:
         raise UsageError(f"folder: size must be at least 1 pixel; got {size}")
     if not root.is_dir():
+        raise UsageError(f"folder: root {str(root)!r} {'is a file' if root.exists() else 'does not exist'}. {ACCEPTED}")
+    parts = find_parts(root)
+    files = [file for part in parts.named.values() for file in part.files]
+    build = partial(_read, parts, size, skip_bad)
+    settings: dict[str, Any] = {"size": size, "skip bad": skip_bad, "classes": parts.train.classes}
+    settings |= {name: part.folder.name for name, part in parts.named.items()}
+    source = cached(build, name="folder", root=root, files=files, settings=json.dumps(settings), cache=cache)
+    return replace(source, notes=parts.notes, warnings=parts.warnings)
+
+
+def _read(parts: Parts, size: int | None, skip_bad: bool) -> Source:
+    train = parts.train
+    if parts.test is None and len(train.files) < 5:
         raise UsageError(
-            f"folder: root {str(root)!r} {'is a file' if root.exists() else 'does not exist'}. {_ACCEPTED}"
-        )
-    train, test = _find_parts(root)
-    files = [*train.files, *(test.files if test else ())]
-    build = partial(_read, train, test, size, skip_bad)
-    settings = f"size {size}, {'test folder' if test else 'a fifth'}{', skip bad' if skip_bad else ''}"
-    return cached(build, name="folder", root=root, files=files, settings=settings, cache=cache)
-
-
-_ACCEPTED = (
-    f"Give a folder of train/<class>/ and test/<class>/, or of <class>/ alone, "
-    f"with images that end in {', '.join(ENDINGS)}."
-)
-
-
-def _find_parts(root: Path) -> tuple[_Part, _Part | None]:
-    if (root / "train").is_dir():
-        train = _list(root / "train")
-        test = _list(root / "test") if (root / "test").is_dir() else None
-        if test and test.classes != train.classes:
-            only = [
-                f"only in {name}: {', '.join(sorted(here - there)[:5])}"
-                for name, here, there in (
-                    ("train", set(train.classes), set(test.classes)),
-                    ("test", set(test.classes), set(train.classes)),
-                )
-                if here - there
-            ]
-            raise LayerlinkError(
-                f"{root}: expected the same class folders in train and test; got {'; '.join(only)}. "
-                f"Rename or remove them."
-            )
-        return train, test
-    if (root / "test").is_dir():
-        raise UsageError(f"folder: root {str(root)!r} holds test/ but no train/. {_ACCEPTED}")
-    return _list(root), None
-
-
-def _list(folder: Path) -> _Part:
-    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    if not names:
-        raise UsageError(f"{folder}: expected a folder for each class; got none. {_ACCEPTED}")
-    files: list[Path] = []
-    labels: list[int] = []
-    for label, name in enumerate(names):
-        own = sorted(
-            path
-            for path in (folder / name).iterdir()
-            if path.suffix.lower() in ENDINGS and not path.name.startswith(".") and path.is_file()
-        )
-        if not own:
-            raise LayerlinkError(
-                f"{folder / name}: expected images that end in {', '.join(ENDINGS)}; got none. "
-                f"Put images there or remove the class folder."
-            )
-        files += own
-        labels += [label] * len(own)
-    return _Part(tuple(files), tuple(labels), tuple(names))
-
-
-def _read(train: _Part, test: _Part | None, size: int | None, skip_bad: bool) -> Source:
-    if test is None and len(train.files) < 5:
-        raise UsageError(
-            f"{train.files[0].parent.parent}: expected at least 5 images, a fifth to be kept apart as the test set; "
+            f"{train.folder}: expected at least 5 images, a fifth to be kept apart as the test set; "
             f"got {len(train.files)}. Add images, or a folder test/ beside train/."
         )
     side = size if size is not None else _first_side(train.files, skip_bad)
-
-    def decoded(part: _Part) -> Decoded:
-        return decode_all(
-            len(part.files), side, lambda index: _decode(part.files[index], side, size is None), skip_bad=skip_bad
-        )
-
-    found = decoded(train)
-    images = _image_set(train, found)
-    if test is None and len(images) < 5:
-        raise LayerlinkError(
-            f"{train.files[0].parent.parent}: {len(found.bad)} of {len(train.files)} images were left out by skip_bad, "
-            f"and {len(images)} are too few to keep a fifth apart as the test set. {found.bad[0]}"
-        )
-    if test is None:
-        return Source(*hold_out(images, len(images) // 5), found.bad)
-    found_test = decoded(test)
-    return Source(images, _image_set(test, found_test), found.bad + found_test.bad)
+    found = {
+        name: decode_all(len(part.files), side, partial(_nth, part, side, size is None), skip_bad=skip_bad)
+        for name, part in parts.named.items()
+    }
+    images = {name: _image_set(part, found[name]) for name, part in parts.named.items()}
+    bad = tuple(reason for decoded in found.values() for reason in decoded.bad)
+    if parts.test is None:
+        count = len(images["train"])
+        if count < 5:
+            raise LayerlinkError(
+                f"{train.folder}: {len(train.files) - count} of {len(train.files)} images were left out by skip_bad, "
+                f"and {count} are too few to keep a fifth apart as the test set. {found['train'].bad[0]}"
+            )
+        images["train"], images["test"] = hold_out(images["train"], count // 5)
+    return Source(images["train"], images["test"], bad, images.get("validation"))
 
 
-def _image_set(part: _Part, found: Decoded) -> ImageSet:
+def _nth(part: Part, side: int, as_is: bool, index: int) -> Pixels:
+    return _decode(part.files[index], side, as_is)
+
+
+def _image_set(part: Part, found: Decoded) -> ImageSet:
     labels = torch.tensor(part.labels, dtype=torch.int64)[torch.from_numpy(found.kept)]
     return ImageSet(torch.from_numpy(found.pixels), labels, part.classes)
 
@@ -175,18 +127,29 @@ def _bytes(path: Path) -> bytes:
         raise LayerlinkError(f"{path}: cannot be read ({error}).") from error
 
 
+def _formats(path: Path) -> tuple[str, ...]:
+    """The decoders that a file may reach: those of every image, and the one that its own ending names."""
+    return tuple(dict.fromkeys((*FORMATS, ENDINGS[path.suffix.lower()])))
+
+
 def _first_side(files: Sequence[Path], skip_bad: bool) -> int:
     """The width of the first image; with ``skip_bad``, of the first one that can be read."""
     for path in files[:-1] if skip_bad else ():
-        with suppress(BadImageError), opened(_bytes(path), str(path)) as image:
+        with suppress(BadImageError), opened(_bytes(path), str(path), _formats(path)) as image:
             return int(image.width)
     path = files[-1] if skip_bad else files[0]
-    with opened(_bytes(path), str(path)) as image:
+    with opened(_bytes(path), str(path), _formats(path)) as image:
         return int(image.width)
 
 
 def _decode(path: Path, side: int, as_is: bool) -> Pixels:
-    with opened(_bytes(path), str(path)) as image:
+    with opened(_bytes(path), str(path), _formats(path)) as image:
+        frames = getattr(image, "n_frames", 1) if image.format in _SEVERAL else 1
+        if frames > 1:
+            raise BadImageError(
+                f"{path}: expected one image; got {frames} in one {image.format} file. Keep one of them, or leave such "
+                "files out with skip_bad."
+            )
         if as_is and image.size != (side, side):
             raise UsageError(
                 f"{path}: without size, expected every image to be {side}x{side}, square as wide as the first one; "

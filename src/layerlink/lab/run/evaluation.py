@@ -181,12 +181,23 @@ def as_the_run_saw(setup: Setup, run: RunFolder) -> Setup:
     if not run.data.exists():
         return setup
     seen = run.read_data()
+    trained, there = seen.get("classes"), list(setup.images.train.classes)
+    if trained != there:
+        raise UsageError(
+            f"{run.path} was trained on other classes, or in another order: {_first_names(trained)}; the data has "
+            f"{_first_names(there)}. Name the class folders as they were, or set data.root to the run's own data"
+        )
     channels = setup.images.train.images.shape[1]
     for name in ("mean", "std"):
         if not _is_statistic(seen.get(name), channels):
             raise LayerlinkError(f"{run.data} is damaged: {name} must be {channels} numbers; got {seen.get(name)!r}")
     views = dataclasses.replace(setup.images.views, mean=tuple(seen["mean"]), std=tuple(seen["std"]))
     return dataclasses.replace(setup, images=dataclasses.replace(setup.images, views=views))
+
+
+def _first_names(names: Any) -> str:
+    few = [str(name) for name in names[:10]] if isinstance(names, list) else [str(names)]
+    return ", ".join(few) + (f" and {len(names) - 10} more" if isinstance(names, list) and len(names) > 10 else "")
 
 
 def _is_statistic(value: Any, channels: int) -> bool:

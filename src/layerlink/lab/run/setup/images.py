@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from layerlink.data import ImageSet, Views, load_source, split
+from layerlink.data import ImageSet, Source, Views, load_source, split
 from layerlink.data.normalisation import normalisation
-from layerlink.data.splits import labelled
+from layerlink.data.splits import few, labelled
 from layerlink.lab.recipe.schema import Recipe
 
 
@@ -25,6 +25,8 @@ class Images:
         views: what the models get.
         stamp: what tells this data from other data: classes, counts, normalisation, a checksum of every part.
         bad: why images were left out, a sentence each (``data.skip_bad``).
+        notes: what of the source is used as what.
+        warnings: what of it is not read.
     """
 
     train: ImageSet
@@ -33,6 +35,8 @@ class Images:
     views: Views
     stamp: dict[str, Any]
     bad: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def load_images(recipe: Recipe, device: torch.device) -> Images:
@@ -50,10 +54,7 @@ def load_images(recipe: Recipe, device: torch.device) -> Images:
         skip_bad=data.skip_bad,
         arguments=data.arguments,
     )
-    count = int(data.validation) if data.validation >= 1 else round(data.validation * len(source.train))
-    train, validation = split(
-        source.train, validation=max(count, 1), train_images=data.train_images, seed=data.split_seed
-    )
+    train, validation = _parts(source, recipe)
     task = recipe.task.build()
     if data.labelled is not None:
         chosen = labelled(train, data.labelled, data.split_seed)
@@ -74,7 +75,17 @@ def load_images(recipe: Recipe, device: torch.device) -> Images:
     }
     if data.labelled is not None:
         stamp["labelled"] = data.labelled
-    return Images(train.to(device), validation.to(device), source.test.to(device), views, stamp, source.bad)
+    train, validation, test = (part.to(device) for part in (train, validation, source.test))
+    return Images(train, validation, test, views, stamp, source.bad, source.notes, source.warnings)
+
+
+def _parts(source: Source, recipe: Recipe) -> tuple[ImageSet, ImageSet]:
+    """What is trained on, and what is selected on: the source's own, or some that are kept apart."""
+    data = recipe.data
+    if source.validation is not None:
+        return few(source.train, data.train_images, data.split_seed), source.validation
+    count = int(data.validation) if data.validation >= 1 else round(data.validation * len(source.train))
+    return split(source.train, validation=max(count, 1), train_images=data.train_images, seed=data.split_seed)
 
 
 def _checksum(images: ImageSet) -> str:

@@ -267,7 +267,8 @@ def _made(
 
 
 def _bad_images(images: Images) -> Iterator[str]:
-    """What ``data.skip_bad`` left out."""
+    """What of the source is not read, and what ``data.skip_bad`` left out."""
+    yield from (f"data: {text}" for text in images.warnings)
     if images.bad:
         count = len(images.bad)
         more = f" And {count - 1} more." if count > 1 else ""
