@@ -154,3 +154,7 @@ class StopAfter(Watch):
         self.left -= 1
         if not self.left:
             os.kill(os.getpid(), signal.SIGINT)
+
+
+def linear() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))

@@ -27,6 +27,7 @@ def check(
     from layerlink.lab.recipe.file import load_recipe
     from layerlink.lab.run.folder import RunFolder
     from layerlink.lab.run.setup.setup import set_up
+    from layerlink.lab.run.teacher_reading import teacher_findings
     from layerlink.lab.run.training import default_folder
     from layerlink.transfer.link import user_code
 
@@ -45,7 +46,7 @@ def check(
     setup = set_up(loaded)
     folder = RunFolder(default_folder(loaded.name, loaded.recipe.seed))
     show_setup(console, setup, folder)
-    for text in setup.warnings:
+    for text in (*setup.warnings, *teacher_findings(setup)):
         console.warn(text)
     if folder.path.exists():
         console.warn(f"{folder.path} holds {folder.state()} already; a run would need --out FOLDER or --resume")

@@ -13,6 +13,14 @@ from torch.nn.parameter import is_lazy
 from layerlink.taps.randomness import kept
 
 
+def set_mode(model: nn.Module, *, training: bool) -> None:
+    """Put a model into training or evaluation mode; one that is fixed in its mode, such as an exported one, stays."""
+    try:
+        model.train(training)
+    except NotImplementedError:
+        return
+
+
 @contextmanager
 def untouched(model: nn.Module) -> Iterator[None]:
     """Put mode, buffers, extra state and random state back afterwards."""
@@ -47,7 +55,7 @@ def _has_extra_state(module: nn.Module) -> bool:
 def evaluating(model: nn.Module) -> Iterator[None]:
     """``model`` in eval mode and without gradients; every module's mode is put back whatever happens."""
     modes = {module: module.training for module in model.modules()}
-    model.eval()
+    set_mode(model, training=False)
     try:
         with torch.no_grad():
             yield

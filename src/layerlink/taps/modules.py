@@ -5,21 +5,39 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+import torch.fx
 from torch import nn
 
 from layerlink.errors import closest
 
 
 def find_module(model: nn.Module, path: str) -> nn.Module | None:
-    """The module at ``path``, or None."""
+    """The module at ``path``; None where there is none, or none that can be looked into."""
+    if why_closed(model):
+        return model if not path else None
     try:
         return model.get_submodule(path)
     except AttributeError:
         return None
 
 
+def why_closed(model: nn.Module) -> str:
+    """What a model is whose layers cannot be read; empty where they can."""
+    if isinstance(model, torch.jit.ScriptModule):
+        return "scripted or traced (torch.jit)"
+    if isinstance(model, torch.fx.GraphModule):
+        return "exported (torch.export)"
+    return ""
+
+
 def no_such_layer(model: nn.Module, path: str, role: str) -> str:
     """The sentence that answers a path that ``role`` ("teacher", "student") does not have."""
+    if closed := why_closed(model):
+        return (
+            f"the {role} is {closed}: it teaches by its outputs, and layers cannot be read. Link outputs (@output), "
+            f"or pass the module that it was made of for layer {path!r}"
+        )
     names = [name for name, _ in model.named_modules() if name]
     near = closest(path, names)
     hint = (

@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_map_only
 
 from layerlink.taps.activations import Activations
 from layerlink.taps.in_place import snapshot
-from layerlink.taps.modes import untouched
+from layerlink.taps.modes import set_mode, untouched
 from layerlink.taps.observed import Observed
 from layerlink.taps.tap import Tap
 
@@ -30,7 +30,7 @@ def trace(observed: Observed, wanted: Iterable[Tap], inputs: Any, *, evaluate: b
     """
     with untouched(observed.model):
         if evaluate:
-            observed.model.eval()
+            set_mode(observed.model, training=False)
         # A copy, because a model may work in place on what it gets.
         try:
             return observed.read(tree_map_only(Tensor, snapshot, inputs), wanted)

@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_map_only
 from layerlink.errors import UsageError
 from layerlink.taps import OUTPUT, Activations, Observed, Tap
 from layerlink.taps.in_place import snapshot
+from layerlink.taps.modes import set_mode
 from layerlink.taps.observed import Arithmetic
 from layerlink.teachers.peer import PeerTeacher
 from layerlink.teachers.several import SeveralTeachers
@@ -52,8 +53,11 @@ class FrozenTeacher:
                 "copy.deepcopy(model) for a teacher that stays as it is now, layerlink.teachers.PeerTeacher(model) for "
                 "one that goes on learning, or call model.requires_grad_(False) where its training is over"
             )
-        frozen = model.requires_grad_(False).eval()
-        self.observed = Observed(frozen, "teacher", output=output, arithmetic=arithmetic, view=view)
+        for parameter in model.parameters():  # scripted modules have no requires_grad_ of their own
+            parameter.requires_grad_(False)
+        set_mode(model, training=False)
+        self._fixed = model.training  # in its mode, as exported modules are
+        self.observed = Observed(model, "teacher", output=output, arithmetic=arithmetic, view=view)
         self._seen_whole: set[Tap] = set()
 
     @property
@@ -72,8 +76,8 @@ class FrozenTeacher:
         Raises:
             UsageError: where the output is wanted and its logits are not there.
         """
-        if any(module.training for module in self.model.modules()):
-            self.model.eval()
+        if not self._fixed and any(module.training for module in self.model.modules()):
+            set_mode(self.model, training=False)
         taps = tuple(wanted)
         # A model may work in place on what it gets, now and then; a view is a copy already.
         given = inputs if self.observed.view is not None else tree_map_only(Tensor, snapshot, inputs)

@@ -9,7 +9,9 @@ from layerlink.files.paths import expanded
 from layerlink.lab.bench.costs import Costs
 from layerlink.lab.parallel.processes import here
 from layerlink.lab.run.folder import RunFolder
+from layerlink.lab.run.setup.models import TAKEN_OFF
 from layerlink.lab.run.setup.setup import Setup
+from layerlink.lab.run.teacher_reading import read_teacher
 from layerlink.measure.flops import count_parameters
 from layerlink.tasks import Classification, Score
 from layerlink.teachers import EMATeacher
@@ -36,10 +38,17 @@ def show_setup(console: Console, setup: Setup, run: RunFolder) -> None:
                 f"teacher    {name + ': ' if name else ''}{section.model}   {count_parameters(model):,} parameters   "
                 f"{section.weights or 'given'}{_teacher_score(section.weights)}"
             )
+    for model in (*setup.teachers.values(), setup.distiller.student):
+        if model in TAKEN_OFF:
+            console.say(f"           weights {TAKEN_OFF[model]}")
+    reading = read_teacher(setup)
+    if reading is not None:
+        score = setup.task.score
+        console.say(f"           reads {score.words} {score.show(reading.value)} of {reading.images} validation images")
     if isinstance(setup.taught_by, EMATeacher):
         console.say(f"teacher    the student's own average, decay {setup.taught_by.decay:g}")
     smaller = ""
-    if len(setup.teachers) == 1:
+    if len(setup.teachers) == 1 and count_parameters(*setup.teachers.values()):
         ratio = count_parameters(*setup.teachers.values()) / count_parameters(setup.distiller.student)
         smaller = f"   {ratio:.1f}x fewer than the teacher" if ratio >= 1 else f"   {1 / ratio:.1f}x the teacher's"
     console.say(

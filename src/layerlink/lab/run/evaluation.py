@@ -181,16 +181,16 @@ def as_the_run_saw(setup: Setup, run: RunFolder) -> Setup:
     if not run.data.exists():
         return setup
     seen = run.read_data()
-    trained, there = seen.get("classes"), list(setup.images.train.classes)
-    if trained != there:
-        raise UsageError(
-            f"{run.path} was trained on other classes, or in another order: {_first_names(trained)}; the data has "
-            f"{_first_names(there)}. Name the class folders as they were, or set data.root to the run's own data"
-        )
     channels = setup.images.train.images.shape[1]
     for name in ("mean", "std"):
         if not _is_statistic(seen.get(name), channels):
             raise LayerlinkError(f"{run.data} is damaged: {name} must be {channels} numbers; got {seen.get(name)!r}")
+    trained, there = seen.get("classes"), list(setup.images.train.classes)
+    if isinstance(trained, list) and trained != there:
+        raise UsageError(
+            f"{run.path} was trained on other classes, or in another order: {_first_names(trained)}; the data has "
+            f"{_first_names(there)}. Name the class folders as they were, or set data.root to the run's own data"
+        )
     views = dataclasses.replace(setup.images.views, mean=tuple(seen["mean"]), std=tuple(seen["std"]))
     return dataclasses.replace(setup, images=dataclasses.replace(setup.images, views=views))
 

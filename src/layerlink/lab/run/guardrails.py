@@ -14,6 +14,7 @@ from layerlink.lab.run.learner import DroppedError, Learner
 from layerlink.lab.run.meter import Meter
 from layerlink.lab.run.setup.images import Images
 from layerlink.lab.run.setup.setup import Setup
+from layerlink.lab.run.teacher_reading import teacher_findings
 from layerlink.tasks import Classification
 
 DOMINATES = 1000.0  # times all other weighted terms together
@@ -28,6 +29,7 @@ class StrictError(DroppedError):
 def findings_before(setup: Setup) -> Iterator[str]:
     """What is odd about a run before it begins."""
     yield from setup.warnings
+    yield from teacher_findings(setup)
     images = setup.images
     for name, part in (("validation", images.validation), ("training", images.train)):
         count = copies(part, images.test)

@@ -82,7 +82,7 @@ def test_every_student_of_a_cohort_ends_as_if_alone_and_the_teacher_runs_once_a_
     for first, second in zip(alone, runs, strict=True):
         check_same(first, second)
     training, reading = 2 * 4, 2  # epochs x batches; batches of the test images, read once for all
-    assert len(passes) == training + reading
+    assert len(passes) == 1 + training + reading  # read first, once, on validation images
 
 
 def test_what_a_student_draws_changes_from_step_to_step_and_follows_its_seed(rows: dict[str, LoadedRecipe]) -> None:

@@ -62,7 +62,7 @@ def keep_cast_weights(teacher: nn.Module, precision: Precision, sample: Any) -> 
 
 
 def _answers(teacher: nn.Module, sample: Any) -> list[Tensor]:
-    device = next(iter(teacher.parameters())).device.type
+    device = next((value.device.type for value in (*teacher.parameters(), *teacher.buffers())), "cpu")
     with untouched(teacher), torch.no_grad(), torch.autocast(device, torch.bfloat16):
         teacher.eval()
         return [leaf for leaf in tree_leaves(call_model(teacher, sample)) if isinstance(leaf, Tensor)]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
-from layerlink.taps.modes import untouched
+from layerlink.taps.modes import set_mode, untouched
 from layerlink.taps.modules import call_model
 from layerlink.taps.observed import Arithmetic
 
@@ -56,7 +56,7 @@ def _stumbles(model: nn.Module, sample: Tensor, arithmetic: Arithmetic) -> bool:
     with untouched(model), arithmetic():
         try:
             for training in (True, False):
-                model.train(training)
+                set_mode(model, training=training)
                 call_model(model, sample.clone())
         except RuntimeError as error:
             return _VIEW in str(error)

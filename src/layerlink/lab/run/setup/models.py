@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -17,6 +18,7 @@ from layerlink.models import MODELS, build_model
 from layerlink.taps.lazy import fill_lazy_layers, has_lazy_layers
 from layerlink.taps.randomness import seeded
 
+TAKEN_OFF: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()  # what was taken off the names in weight files
 OWN = Path("own")  # as weights: those that the model's own callable has loaded
 
 
@@ -47,8 +49,8 @@ def build_role(
             if has_lazy_layers(model):
                 sample = images.views(images.train.images[:2]).cpu().clone(memory_format=torch.contiguous_format)
                 fill_lazy_layers(model, sample, role)
-        if section.weights not in (None, OWN):
-            load_weights(model, section.weights)
+        if section.weights not in (None, OWN) and (told := load_weights(model, section.weights)):
+            TAKEN_OFF[model] = told
     except UsageError as error:
         problems.append(loaded.problem(place, str(error)))
         return None
