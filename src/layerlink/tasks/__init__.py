@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from layerlink.tasks.classification import Classification
+from layerlink.tasks.metric import WithMetrics
 from layerlink.tasks.multi_label import MultiLabel
 from layerlink.tasks.regression import Regression
 from layerlink.tasks.segmentation import Segmentation
@@ -21,5 +22,6 @@ __all__ = [
     "Segmentation",
     "SequenceLabelling",
     "Task",
+    "WithMetrics",
     "as_task",
 ]

@@ -222,7 +222,7 @@ class Task(ABC):
     @property
     def may_lack_labels(self) -> bool:
         """Whether some targets may be ``no_label``."""
-        return getattr(self, "unlabelled", None) is not None
+        return getattr(getattr(self, "base", self), "unlabelled", None) is not None
 
     @abstractmethod
     def partly_labelled(self) -> Task:
