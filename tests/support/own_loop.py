@@ -21,6 +21,7 @@ KINDS = {
     "ddp-adapter": {"links": ADAPTED},
     "ddp-between": {"links": ["1 : rkd * 0.1", "2 : sp * 10"]},
     "ddp-masked": {"links": ["1 : mse * 3", "2 : cosine, adapter=linear"]},
+    "ddp-labelled": {**SOFT, "task": ll.Classification(unlabelled=-1)},
     "fsdp": SOFT,
     "fsdp-adapter": {"links": ADAPTED},
 }
@@ -70,7 +71,7 @@ def wrapped(kind: str) -> tuple[nn.Module, ll.Distiller]:
                 fully_shard(part, mesh=mesh)
         return distiller, distiller
     distiller = distiller_of(student, kind)
-    if kind in ("ddp-scaled", "ddp-between", "ddp-masked"):
+    if kind in ("ddp-scaled", "ddp-between", "ddp-masked", "ddp-labelled"):
         distiller.share_with(Halves())
     return DistributedDataParallel(distiller, find_unused_parameters=kind == "ddp-links-alone"), distiller
 
@@ -83,6 +84,8 @@ def gradient(parameter: nn.Parameter) -> Tensor:
 
 def largest_error(kind: str) -> float:
     images, labels = torch.randn(12, 8, generator=torch.Generator().manual_seed(5)), torch.arange(12) % 4
+    if kind == "ddp-labelled":  # 1 of the first half, 4 of the second
+        labels = torch.where((torch.arange(12) > 4) & (torch.arange(12) < 10), labels, torch.full_like(labels, -1))
     whole = distiller_of(make(1), kind)
     model, distiller = wrapped(kind)
     optimizers = [torch.optim.SGD(each.trainable_parameters(), lr=0.1) for each in (whole, distiller)]

@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score, jaccard_score
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import layerlink as ll
+from cases import cases
 from layerlink.errors import UsageError
 from layerlink.losses import ShapeError
 from layerlink.tasks import TASKS, Score, Task, as_task
@@ -264,12 +267,12 @@ def test_tasks_by_name() -> None:
         assert as_task(name) == kind()
     assert as_task("segmentation", {"ignore": 0}) == ll.Segmentation(ignore=0)
     assert as_task(ll.Regression) == ll.Regression()
-    for given, message in (
+    for wrong, message in (
         ("segmentaton", "Did you mean segmentation"),
         (3, "a task is a name or a layerlink task, such as layerlink.MultiLabel(); got int"),
     ):
         with pytest.raises(UsageError, match=message.replace("(", r"\(").replace(")", r"\)")):
-            as_task(given)
+            as_task(wrong)
     with pytest.raises(UsageError, match="unexpected keyword argument 'ignored'"):
         as_task("segmentation", {"ignored": 0})
     with pytest.raises(UsageError, match="regression: loss must be one of mse, l1, smooth_l1; got 'huber'"):
@@ -316,3 +319,27 @@ def test_a_task_of_ones_own_trains() -> None:
     model = nn.Linear(3, 1)
     losses = ll.Distiller(None, model, task=Ordinal())(torch.ones(4, 3), torch.zeros(4))
     assert float(losses.terms["hard"].detach()) == pytest.approx(float(model(torch.ones(1, 3)).detach().abs()))
+
+
+SHAPE = st.lists(st.integers(0, 3), max_size=4).map(tuple)
+DTYPE = st.sampled_from([torch.float32, torch.float16, torch.int64, torch.uint8, torch.bool, torch.complex64])
+
+
+@given(st.sampled_from(sorted(TASKS)), SHAPE, SHAPE, DTYPE, DTYPE, st.sampled_from([0.0, 1.0, -1.0, 2.0, math.nan]))
+@cases(3)
+def test_whatever_is_compared_is_a_number_or_told(
+    name: str, output: tuple[int, ...], target: tuple[int, ...], one: torch.dtype, other: torch.dtype, fill: float
+) -> None:
+    task = as_task(name)
+    outputs = torch.zeros(output, dtype=one)
+    whole = fill if fill == fill or other.is_floating_point or other.is_complex else 0
+    targets = torch.full(target, whole, dtype=torch.float64).to(other)
+    assert all(isinstance(what, str) for what in task.problems(outputs.shape, 3))
+    assert all(isinstance(what, str) for what in task.target_problems(targets, 3))
+    try:
+        loss = task.hard(outputs, targets, mask=task.positions(outputs, targets, None))
+    except UsageError as error:
+        assert str(error)
+        return
+    assert loss.shape == ()
+    assert bool(loss.isfinite())

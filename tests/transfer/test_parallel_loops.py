@@ -20,7 +20,11 @@ def errors(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, float]]:
 
 
 @pytest.mark.parametrize(
-    "kind", ["ddp", "ddp-links-alone", "ddp-scaled", "ddp-adapter", "ddp-between", "ddp-masked", "fsdp", "fsdp-adapter"]
+    "kind",
+    [
+        *("ddp", "ddp-links-alone", "ddp-scaled", "ddp-adapter", "ddp-between", "ddp-masked", "ddp-labelled"),
+        *("fsdp", "fsdp-adapter"),
+    ],
 )
 def test_gradients_are_those_of_one_process_with_the_whole_batch(kind: str, errors: list[dict[str, float]]) -> None:
     # Gradients are about 0.1 here; halves that were not averaged, or a link that was left out, would show in it.

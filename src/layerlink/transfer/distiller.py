@@ -10,20 +10,27 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from layerlink.errors import UsageError, unknown_name
+from layerlink.errors import UsageError
 from layerlink.losses import Context, Facts
 from layerlink.taps import OUTPUT, Activations, Observed, Tap
-from layerlink.taps.lazy import fill_lazy_layers, has_lazy_layers
+from layerlink.taps.lazy import has_lazy_layers
 from layerlink.taps.modes import evaluating
 from layerlink.tasks import Task, as_task
-from layerlink.teachers import EMATeacher, SeveralTeachers, Teacher, as_teacher, models_of
-from layerlink.teachers.looked import Looked
+from layerlink.teachers import EMATeacher, Teacher, as_teacher, models_of
 from layerlink.teachers.trained import is_trained_by
 from layerlink.transfer.inspection import contexts_of, parts_of
 from layerlink.transfer.link import Link, Scale
 from layerlink.transfer.link_list import links_error, read_links
 from layerlink.transfer.link_part import Across
 from layerlink.transfer.objective import Losses, Objective
+from layerlink.transfer.parties import (
+    as_looked_at,
+    check_models,
+    fill_from_example,
+    missing_taps,
+    modules_among,
+    of_teachers,
+)
 from layerlink.transfer.scales import LinkScales
 from layerlink.transfer.schedule import Decay
 from layerlink.transfer.timed import Hard, Soft
@@ -94,13 +101,13 @@ class Distiller(nn.Module):
         names = tuple(teacher) if isinstance(teacher, Mapping) else ()
         links = links if isinstance(links, str) or not isinstance(links, Iterable) else list(links)
         readable, problems = read_links(links, names)
-        shared = _check_models(modules, student)
+        shared = check_models(modules, student)
         if has_lazy_layers(student):
-            _fill(student, example)
+            fill_from_example(student, example)
         self._student = Observed(student, "student", output=student_logits)
         self._always = (OUTPUT,) if student_logits else ()  # who names the output has it
-        asked = _asked(teacher, teacher_logits)
-        problems += _missing_taps(readable, asked, self._student)
+        asked = as_looked_at(teacher, teacher_logits)
+        problems += missing_taps(readable, asked, self._student)
         if problems:
             raise links_error(links, problems)
         defaults = {"scale": link_scale, "until": link_until, "decay": link_decay}
@@ -117,12 +124,12 @@ class Distiller(nn.Module):
         if lacking:
             raise links_error(links, lacking)
         if soft is not None and isinstance(soft, Soft):
-            soft = _of_teachers(soft, names)
+            soft = of_teachers(soft, names)
         self.whole_objective = Objective(hard, soft, every_link, label_smoothing, by_text, task=self.task)
         self.objective = self.whole_objective  # at this time of the training, see ``at``
         self.teacher = as_teacher(teacher, output=teacher_logits, shared=shared)
         # What a teacher learns itself, such as an average, goes into checkpoints with the student.
-        self.own_teachers = nn.ModuleList(_modules_among(self.teacher))
+        self.own_teachers = nn.ModuleList(modules_among(self.teacher))
         is_trained_by(self, student)
         self.scales = LinkScales(every_link) if any(link.scale not in (None, "none") for link in every_link) else None
         self._by_gradient = any(link.scale == "gradient" for link in every_link)
@@ -286,81 +293,5 @@ class Distiller(nn.Module):
 _NEEDS_LABELS = "{} needs the label of every example, and some have none here: take another loss, or label all"
 
 
-def _asked(teacher: Any, output: str) -> Observed | Teacher | None:
-    """What is looked at before the training: a module as it is, several as they are by name."""
-    if isinstance(teacher, Mapping):
-        return SeveralTeachers({name: Looked(it, output) for name, it in teacher.items()})
-    modules = models_of(teacher)
-    return Observed(modules[0], "teacher", output=output) if modules else as_teacher(teacher, output=output)
-
-
-def _missing_taps(
-    links: Mapping[int, Link], teacher: Observed | Teacher | None, student: Observed
-) -> Iterator[tuple[int, str]]:
-    """Every layer that a model does not have, by the link's place."""
-    for index, link in links.items():
-        of_teacher: dict[Tap, str] = {}
-        if isinstance(teacher, Observed):
-            of_teacher = teacher.missing(link.teacher_taps)
-        elif isinstance(teacher, SeveralTeachers):
-            looked = teacher.teachers[link.which]
-            plain = [replace(tap, of="") for tap in link.teacher_taps]
-            of_teacher = looked.missing(plain) if isinstance(looked, Looked) else {}
-        for reason in (*of_teacher.values(), *student.missing(link.student_taps).values()):
-            yield index, reason
-
-
-def _of_teachers(soft: Soft, names: tuple[str, ...]) -> Soft:
-    """The soft loss with the weight of every teacher that it averages.
-
-    Raises:
-        UsageError: where it names teachers that are not there.
-    """
-    wrong = [name for name in soft.teachers or () if name not in names]
-    if wrong:
-        what = unknown_name("teacher", wrong[0], names) if names else "there is one teacher, which has no name"
-        raise UsageError(f"soft: teachers: {what}")
-    return replace(soft, teachers=dict.fromkeys(names, 1.0)) if names and soft.teachers is None else soft
-
-
-def _modules_among(teacher: Teacher | None) -> list[nn.Module]:
-    """The teachers that have a state of their own."""
-    every: Iterable[Any] = teacher.teachers.values() if isinstance(teacher, SeveralTeachers) else (teacher,)
-    return [it for it in every if isinstance(it, nn.Module)]
-
-
-def _fill(student: nn.Module, example: Any) -> None:
-    """Let a student's lazy layers take their shapes, before there is an optimiser."""
-    if example is None:
-        raise UsageError(
-            "the student has lazy layers, whose weights are made in their first pass: pass example=inputs of two "
-            "examples, so that they are there before the optimiser"
-        )
-    fill_lazy_layers(student, example, "student")
-
-
 def _named(link: Link) -> str:
     return " + ".join(map(str, link.student_taps))
-
-
-def _check_models(teachers: Iterable[nn.Module], student: Any) -> bool:
-    """Whether teacher and student share parameters, which are frozen in both: a base that adapters extend.
-
-    Raises:
-        UsageError: where the student is none, has nothing to train, or shares what it trains with the teacher.
-    """
-    if not isinstance(student, nn.Module):
-        raise UsageError(f"the student must be a torch.nn.Module; got {type(student).__name__}")
-    own = dict(student.named_parameters())
-    frozen = {id(parameter) for model in teachers for parameter in model.parameters()}
-    shared = [name for name, parameter in own.items() if id(parameter) in frozen]
-    nothing_to_train = bool(own) and not any(parameter.requires_grad for parameter in own.values())
-    if shared and (nothing_to_train or any(own[name].requires_grad for name in shared)):
-        raise UsageError(
-            f"teacher and student share {len(shared)} parameters, such as {shared[0]}; freezing the teacher would "
-            "freeze them in the student. Pass copy.deepcopy(model) as the teacher; where the student is the teacher "
-            "with adapters, freeze what they share first"
-        )
-    if nothing_to_train:
-        raise UsageError("the student has no parameter to train: every one is frozen")
-    return bool(shared)

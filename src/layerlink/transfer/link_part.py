@@ -11,7 +11,7 @@ from torch import Size, Tensor, nn
 
 from layerlink.adapters import Adapter, fit, kinds_that_fit
 from layerlink.errors import UsageError
-from layerlink.losses import Context, Facts, LossKind, ShapeError, loss_kind
+from layerlink.losses import LOSSES, Context, Facts, LossKind, ShapeError, loss_kind
 from layerlink.transfer.link import Link
 from layerlink.transfer.link_text import parse_call
 
@@ -35,6 +35,7 @@ class LinkPart(nn.Module):
         self.needs = kind.needs()
         self.loss = loss  # a module of its own is found by ``parameters()`` through this
         self.adapters = nn.ModuleList(adapters)
+        self.is_own = kind.make not in _OURS
         self.across: Across | None = None  # set where several processes have a part of the batch each
         self.share = 1.0  # see ``Losses.shares``; of the last batch
 
@@ -53,6 +54,8 @@ class LinkPart(nn.Module):
         if self.adapters:
             student = tuple(adapter(value) for adapter, value in zip(self.adapters, student, strict=True))
         teacher = self.prepared(teacher)
+        if self.is_own:  # who writes a loss need not know that maps may lie channels last
+            student, teacher = (tuple(value.contiguous() for value in side) for side in (student, teacher))
         if self.across is not None:
             student, teacher, context = self._whole(student, teacher, context)
         given = {need: getattr(context, need) for need in self.needs}
@@ -118,6 +121,7 @@ class Across(Protocol):
         ...
 
 
+_OURS = [kind.make for kind in LOSSES.values()]
 _MAY_BE_MISSING = ("mask", "progress", "views")
 _WORDS = {
     "labels": "labels: pass them as target",

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from layerlink.data.formats.folder_said import FEW, Said, Tree, say_unread
 from layerlink.data.formats.folder_tree import (
     ENDINGS,
-    Found,
     below,
     composed,
     counted,
-    is_litter,
-    order,
     shown,
     why_lost,
 )
@@ -28,7 +25,6 @@ _ROLES = {
 }
 # A folder beside train/ may be anything, a home folder even: beyond this it is not counted.
 _MOST_COUNTED = 10_000
-_FEW = 5  # names in a message
 
 ACCEPTED = (
     f"Give a folder of train/<class>/ (and val/<class>/, test/<class>/), or of <class>/ alone, "
@@ -78,40 +74,6 @@ class Parts:
         return {name: part for name, part in all_of_them.items() if part is not None}
 
 
-@dataclass(frozen=True)
-class _Tree:
-    """A folder with everything below it."""
-
-    folder: Path
-
-    @cached_property
-    def found(self) -> list[Found]:
-        return sorted(below(self.folder), key=order)
-
-    @cached_property
-    def images(self) -> list[Found]:
-        return [found for found in self.found if found.kind == "image"]
-
-    @property
-    def direct(self) -> list[Found]:
-        """The images right in the folder."""
-        return [found for found in self.images if len(found.names) == 1]
-
-    @property
-    def deep(self) -> list[Found]:
-        """The images in folders of the folder."""
-        return [found for found in self.images if len(found.names) > 1]
-
-
-@dataclass
-class _Said:
-    """What was met on the way, all of it told at the end."""
-
-    problems: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-
 def find_parts(root: Path) -> Parts:
     """The splits in ``root``, a folder that is there.
 
@@ -125,18 +87,18 @@ def find_parts(root: Path) -> Parts:
     """
     top = [path for path in root.iterdir() if not path.name.startswith(".")]
     folders = sorted((path for path in top if path.is_dir()), key=lambda path: (composed(path.name), path.name))
-    splits = [_Tree(path) for path in folders if path.name.lower() in _ROLES]
+    splits = [Tree(path) for path in folders if path.name.lower() in _ROLES]
     others = [path for path in folders if path.name.lower() not in _ROLES]
-    said = _Said()
+    said = Said()
     if splits and not _are_classes(root, splits, others):
         return _from_splits(root, splits, [path for path in top if path not in {tree.folder for tree in splits}], said)
-    train = _part(_Tree(root), said)
+    train = _part(Tree(root), said)
     _end(root, said)
     said.notes.insert(0, _uses("the class folders", None, None))
     return Parts(train, None, None, tuple(said.notes), tuple(said.warnings))
 
 
-def _are_classes(root: Path, splits: Sequence[_Tree], others: Sequence[Path]) -> bool:
+def _are_classes(root: Path, splits: Sequence[Tree], others: Sequence[Path]) -> bool:
     """Whether folders that are named like splits are classes; an error where they can be both."""
     flat = [tree for tree in splits if tree.direct and not tree.deep]
     both = [tree for tree in splits if tree.direct and tree.deep]
@@ -161,8 +123,8 @@ def _are_classes(root: Path, splits: Sequence[_Tree], others: Sequence[Path]) ->
     return False
 
 
-def _from_splits(root: Path, splits: Sequence[_Tree], beside: Sequence[Path], said: _Said) -> Parts:
-    found: dict[str, list[_Tree]] = {}
+def _from_splits(root: Path, splits: Sequence[Tree], beside: Sequence[Path], said: Said) -> Parts:
+    found: dict[str, list[Tree]] = {}
     for tree in splits:
         found.setdefault(_ROLES[tree.folder.name.lower()], []).append(tree)
     if "train" not in found:
@@ -193,12 +155,12 @@ def _uses(train: str, validation: Part | None, test: Part | None) -> str:
     return f"train: {train}; validation: {select}; test: {tests}"
 
 
-def _part(tree: _Tree, said: _Said, *, is_split: bool = False) -> Part:
+def _part(tree: Tree, said: Said, *, is_split: bool = False) -> Part:
     """A split's files, class after class."""
     folders = [found.names[0] for found in tree.found if found.kind == "folder" and len(found.names) == 1]
     if not folders and not any(found.kind == "lost" for found in tree.found):
         raise UsageError(f"{tree.folder}: expected a folder for each class; got none. {ACCEPTED}")
-    _say_unread(tree, said)
+    say_unread(tree, said)
     by_name: dict[str, list[str]] = {}
     for name in folders:
         by_name.setdefault(composed(name), []).append(name)
@@ -222,7 +184,7 @@ def _part(tree: _Tree, said: _Said, *, is_split: bool = False) -> Part:
     return Part(tree.folder, tuple(files), tuple(labels), tuple(own))
 
 
-def _empty(tree: _Tree, name: str) -> str:
+def _empty(tree: Tree, name: str) -> str:
     there = [found for found in tree.found if found.names[0] == name and found.kind in ("unread", "other")]
     got = f"none, but files of other endings: {counted(there)}" if there else "none"
     return (
@@ -231,38 +193,7 @@ def _empty(tree: _Tree, name: str) -> str:
     )
 
 
-def _say_unread(tree: _Tree, said: _Said) -> None:
-    """Say what of a split is not read, what lies deeper, and what cannot be read."""
-    where = shown(tree.folder.name)
-    lost = [found for found in tree.found if found.kind == "lost"]
-    if lost:
-        told = "; ".join(f"{shown('/'.join(found.names)) or 'itself'} is {found.reason}" for found in lost[:_FEW])
-        more = f"; and {len(lost) - _FEW} more" if len(lost) > _FEW else ""
-        said.problems.append(
-            f"{tree.folder}: expected files and folders that can be read; got {len(lost)} that cannot: {told}{more}. "
-            f"Bring back what they stand for, or remove them."
-        )
-    inside = [found for found in tree.found if len(found.names) > 1]
-    unread = [found for found in tree.found if found.kind == "unread"]
-    if unread:
-        said.warnings.append(
-            f"images of other endings in {where}/ are not read: {counted(unread)}. Convert or remove them"
-        )
-    if tree.direct:
-        said.warnings.append(f"images right in {where}/, in no class folder, are not read: {counted(tree.direct)}")
-    others = [found for found in inside if found.kind == "other" and not is_litter(found)]
-    if others:
-        said.notes.append(f"files in {where}/ that are no images by their ending: {counted(others)}")
-    nested = [found for found in tree.images if len(found.names) > 2]
-    if nested:
-        first = shown("/".join(nested[0].names))
-        said.notes.append(
-            f"{len(nested)} images of {where}/ lie in folders inside class folders and are of that class; "
-            f"the first {first}"
-        )
-
-
-def _check_depth(tree: _Tree, classes: Sequence[str], is_split: bool, said: _Said) -> None:
+def _check_depth(tree: Tree, classes: Sequence[str], is_split: bool, said: Said) -> None:
     """Tell class folders without images of their own that look like splits or like copies of all the classes."""
     direct = {composed(found.names[0]) for found in tree.images if len(found.names) == 2}
     inner: dict[str, set[str]] = {}
@@ -285,7 +216,7 @@ def _check_depth(tree: _Tree, classes: Sequence[str], is_split: bool, said: _Sai
     ]
 
 
-def _compare_classes(parts: dict[str, Part], said: _Said) -> None:
+def _compare_classes(parts: dict[str, Part], said: Said) -> None:
     """Every split must have the classes of ``train``."""
     train = parts["train"]
     for part in parts.values():
@@ -302,7 +233,7 @@ def _compare_classes(parts: dict[str, Part], said: _Said) -> None:
             )
 
 
-def _say_beside(root: Path, beside: Sequence[Path], said: _Said) -> None:
+def _say_beside(root: Path, beside: Sequence[Path], said: Said) -> None:
     """Images beside the splits, right in ``root`` or in other folders, are told."""
     told = []
     for path in sorted(beside):
@@ -317,17 +248,17 @@ def _say_beside(root: Path, beside: Sequence[Path], said: _Said) -> None:
         elif path.suffix.lower() in ENDINGS:
             told.append(shown(path.name))
     if told:
-        more = f" and {len(told) - _FEW} more" if len(told) > _FEW else ""
-        said.warnings.append(f"beside the splits in {shown(root.name)}/, not read: {', '.join(told[:_FEW])}{more}")
+        more = f" and {len(told) - FEW} more" if len(told) > FEW else ""
+        said.warnings.append(f"beside the splits in {shown(root.name)}/, not read: {', '.join(told[:FEW])}{more}")
 
 
 def _listed(names: Sequence[str]) -> str:
     """The first names, with escapes where two that look alike may differ."""
-    few = [shown(name) if name.isascii() else f"{shown(name)} ({name!a})" for name in names[:_FEW]]
-    return ", ".join(few) + (f" and {len(names) - _FEW} more" if len(names) > _FEW else "")
+    few = [shown(name) if name.isascii() else f"{shown(name)} ({name!a})" for name in names[:FEW]]
+    return ", ".join(few) + (f" and {len(names) - FEW} more" if len(names) > FEW else "")
 
 
-def _end(root: Path, said: _Said) -> None:
+def _end(root: Path, said: Said) -> None:
     if len(said.problems) == 1:
         raise LayerlinkError(said.problems[0])
     if said.problems:

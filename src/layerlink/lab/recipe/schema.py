@@ -7,7 +7,6 @@ import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
     BeforeValidator,
     Field,
     JsonValue,
@@ -16,10 +15,10 @@ from pydantic import (
 )
 
 from layerlink.errors import UsageError, unknown_name
+from layerlink.lab.recipe.models import EMA, ModelField, NamedTeacher, TeacherField, TeacherName, TeacherSection
 from layerlink.lab.recipe.section import FilePath, Section, Whole, YesNo
 from layerlink.lab.recipe.terms import HardField, HardSection, LinkTexts, SoftSection
 from layerlink.tasks import Task, as_task
-from layerlink.teachers.store import StoreDtype
 from layerlink.transfer import Link
 from layerlink.transfer.link import Scale
 from layerlink.transfer.schedule import Decay
@@ -56,88 +55,6 @@ class DataSection(Section):
         if value >= 1 and value != int(value):
             raise ValueError("a share below 1 or a whole number of images")
         return value
-
-
-class ModelSection(Section):
-    """A model; `student: vgg7` is short for `student: {model: vgg7}`."""
-
-    model: str = Field(description="a name that `layerlink ls` shows, or package.module:callable")
-    arguments: dict[str, JsonValue] = Field(
-        default_factory=dict,
-        description="keyword arguments; the project's own models get num_classes, image_size and channels unasked",
-    )
-    weights: FilePath | None = Field(None, description="a .safetensors file or a run folder")
-    logits: str = Field("", description="element of the output that holds the logits, where it is no tensor")
-
-
-class StoreSection(Section):
-    """What the teacher gives, kept on disk and read back; `store: auto` is short for the defaults."""
-
-    dtype: StoreDtype = Field("bfloat16", description="of stored layers; logits are float32. uint8: per channel")
-    budget_gb: float = Field(8.0, gt=0, description="10^9 bytes on disk; what is over it is computed on every batch")
-    root: FilePath | None = Field(None, description="folder of the stores; by default in layerlink's cache")
-
-
-# Of pixels where white is 1, per channel of RGB.
-STATISTICS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
-    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
-}
-
-
-def _defaults_by_name(value: Any) -> Any:
-    if value == "auto":
-        return {}
-    if value is None or isinstance(value, dict | StoreSection):
-        return value
-    raise ValueError(f"must be auto, or fields such as {{dtype: uint8, budget_gb: 2}}; got {value!r}")
-
-
-EMA = "ema"  # as a teacher's model: the student's own average
-
-
-class TeacherSection(ModelSection):
-    """The frozen model; `teacher: vgg16` is short for `teacher: {model: vgg16}`.
-
-    `teacher: {model: ema, arguments: {decay: 0.999}}` is the student's own average.
-    """
-
-    mean: tuple[float, ...] | None = Field(
-        None, description="that it was trained with, per channel where white is 1; None: the student's"
-    )
-    std: tuple[float, ...] | None = Field(None, description="the same of the standard deviation")
-    normalize: Literal["imagenet", "half"] | None = Field(
-        None, description="in place of mean and std: those of ImageNet, or 0.5 and 0.5"
-    )
-    image_size: Whole | None = Field(
-        None, ge=1, le=4096, description="pixels that it was trained with; None: the student's"
-    )
-    store: Annotated[StoreSection | None, BeforeValidator(_defaults_by_name)] = Field(
-        None, description="auto: keep what the teacher gives on disk, and read it in place of computing it again"
-    )
-
-    @model_validator(mode="after")
-    def _both_statistics(self) -> TeacherSection:
-        if (self.mean is None) != (self.std is None):
-            raise ValueError("give mean and std, or neither")
-        if self.mean is not None and self.std is not None and len(self.mean) != len(self.std):
-            raise ValueError(f"mean and std must have a number a channel; got {len(self.mean)} and {len(self.std)}")
-        if not all(value > 0 for value in self.std or ()):
-            raise ValueError(f"std must be > 0; got {min(self.std or ()):g}")
-        if self.normalize is not None and self.mean is not None:
-            raise ValueError("give normalize, or mean and std")
-        if self.model == EMA and (self.weights or self.store or self.image_size or self.statistics):
-            raise ValueError("ema is the student's own average: it has its weights, its images and no store")
-        if self.store is not None and self.image_size is not None:
-            raise ValueError("a teacher with an image_size of its own is computed on every batch: leave out store")
-        return self
-
-    @property
-    def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-        """Mean and standard deviation of its own; None where it has none."""
-        if self.normalize is not None:
-            return STATISTICS[self.normalize]
-        return None if self.mean is None or self.std is None else (self.mean, self.std)
 
 
 class TaskSection(Section):
@@ -210,24 +127,6 @@ class TrainingSection(Section):
         if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
             raise ValueError("nesterov needs optimizer sgd and momentum > 0")
         return self
-
-
-def _model_by_name(value: Any) -> Any:
-    return {"model": value} if isinstance(value, str) else value
-
-
-ModelField = Annotated[ModelSection, BeforeValidator(_model_by_name)]
-TeacherField = Annotated[TeacherSection | None, BeforeValidator(_model_by_name)]
-NamedTeacher = Annotated[TeacherSection, BeforeValidator(_model_by_name)]
-
-
-def _is_name(value: str) -> str:
-    if not value.isidentifier():
-        raise ValueError(f"a teacher's name is of letters, digits and _; got {value!r}")
-    return value
-
-
-TeacherName = Annotated[str, AfterValidator(_is_name)]
 
 
 class Recipe(Section):

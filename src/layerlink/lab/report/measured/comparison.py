@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from layerlink.errors import UsageError
 from layerlink.files.paths import expanded
 from layerlink.lab.recipe.file import load_recipe
-from layerlink.lab.recipe.schema import ModelSection, Recipe
+from layerlink.lab.recipe.models import ModelSection
+from layerlink.lab.recipe.schema import Recipe
 from layerlink.lab.report.gather.records import Row, RunRecord
 from layerlink.lab.report.gather.rows import Gathered
 from layerlink.lab.report.measured.similarity import Alikeness, Similarity, linked_pairs

@@ -14,7 +14,8 @@ from layerlink.data.normalisation import Renormalised
 from layerlink.errors import LayerlinkError, Problem, UsageError
 from layerlink.lab.parallel.processes import here
 from layerlink.lab.recipe.file import LoadedRecipe
-from layerlink.lab.recipe.schema import Recipe, TeacherSection
+from layerlink.lab.recipe.models import TeacherSection
+from layerlink.lab.recipe.schema import Recipe
 from layerlink.lab.run.setup.images import Images
 from layerlink.losses import Facts
 from layerlink.taps import OUTPUT, Observed, trace

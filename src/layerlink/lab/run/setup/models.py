@@ -12,7 +12,7 @@ from layerlink.config.changes import Place
 from layerlink.errors import Problem, UsageError
 from layerlink.files.weights import load_weights
 from layerlink.lab.recipe.file import LoadedRecipe
-from layerlink.lab.recipe.schema import ModelSection
+from layerlink.lab.recipe.models import ModelSection
 from layerlink.lab.run.setup.images import Images
 from layerlink.models import MODELS, build_model
 from layerlink.taps.lazy import fill_lazy_layers, has_lazy_layers

@@ -16,7 +16,8 @@ from layerlink.errors import Problem, UsageError
 from layerlink.files.paths import expanded
 from layerlink.lab.parallel.processes import here
 from layerlink.lab.recipe.file import LoadedRecipe
-from layerlink.lab.recipe.schema import EMA, Recipe, TeacherSection
+from layerlink.lab.recipe.models import EMA, TeacherSection
+from layerlink.lab.recipe.schema import Recipe
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.setup.checking import Checked, check_on_batch, facts_of, teacher_view
 from layerlink.lab.run.setup.fast_paths import keep_cast_weights, make_fast

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from layerlink.lab.recipe.schema import TeacherSection
+from layerlink.lab.recipe.models import TeacherSection
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.taps import OUTPUT, Observed, Tap
 from layerlink.teachers.store import FORMAT, StoreDtype

@@ -14,7 +14,7 @@ from torch import Tensor
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.files.cache import cache_folder
 from layerlink.files.paths import expanded
-from layerlink.lab.recipe.schema import StoreSection
+from layerlink.lab.recipe.models import StoreSection
 from layerlink.lab.run.interruption import stop_before_the_next
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.lab.run.teaching.keys import StoreKeys, folder_name, name_of

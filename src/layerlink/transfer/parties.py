@@ -1,0 +1,93 @@
+"""Who teaches whom in a distiller: looked at before there is an optimiser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from torch import nn
+
+from layerlink.errors import UsageError, unknown_name
+from layerlink.taps import Observed, Tap
+from layerlink.taps.lazy import fill_lazy_layers
+from layerlink.teachers import SeveralTeachers, Teacher, as_teacher, models_of
+from layerlink.teachers.looked import Looked
+from layerlink.transfer.link import Link
+from layerlink.transfer.timed import Soft
+
+
+def as_looked_at(teacher: Any, output: str) -> Observed | Teacher | None:
+    """What is looked at before the training: a module as it is, several as they are by name."""
+    if isinstance(teacher, Mapping):
+        return SeveralTeachers({name: Looked(it, output) for name, it in teacher.items()})
+    modules = models_of(teacher)
+    return Observed(modules[0], "teacher", output=output) if modules else as_teacher(teacher, output=output)
+
+
+def missing_taps(
+    links: Mapping[int, Link], teacher: Observed | Teacher | None, student: Observed
+) -> Iterator[tuple[int, str]]:
+    """Every layer that a model does not have, by the link's place."""
+    for index, link in links.items():
+        of_teacher: dict[Tap, str] = {}
+        if isinstance(teacher, Observed):
+            of_teacher = teacher.missing(link.teacher_taps)
+        elif isinstance(teacher, SeveralTeachers):
+            looked = teacher.teachers[link.which]
+            plain = [replace(tap, of="") for tap in link.teacher_taps]
+            of_teacher = looked.missing(plain) if isinstance(looked, Looked) else {}
+        for reason in (*of_teacher.values(), *student.missing(link.student_taps).values()):
+            yield index, reason
+
+
+def of_teachers(soft: Soft, names: tuple[str, ...]) -> Soft:
+    """The soft loss with the weight of every teacher that it averages.
+
+    Raises:
+        UsageError: where it names teachers that are not there.
+    """
+    wrong = [name for name in soft.teachers or () if name not in names]
+    if wrong:
+        what = unknown_name("teacher", wrong[0], names) if names else "there is one teacher, which has no name"
+        raise UsageError(f"soft: teachers: {what}")
+    return replace(soft, teachers=dict.fromkeys(names, 1.0)) if names and soft.teachers is None else soft
+
+
+def modules_among(teacher: Teacher | None) -> list[nn.Module]:
+    """The teachers that have a state of their own."""
+    every: Iterable[Any] = teacher.teachers.values() if isinstance(teacher, SeveralTeachers) else (teacher,)
+    return [it for it in every if isinstance(it, nn.Module)]
+
+
+def fill_from_example(student: nn.Module, example: Any) -> None:
+    """Let a student's lazy layers take their shapes, before there is an optimiser."""
+    if example is None:
+        raise UsageError(
+            "the student has lazy layers, whose weights are made in their first pass: pass example=inputs of two "
+            "examples, so that they are there before the optimiser"
+        )
+    fill_lazy_layers(student, example, "student")
+
+
+def check_models(teachers: Iterable[nn.Module], student: Any) -> bool:
+    """Whether teacher and student share parameters, which are frozen in both: a base that adapters extend.
+
+    Raises:
+        UsageError: where the student is none, has nothing to train, or shares what it trains with the teacher.
+    """
+    if not isinstance(student, nn.Module):
+        raise UsageError(f"the student must be a torch.nn.Module; got {type(student).__name__}")
+    own = dict(student.named_parameters())
+    frozen = {id(parameter) for model in teachers for parameter in model.parameters()}
+    shared = [name for name, parameter in own.items() if id(parameter) in frozen]
+    nothing_to_train = bool(own) and not any(parameter.requires_grad for parameter in own.values())
+    if shared and (nothing_to_train or any(own[name].requires_grad for name in shared)):
+        raise UsageError(
+            f"teacher and student share {len(shared)} parameters, such as {shared[0]}; freezing the teacher would "
+            "freeze them in the student. Pass copy.deepcopy(model) as the teacher; where the student is the teacher "
+            "with adapters, freeze what they share first"
+        )
+    if nothing_to_train:
+        raise UsageError("the student has no parameter to train: every one is frozen")
+    return bool(shared)
