@@ -179,3 +179,15 @@ def test_attention_that_is_fused_says_so_where_its_maps_are_wanted() -> None:
     links = [Link.parse("layers.0.self_attn[1] : mse")]
     with pytest.raises(ProblemsError, match=r"layers.0.self_attn\[1\] is None: attention that is fused gives no maps"):
         Distiller(encoder().eval(), encoder(), hard=0, links=links)(torch.randn(2, 5, 8))
+
+
+def test_a_whole_distiller_is_compiled() -> None:
+    teacher, student, x, y = pair()
+    student = Net(8)
+    plain = Distiller(copy.deepcopy(teacher), copy.deepcopy(student), links=["body : mse"])
+    expected = float(copy.deepcopy(plain)(x, y).total.detach())
+    compiled = torch.compile(plain, backend="eager")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the compiler looks at gradients of its own tensors
+        losses = compiled(x, y)
+    assert float(losses.total.detach()) == pytest.approx(expected, rel=1e-6)

@@ -49,7 +49,7 @@ class Tap:
             UsageError: where the text has not the form of a tap.
 
         >>> Tap.parse("encoder.2@input#1[0]")
-        Tap(module='encoder.2', side='input', call=1, element=('0',))
+        Tap(module='encoder.2', side='input', call=1, element=('0',), of='')
         """
         match = _TAP.fullmatch(text.strip())
         if match is None or not text.strip():

@@ -127,6 +127,7 @@ class Distiller(nn.Module):
             soft = of_teachers(soft, names)
         self.whole_objective = Objective(hard, soft, every_link, label_smoothing, by_text, task=self.task)
         self.objective = self.whole_objective  # at this time of the training, see ``at``
+        _ = self.objective.terms  # made now: inside a compiled pass they cannot be
         self.teacher = as_teacher(teacher, output=teacher_logits, shared=shared)
         # What a teacher learns itself, such as an average, goes into checkpoints with the student.
         self.own_teachers = nn.ModuleList(modules_among(self.teacher))
