@@ -158,3 +158,10 @@ class StopAfter(Watch):
 
 def linear() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+
+
+def onnx_of_images(path: str) -> nn.Module:
+    """An ONNX file that takes flat images."""
+    from layerlink.models.onnx import OnnxModel
+
+    return nn.Sequential(nn.Flatten(), OnnxModel(path))

@@ -13,7 +13,12 @@ from torch import Tensor, nn
 
 import layerlink as ll
 from layerlink.errors import LayerlinkError, ProblemsError, UsageError
-from layerlink.teachers.onnx import OnnxTeacher
+from layerlink.lab.recipe.file import load_recipe
+from layerlink.lab.run.folder import RunFolder
+from layerlink.lab.run.setup.setup import set_up
+from layerlink.lab.run.training import train
+from layerlink.lab.run.verification import verify_run
+from layerlink.models.onnx import OnnxModel
 
 X, Y = torch.randn(4, 6, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 0])
 
@@ -105,14 +110,49 @@ def test_an_onnx_file_teaches_by_its_outputs(tmp_path: Path) -> None:
     torch.manual_seed(0)
     plain, student = nn.Linear(6, 3, bias=False), small()
     expected = soft(plain, student)
-    teacher = OnnxTeacher(onnx_file(tmp_path / "t.onnx", plain.weight.detach().T))
+    teacher = OnnxModel(str(onnx_file(tmp_path / "t.onnx", plain.weight.detach().T)))
     assert soft(teacher, student) == pytest.approx(expected, rel=1e-5)
-    with pytest.raises(ProblemsError, match="the teacher is an ONNX file, which teaches by its outputs"):
+    with pytest.raises(ProblemsError, match="the teacher is an ONNX file: it teaches by its outputs"):
         ll.Distiller(teacher, student, links=["0 : mse"])(X, Y)
     with pytest.raises(UsageError, match="has no output 'logits'; it gives scores"):
-        OnnxTeacher(tmp_path / "t.onnx", output="logits")
+        OnnxModel(str(tmp_path / "t.onnx"), output="logits")
     with pytest.raises(UsageError, match="there is no file"):
-        OnnxTeacher(tmp_path / "no.onnx")
+        OnnxModel(str(tmp_path / "no.onnx"))
     (tmp_path / "bad.onnx").write_bytes(b"no model")
     with pytest.raises(LayerlinkError, match="is no model that onnxruntime reads"):
-        OnnxTeacher(tmp_path / "bad.onnx")
+        OnnxModel(str(tmp_path / "bad.onnx"))
+
+
+def test_foreign_files_teach_in_a_recipe(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="the extra onnx brings it")
+    torch.manual_seed(0)
+    plain = nn.Linear(64, 10, bias=False)
+    flat = nn.Sequential(nn.Flatten(), plain)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.script(flat).save(tmp_path / "t.ts")
+    onnx_file(tmp_path / "t.onnx", plain.weight.detach().T)
+    results = {}
+    for name, teacher in (
+        ("plain", '{model: "test_recipe_teachers:never", weights: own}'),
+        ("script", f'{{model: "torch.jit:load", arguments: {{f: {tmp_path / "t.ts"}}}, weights: own}}'),
+        (
+            "onnx",
+            f'{{model: "peoples_models:onnx_of_images", arguments: {{path: {tmp_path / "t.onnx"}}}, weights: own}}',
+        ),
+    ):
+        file = tmp_path / f"{name}.yaml"
+        file.write_text(
+            "data: {name: digits, image_size: 8, train_images: 100}\nprecision: float32\n"
+            'student: {model: "peoples_models:linear"}\nsoft: {temperature: 2}\n'
+            f"training: {{epochs: 1, batch_size: 50}}\nteacher: {teacher}\n"
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            setup = set_up(load_recipe(str(file)), teacher=flat if name == "plain" else None)
+            results[name] = train(setup, RunFolder(tmp_path / name))
+            if name != "plain":
+                assert verify_run(RunFolder(tmp_path / name)).holds
+    for name in ("script", "onnx"):
+        assert results[name]["first_losses"] == pytest.approx(results["plain"]["first_losses"], rel=1e-5)
+        assert results[name]["teacher_test_accuracy"] == results["plain"]["teacher_test_accuracy"]

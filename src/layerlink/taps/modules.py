@@ -28,6 +28,8 @@ def why_closed(model: nn.Module) -> str:
         return "scripted or traced (torch.jit)"
     if isinstance(model, torch.fx.GraphModule):
         return "exported (torch.export)"
+    if type(model).__name__ == "OnnxModel":
+        return "an ONNX file"
     return ""
 
 
