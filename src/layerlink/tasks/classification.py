@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Size, Tensor
 
 from layerlink.losses import ShapeError, hard_cross_entropy, kd, soft_cross_entropy
-from layerlink.tasks.task import ACCURACY, Form, Task
+from layerlink.tasks.classes import ClassTask
+from layerlink.tasks.task import ACCURACY, Form
 
 
 @dataclass(frozen=True)
-class Classification(Task):
+class Classification(ClassTask):
     """Logits (N, C) of C >= 2 classes; labels (N,) int64 in 0..C-1, or probabilities (N, C).
 
     Args:
         unlabelled: the label of examples whose class is not known, such as -1: the labels' loss leaves them out, and
             teacher and links see them. None: every example has a class.
     """
-
-    unlabelled: int | None = None
 
     name = "classification"
     score = ACCURACY
@@ -49,14 +48,7 @@ class Classification(Task):
         """Cross-entropy, mean over the examples that count."""
         if output.ndim != 2:
             raise ShapeError(_not_rows(output, "hard loss"))
-        return hard_cross_entropy(
-            output, target, label_smoothing=label_smoothing, mask=known(target, mask, self.unlabelled)
-        )
-
-    def counted(self, output: Tensor, target: Tensor, mask: Tensor | None) -> Tensor | None:
-        """Examples with a label."""
-        counting = known(target, mask, self.unlabelled)
-        return None if counting is None else counting.sum()
+        return hard_cross_entropy(output, target, label_smoothing=label_smoothing, mask=self.known(target, mask))
 
     def soft(
         self,
@@ -112,18 +104,6 @@ class Classification(Task):
         """What the commonest class alone would reach, in percent."""
         share, spread = chance(target)
         return 100 * share, 100 * spread
-
-    def partly_labelled(self) -> Task:
-        """With ``unlabelled`` -1."""
-        return replace(self, unlabelled=int(self.no_label))
-
-
-def known(target: Tensor, mask: Tensor | None, unlabelled: int | None) -> Tensor | None:
-    """What counts of labels: where the mask says so and there is one; None where all do."""
-    if unlabelled is None or target.is_floating_point():
-        return mask
-    there = target != unlabelled
-    return there if mask is None else there & mask
 
 
 def shown(shape: Size) -> str:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Size, Tensor
 
-from layerlink.losses import ShapeError, hard_cross_entropy, kd
-from layerlink.tasks.classification import known
+from layerlink.losses import ShapeError, hard_cross_entropy
+from layerlink.tasks.classes import ClassTask
 from layerlink.tasks.counting import accuracy_of, class_counts, mean_iou
-from layerlink.tasks.task import Form, Score, Task
+from layerlink.tasks.task import Score
 
 
 @dataclass(frozen=True)
-class Segmentation(Task):
+class Segmentation(ClassTask):
     """Logits (N, C, H, W) of C >= 2 classes; maps of labels (N, H, W) in 0..C-1.
 
     Args:
@@ -23,7 +23,6 @@ class Segmentation(Task):
     """
 
     ignore: int | None = 255
-    unlabelled: int | None = None
 
     name = "segmentation"
     score = Score("miou", "mean IoU")
@@ -38,7 +37,7 @@ class Segmentation(Task):
         """Where targets are not maps of labels."""
         if target.ndim != 3 or target.is_floating_point():
             return [f"segmentation needs maps of labels (N, H, W); the data has {target.dtype} {tuple(target.shape)}"]
-        there = self._known(target, self._counting(target))
+        there = self.known(target, self._counting(target))
         values = target if there is None else target[there]
         if values.numel() and not 0 <= int(values.min()) <= int(values.max()) < classes:
             return [
@@ -73,27 +72,7 @@ class Segmentation(Task):
                 f"the student gives maps of {tuple(output.shape[2:])}, labels are {tuple(target.shape[1:])}: let the "
                 "model scale its output to its inputs"
             )
-        return hard_cross_entropy(
-            output, target.long(), label_smoothing=label_smoothing, mask=self._known(target, mask)
-        )
-
-    def counted(self, output: Tensor, target: Tensor, mask: Tensor | None) -> Tensor | None:
-        """Pixels with a label."""
-        there = self._known(target, mask)
-        return None if there is None else there.sum()
-
-    def soft(
-        self,
-        student: Tensor,
-        teacher: Tensor,
-        *,
-        temperature: float,
-        t_squared: bool,
-        form: Form,
-        mask: Tensor | None = None,
-    ) -> Tensor:
-        """The divergence between both softmaxes of every pixel, mean over those that count."""
-        return kd(student, teacher, mask=mask, temperature=temperature, t_squared=t_squared, form=form)
+        return hard_cross_entropy(output, target.long(), label_smoothing=label_smoothing, mask=self.known(target, mask))
 
     def answers(self, output: Tensor) -> Tensor:
         """The most likely class of every pixel: (n, H, W), uint8 where that holds them."""
@@ -103,7 +82,7 @@ class Segmentation(Task):
     def judge(self, output: Tensor, target: Tensor) -> Tensor:
         """(n, 3 C): of every class the pixels that were right, answered and true."""
         return class_counts(
-            self.answers(output).long(), target, self._known(target, self._counting(target)), output.shape[1]
+            self.answers(output).long(), target, self.known(target, self._counting(target)), output.shape[1]
         )
 
     def summary(self, judged: Tensor) -> dict[str, float]:
@@ -121,13 +100,9 @@ class Segmentation(Task):
 
     def chance(self, target: Tensor) -> tuple[float, float]:
         """What the commonest class alone would reach: its share, divided by the number of classes that are there."""
-        there = self._known(target, self._counting(target))
+        there = self.known(target, self._counting(target))
         counts = torch.bincount((target if there is None else target[there]).flatten().long()).double()
         return 100 * float(counts.max() / counts.sum()) / int((counts > 0).sum()), 0.0
-
-    def partly_labelled(self) -> Task:
-        """With a label of its own for what is not known."""
-        return replace(self, unlabelled=int(self.no_label))
 
     @property
     def no_label(self) -> float:
@@ -136,6 +111,3 @@ class Segmentation(Task):
 
     def _counting(self, target: Tensor) -> Tensor | None:
         return None if self.ignore is None else target != self.ignore
-
-    def _known(self, target: Tensor, mask: Tensor | None) -> Tensor | None:
-        return known(target, mask, self.unlabelled)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Size, Tensor
 
-from layerlink.losses import ShapeError, hard_cross_entropy, kd
-from layerlink.tasks.classification import known
+from layerlink.losses import ShapeError, hard_cross_entropy
+from layerlink.tasks.classes import ClassTask
 from layerlink.tasks.counting import accuracy_of, class_counts, macro_f1
-from layerlink.tasks.task import Form, Score, Task
+from layerlink.tasks.task import Score
 
 
 @dataclass(frozen=True)
-class _Tokens(Task):
+class _Tokens(ClassTask):
     """Logits (N, L, C) and labels (N, L).
 
     Args:
@@ -25,7 +25,6 @@ class _Tokens(Task):
     """
 
     ignore: int = -100
-    unlabelled: int | None = None
 
     def problems(self, output: Size, classes: int) -> list[str]:
         """Where the output is not (N, L, C)."""
@@ -56,27 +55,7 @@ class _Tokens(Task):
     ) -> Tensor:
         """Cross-entropy, mean over the tokens that count in the whole batch, not over its rows' means."""
         self._check(output, target)
-        return hard_cross_entropy(
-            output, target, label_smoothing=label_smoothing, mask=known(target, mask, self.unlabelled)
-        )
-
-    def counted(self, output: Tensor, target: Tensor, mask: Tensor | None) -> Tensor | None:
-        """Tokens with a label."""
-        there = known(target, mask, self.unlabelled)
-        return None if there is None else there.sum()
-
-    def soft(
-        self,
-        student: Tensor,
-        teacher: Tensor,
-        *,
-        temperature: float,
-        t_squared: bool,
-        form: Form,
-        mask: Tensor | None = None,
-    ) -> Tensor:
-        """The divergence between both softmaxes of every token, mean over those that count."""
-        return kd(student, teacher, mask=mask, temperature=temperature, t_squared=t_squared, form=form)
+        return hard_cross_entropy(output, target, label_smoothing=label_smoothing, mask=self.known(target, mask))
 
     def answers(self, output: Tensor) -> Tensor:
         """The most likely class of every token, (n, L) int32."""
@@ -110,7 +89,7 @@ class SequenceLabelling(_Tokens):
 
     def judge(self, output: Tensor, target: Tensor) -> Tensor:
         """(n, 3 C): of every class the tokens that were right, answered and true."""
-        there = known(target, target != self.ignore, self.unlabelled)
+        there = self.known(target, target != self.ignore)
         return class_counts(output.argmax(2), target, there, output.shape[2])
 
     def summary(self, judged: Tensor) -> dict[str, float]:
@@ -125,10 +104,6 @@ class SequenceLabelling(_Tokens):
     def score_of(self, tally: Tensor) -> float:
         """Macro F1 in percent."""
         return macro_f1(tally)
-
-    def partly_labelled(self) -> Task:
-        """With ``unlabelled`` -1."""
-        return replace(self, unlabelled=int(self.no_label))
 
 
 @dataclass(frozen=True)
@@ -162,13 +137,13 @@ class CausalLM(_Tokens):
         """Cross-entropy with the next tokens, mean over those that count."""
         self._check(output, target)
         wanted = _next(target, self.ignore)
-        there = known(wanted, wanted != self.ignore if mask is None else mask, self.unlabelled)
+        there = self.known(wanted, wanted != self.ignore if mask is None else mask)
         return hard_cross_entropy(output, wanted, label_smoothing=label_smoothing, mask=there)
 
     def counted(self, output: Tensor, target: Tensor, mask: Tensor | None) -> Tensor | None:
         """Next tokens that are known."""
         wanted = _next(target, self.ignore)
-        there = known(wanted, wanted != self.ignore if mask is None else mask, self.unlabelled)
+        there = self.known(wanted, wanted != self.ignore if mask is None else mask)
         return None if there is None else there.sum()
 
     def judge(self, output: Tensor, target: Tensor) -> Tensor:
@@ -197,10 +172,6 @@ class CausalLM(_Tokens):
         """Perplexity."""
         count, losses = tally[:2].tolist()
         return _exp(losses / count) if count else float("nan")
-
-    def partly_labelled(self) -> Task:
-        """With ``unlabelled`` -1."""
-        return replace(self, unlabelled=int(self.no_label))
 
 
 def _exp(nats: float) -> float:
