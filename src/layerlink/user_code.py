@@ -6,8 +6,10 @@ import importlib
 import sys
 import sysconfig
 import traceback
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import CodeType, FunctionType
+from typing import Any, TypeVar
 
 from layerlink.errors import UsageError, unknown_name
 
@@ -53,10 +55,26 @@ def place_in_user_code(error: BaseException) -> str:
     return f"{_short_path(own[-1].filename)}, line {own[-1].lineno}, in {own[-1].name}" if own else ""
 
 
-def is_of_a_model(error: BaseException) -> bool:
-    """Whether an error came up while a model, or a loss or data set of the user's own, was run: not in layerlink."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and not frames[-1].filename.startswith(_OURS)
+Function = TypeVar("Function", bound=Callable[..., Any])
+_DOORS: set[CodeType] = set()
+
+
+def runs_a_model(function: Function) -> Function:
+    """Mark a function of layerlink that hands over to a model: what comes up below it is not layerlink's fault."""
+    assert isinstance(function, FunctionType)  # noqa: S101 - for the type checker: what a decorator gets
+    _DOORS.add(function.__code__)
+    return function
+
+
+def whose(error: BaseException) -> str:
+    """Whose fault an unforeseen error is, a sentence: of the user's own code, of a model, or of layerlink."""
+    if place := place_in_user_code(error):
+        return f"It came up in your own code: {place}."
+    frames = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
+    ours = [code for code in frames if code.co_filename.startswith(_OURS)]
+    if ours and ours[-1] in _DOORS and frames[-1] is not ours[-1]:
+        return "It came up below layerlink, in a model or a library."
+    return "This is a fault of layerlink."
 
 
 def told(error: BaseException) -> str:

@@ -89,6 +89,7 @@ def _where_nothing_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def told(code: int, err: str) -> None:
     assert code in (0, 1, 2), err
     assert "fault of layerlink" not in err, err
+    assert "It came up" not in err, err
     assert "Traceback" not in err
     assert err.strip() or code == 0
 

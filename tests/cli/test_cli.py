@@ -126,6 +126,16 @@ def test_code_that_a_link_names_is_told_before_it_runs(
     assert "it runs" not in out.partition(told)[0]
 
 
+def test_code_that_any_other_field_names_is_told_before_it_runs(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "own_code_of_fields.py").write_text("print('it runs')\nraise SystemExit(0)\n")
+    fields = ["data.name", "task.name", "hard.loss"]
+    _, out, _ = call(capsys, "check", "tiny.yaml", *(f"{field}=own_code_of_fields:it" for field in fields))
+    told = out.partition("it runs")[0].splitlines()
+    assert told == [f"imports    own_code_of_fields:it   code that {field} names, run from here on" for field in fields]
+
+
 def test_losses_and_adapters_are_listed_with_their_options(capsys: pytest.CaptureFixture[str]) -> None:
     out = call(capsys, "ls")[1]
     assert "dkd(alpha=1, beta=8, temperature=4)" in out

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import torch
+from sklearn.metrics import matthews_corrcoef
 from torch import Tensor, nn
 
 from layerlink.data import ImageSet, Source
+from layerlink.tasks import Classification, WithMetrics
 
 
 def squares(count: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -48,6 +50,26 @@ class Net(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         found: Tensor = self.head(self.second(self.first(x).relu()).relu())
         return found
+
+
+class Matthews:
+    """A metric as torchmetrics writes them."""
+
+    def reset(self) -> None:
+        self.preds: list[Tensor] = []
+        self.targets: list[Tensor] = []
+
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        self.preds.append(preds.argmax(1).flatten())
+        self.targets.append(target.flatten())
+
+    def compute(self) -> float:
+        return float(matthews_corrcoef(torch.cat(self.targets), torch.cat(self.preds)))
+
+
+def by_matthews() -> WithMetrics:
+    """Classification that is selected by a metric of another package."""
+    return WithMetrics(Classification(), {"matthews": Matthews()}, "matthews")
 
 
 def net(outputs: int = 4, width: int = 8, maps: bool = False) -> nn.Module:

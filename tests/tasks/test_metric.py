@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 from sklearn.metrics import matthews_corrcoef
-from torch import Tensor
 
 import layerlink as ll
 from layerlink.errors import UsageError
-from layerlink.tasks import WithMetrics
+from layerlink.tasks import Task, WithMetrics
+from other_tasks import Matthews
 
 
-class Matthews:
-    """As torchmetrics writes them."""
-
-    def reset(self) -> None:
-        self.seen: list[tuple[Tensor, Tensor]] = []
-
-    def update(self, preds: Tensor, target: Tensor) -> None:
-        self.seen.append((preds.argmax(1), target))
-
-    def compute(self) -> Any:
-        answers, labels = (torch.cat(parts) for parts in zip(*self.seen, strict=True))
-        return torch.tensor(matthews_corrcoef(labels.flatten(), answers.flatten()))
+def test_everything_else_is_the_tasks_own() -> None:
+    derived = {"chance_met"}  # from chance and score
+    own = {name for name in vars(Task) if not name.startswith("_")} | {"name", "score"}
+    assert own - derived <= set(vars(WithMetrics))
+    torch.manual_seed(0)
+    outputs = [torch.randn(4, 3), torch.randn(4, 3)]
+    labels = WithMetrics(ll.MultiLabel(), {})
+    assert torch.equal(labels.averaged(outputs, [0.5, 0.5], 2), ll.MultiLabel().averaged(outputs, [0.5, 0.5], 2))
+    target, chosen = torch.ones(2, 3, dtype=torch.uint8), torch.tensor([True, False])
+    assert torch.equal(labels.without_label(target, chosen), ll.MultiLabel().without_label(target, chosen))
+    maps = WithMetrics(ll.Segmentation(ignore=7), {})
+    assert (maps.ignore, maps.no_label) == (7, ll.Segmentation(ignore=7).no_label)
+    assert WithMetrics(ll.Classification(), {}).one_class
+    assert not maps.one_class
 
 
 def test_a_metric_is_given_all_outputs_and_targets() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +17,7 @@ import layerlink as ll
 from cases import cases
 from layerlink.errors import UsageError
 from layerlink.losses import ShapeError
-from layerlink.tasks import TASKS, Score, Task, as_task
+from layerlink.tasks import TASKS, Score, Softening, Task, as_task
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:
@@ -113,10 +112,10 @@ def test_softened_outputs_are_0_where_they_are_equal_and_reach_the_student_alone
     teacher = draw(*output.shape, seed=7).requires_grad_()
     student = output.clone().requires_grad_()
     mask = task.positions(output, target, None)
-    given: dict[str, Any] = {"temperature": 2.0, "t_squared": True, "mask": mask}
-    assert float(task.soft(output, output, form="kl", **given)) == pytest.approx(0, abs=1e-12)
-    (kl,) = torch.autograd.grad(task.soft(student, teacher.detach(), form="kl", **given), student)
-    (other,) = torch.autograd.grad(task.soft(student, teacher.detach(), form="cross-entropy", **given), student)
+    assert float(task.soft(output, output, Softening(2.0), mask)) == pytest.approx(0, abs=1e-12)
+    (kl,) = torch.autograd.grad(task.soft(student, teacher.detach(), Softening(2.0), mask), student)
+    kept = task.soft(student, teacher.detach(), Softening(2.0, form="cross-entropy"), mask)
+    (other,) = torch.autograd.grad(kept, student)
     assert float(kl.abs().max()) > 1e-4
     torch.testing.assert_close(kl, other)
 
@@ -131,9 +130,7 @@ def test_what_is_masked_changes_neither_value_nor_gradient(name: str) -> None:
         student[~mask] = fill
         student.requires_grad_()
         where = task.positions(student, target, mask)
-        loss = task.hard(student, target, mask=where) + task.soft(
-            student, teacher, temperature=1.0, t_squared=True, form="kl", mask=where
-        )
+        loss = task.hard(student, target, mask=where) + task.soft(student, teacher, Softening(1.0), where)
         loss.backward()  # type: ignore[no-untyped-call]
         assert student.grad is not None
         found.append((loss.detach(), student.grad))
@@ -196,7 +193,7 @@ def test_errors_of_regression_by_hand() -> None:
     numbers = ll.Regression().summary(ll.Regression().judge(output, target))
     assert numbers == pytest.approx({"mae": 1.0, "rmse": math.sqrt(5 / 3), "r2": 1 - 5 / 2})
     assert float(ll.Regression("smooth_l1").hard(output[:3], target[:3])) == pytest.approx((0 + 0.5 + 1.5) / 3)
-    soft = ll.Regression().soft(output, output + 2, temperature=7.0, t_squared=True, form="kl")
+    soft = ll.Regression().soft(output, output + 2, Softening(7.0))
     assert float(soft) == pytest.approx(4)  # whatever the temperature
 
 
@@ -254,11 +251,11 @@ def test_softened_outputs_of_a_single_class_are_refused() -> None:
     one = draw(4, 1)
     for loss in (
         ll.LOSSES["kd"].make,
-        lambda s, t: ll.Classification().soft(s, t, temperature=4.0, t_squared=True, form="kl"),
+        lambda s, t: ll.Classification().soft(s, t, Softening(4.0)),
     ):
         with pytest.raises(ShapeError, match="softmax over a single one is 1 whatever the logit"):
             loss(one, one)
-    apart = ll.MultiLabel().soft(one, -one, temperature=1.0, t_squared=True, form="kl")
+    apart = ll.MultiLabel().soft(one, -one, Softening(1.0))
     assert float(apart) > 0  # taught as the probability of yes
 
 

@@ -55,6 +55,14 @@ def test_it_teaches_by_its_outputs_and_says_why_not_by_its_layers(kind: str) -> 
     assert losses.total.requires_grad
 
 
+def test_a_teacher_traced_by_fx_keeps_its_layers() -> None:
+    torch.manual_seed(0)
+    teacher, student = net().eval(), small()
+    expected = ll.Distiller(copy.deepcopy(teacher), student, links=["0 : mse"])(X, Y).total
+    found = ll.Distiller(torch.fx.symbolic_trace(teacher), student, links=["0 : mse"])(X, Y).total
+    torch.testing.assert_close(found, expected)
+
+
 def test_a_quantised_teacher_teaches() -> None:
     torch.manual_seed(0)
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import layerlink as ll
 from layerlink.errors import ProblemsError, UsageError
 from layerlink.taps import Activations
-from layerlink.teachers import EMATeacher, FrozenTeacher
+from layerlink.teachers import EMATeacher, FrozenTeacher, SeveralTeachers
 
 
 def net(width: int, outputs: int = 3) -> nn.Sequential:
@@ -48,6 +48,16 @@ def test_links_say_which_teacher_they_mean(two: dict[str, nn.Module]) -> None:
         assert text in str(caught.value)
     with pytest.raises(ProblemsError, match="big/ names one of several teachers, and there is one: leave it out"):
         ll.Distiller(two["big"], net(8), links=["big/0 : mse"])
+
+
+def test_several_teachers_made_by_hand_are_the_same(two: dict[str, nn.Module]) -> None:
+    made = SeveralTeachers({name: FrozenTeacher(model) for name, model in two.items()})
+    student, links = net(8), ["big/0 -> 0 : mse", "wide/0 -> 0 : mse, adapter=linear"]
+    found = []
+    for teachers in (two, made):
+        torch.manual_seed(3)
+        found.append(ll.Distiller(teachers, student, soft=ll.Soft(), links=links, example=X)(X, Y).total)
+    assert torch.equal(*found)
 
 
 @pytest.mark.parametrize("average", ["probabilities", "logits"])

@@ -29,20 +29,15 @@ def check(
     from layerlink.lab.run.setup.setup import set_up
     from layerlink.lab.run.teacher_reading import teacher_findings
     from layerlink.lab.run.training import default_folder
-    from layerlink.transfer.link import user_code
 
     console = Console()
     given = list(overrides or ())
     if link:
         given.append(written_links(console, link))
     loaded = load_recipe(recipe, given)
-    named = [(f"teachers.{name}" if name else "teacher", it) for name, it in loaded.recipe.every_teacher.items()]
-    for role, section in [("student", loaded.recipe.student), *named]:
-        if ":" in section.model:
-            # Before it happens: importing is running.
-            console.say(f"imports    {section.model}   code that {role}.model names, run from here on")
-    for path in user_code(loaded.recipe.links):
-        console.say(f"imports    {path}   code that a link names, run from here on")
+    for who, path in loaded.recipe.user_code:
+        # Before it happens: importing is running.
+        console.say(f"imports    {path}   code that {who} names, run from here on")
     setup = set_up(loaded)
     folder = RunFolder(default_folder(loaded.name, loaded.recipe.seed))
     show_setup(console, setup, folder)

@@ -22,7 +22,7 @@ from layerlink.cli.search import search
 from layerlink.cli.sweep import sweep
 from layerlink.cli.verify import verify
 from layerlink.errors import LayerlinkError
-from layerlink.user_code import is_of_a_model, place_in_user_code
+from layerlink.user_code import whose
 
 CTRL_C = 130  # what typer makes of a KeyboardInterrupt
 
@@ -79,11 +79,7 @@ def run_command_line(arguments: list[str]) -> int:
             return 2
         if debug:
             traceback.print_exc()
-        place = place_in_user_code(error)
-        whose = f"It came up in your own code: {place}." if place else "This is a fault of layerlink."
-        if not place and is_of_a_model(error):
-            whose = "It came up below layerlink, in a model or a library."
-        print(f"layerlink: {type(error).__name__}: {error}\n{whose} --debug shows where.", file=sys.stderr)
+        print(f"layerlink: {type(error).__name__}: {error}\n{whose(error)} --debug shows where.", file=sys.stderr)
         return 1
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from layerlink.measure.timing import Timing, measure
 from layerlink.taps.modes import evaluating
+from layerlink.taps.modules import call_model
 
 
 @dataclass(frozen=True)
@@ -33,5 +34,5 @@ def measure_latency(model: nn.Module, inputs: Tensor, arithmetic: Callable[[], A
         arithmetic: makes the context to run in.
     """
     with evaluating(model), arithmetic():
-        timing = measure(lambda: model(inputs), inputs.device)
+        timing = measure(lambda: call_model(model, inputs), inputs.device)
     return Latency(**vars(timing), batch=len(inputs))

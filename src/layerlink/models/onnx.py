@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.optional import need
+from layerlink.user_code import runs_a_model
 
 
 class OnnxModel(nn.Module):
@@ -27,6 +28,7 @@ class OnnxModel(nn.Module):
         LayerlinkError: where onnxruntime is missing or cannot read the file.
     """
 
+    closed = "an ONNX file"  # its layers cannot be read
     digest: Tensor
 
     def __init__(self, path: str, output: str = "") -> None:
@@ -48,6 +50,7 @@ class OnnxModel(nn.Module):
         self.register_buffer("digest", torch.tensor(list(hashlib.sha256(data).digest()), dtype=torch.uint8))
 
     @torch.no_grad()
+    @runs_a_model
     def forward(self, *inputs: Tensor, **named: Tensor) -> Tensor:
         """The output for a batch.
 

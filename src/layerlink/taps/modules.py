@@ -10,6 +10,7 @@ import torch.fx
 from torch import nn
 
 from layerlink.errors import closest
+from layerlink.user_code import runs_a_model
 
 
 def find_module(model: nn.Module, path: str) -> nn.Module | None:
@@ -23,14 +24,17 @@ def find_module(model: nn.Module, path: str) -> nn.Module | None:
 
 
 def why_closed(model: nn.Module) -> str:
-    """What a model is whose layers cannot be read; empty where they can."""
+    """What a model is whose layers cannot be read; empty where they can. A class may say it of itself as ``closed``."""
     if isinstance(model, torch.jit.ScriptModule):
         return "scripted or traced (torch.jit)"
-    if isinstance(model, torch.fx.GraphModule):
+    if isinstance(model, torch.fx.GraphModule) and _is_of_operators(model):
         return "exported (torch.export)"
-    if type(model).__name__ == "OnnxModel":
-        return "an ONNX file"
-    return ""
+    return str(getattr(type(model), "closed", ""))
+
+
+def _is_of_operators(model: torch.fx.GraphModule) -> bool:
+    """Whether a graph calls ATen's operators, where one traced by torch.fx alone still calls the modules."""
+    return any(isinstance(node.target, torch._ops.OpOverload) for node in model.graph.nodes)
 
 
 def no_such_layer(model: nn.Module, path: str, role: str) -> str:
@@ -48,6 +52,7 @@ def no_such_layer(model: nn.Module, path: str, role: str) -> str:
     return f"the {role} has no layer {path!r}. {hint}. All of them: layerlink layers MODEL"
 
 
+@runs_a_model
 def call_model(model: nn.Module, inputs: Any) -> Any:
     """Run ``model`` on a tensor, a tuple (as positional) or a mapping (as keyword arguments)."""
     if isinstance(inputs, Mapping):

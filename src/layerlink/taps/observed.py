@@ -54,6 +54,10 @@ class Observed:
         self.view = view
         self._recorder = Recorder(model, role)
 
+    def seen(self, inputs: Any) -> Any:
+        """What the model sees of ``inputs``."""
+        return inputs if self.view is None else self.view(inputs)
+
     def missing(self, taps: Iterable[Tap]) -> dict[Tap, str]:
         """The taps whose module does not exist, each with the sentence that says so."""
         return self._recorder.missing(taps)
@@ -75,8 +79,7 @@ class Observed:
         """
         taps = tuple(wanted)
         inner = [tap for tap in taps if tap != OUTPUT]
-        if self.view is not None:
-            inputs = self.view(inputs)
+        inputs = self.seen(inputs)
         with self.arithmetic():
             recording = self._recorder.record(
                 inputs, inner, edges=edges, stop_early=stop_early and len(inner) == len(taps)

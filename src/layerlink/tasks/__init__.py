@@ -8,7 +8,7 @@ from layerlink.tasks.multi_label import MultiLabel
 from layerlink.tasks.regression import Regression
 from layerlink.tasks.segmentation import Segmentation
 from layerlink.tasks.table import TASKS, as_task
-from layerlink.tasks.task import ACCURACY, Score, Task
+from layerlink.tasks.task import ACCURACY, Score, Softening, Task
 from layerlink.tasks.tokens import CausalLM, SequenceLabelling
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Score",
     "Segmentation",
     "SequenceLabelling",
+    "Softening",
     "Task",
     "WithMetrics",
     "as_task",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from torch import Tensor
 
 from layerlink.losses import kd
-from layerlink.tasks.task import Form, Task
+from layerlink.tasks.task import Softening, Task
 
 
 @dataclass(frozen=True)
@@ -25,18 +25,9 @@ class ClassTask(Task):
         there = self.known(target, mask)
         return None if there is None else there.sum()
 
-    def soft(
-        self,
-        student: Tensor,
-        teacher: Tensor,
-        *,
-        temperature: float,
-        t_squared: bool,
-        form: Form,
-        mask: Tensor | None = None,
-    ) -> Tensor:
+    def soft(self, student: Tensor, teacher: Tensor, how: Softening, mask: Tensor | None = None) -> Tensor:
         """The divergence between both softmaxes at T of every position, mean over those that count."""
-        return kd(student, teacher, mask=mask, temperature=temperature, t_squared=t_squared, form=form)
+        return kd(student, teacher, mask=mask, **vars(how))
 
     def known(self, target: Tensor, mask: Tensor | None) -> Tensor | None:
         """What counts of labels: where the mask says so and there is one; None where all do."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Size, Tensor
 
-from layerlink.losses import ShapeError, hard_cross_entropy, kd, soft_cross_entropy
+from layerlink.losses import ShapeError, hard_cross_entropy
 from layerlink.tasks.classes import ClassTask
-from layerlink.tasks.task import ACCURACY, Form
+from layerlink.tasks.task import ACCURACY, Softening
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Classification(ClassTask):
 
     name = "classification"
     score = ACCURACY
+    one_class = True
 
     def problems(self, output: Size, classes: int) -> list[str]:
         """Where the output is not (N, classes)."""
@@ -50,24 +51,11 @@ class Classification(ClassTask):
             raise ShapeError(_not_rows(output, "hard loss"))
         return hard_cross_entropy(output, target, label_smoothing=label_smoothing, mask=self.known(target, mask))
 
-    def soft(
-        self,
-        student: Tensor,
-        teacher: Tensor,
-        *,
-        temperature: float,
-        t_squared: bool,
-        form: Form,
-        mask: Tensor | None = None,
-    ) -> Tensor:
+    def soft(self, student: Tensor, teacher: Tensor, how: Softening, mask: Tensor | None = None) -> Tensor:
         """The divergence between both softmaxes at T."""
         if student.ndim != 2 and student.shape == teacher.shape:
             raise ShapeError(_not_rows(student, "soft loss"))
-        if mask is None:
-            return soft_cross_entropy(
-                student, teacher, temperature=temperature, t_squared=t_squared, entropy=form == "kl"
-            )
-        return kd(student, teacher, mask=mask, temperature=temperature, t_squared=t_squared, form=form)
+        return super().soft(student, teacher, how, mask)
 
     def answers(self, output: Tensor) -> Tensor:
         """The most likely classes, (n,) int64."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -10,7 +10,7 @@ import torch
 from torch import Size, Tensor
 
 from layerlink.errors import UsageError
-from layerlink.tasks.task import Form, Score, Task
+from layerlink.tasks.task import Score, Softening, Task
 
 
 class Metric(Protocol):
@@ -67,6 +67,16 @@ class WithMetrics(Task):
         """The task's."""
         return self.base.has_classes
 
+    @property
+    def one_class(self) -> bool:  # type: ignore[override]
+        """The task's."""
+        return self.base.one_class
+
+    @property
+    def ignore(self) -> int | None:  # type: ignore[override]
+        """The task's."""
+        return self.base.ignore
+
     def problems(self, output: Size, classes: int) -> list[str]:
         """The task's."""
         return self.base.problems(output, classes)
@@ -89,18 +99,13 @@ class WithMetrics(Task):
         """The task's."""
         return self.base.counted(output, target, mask)
 
-    def soft(
-        self,
-        student: Tensor,
-        teacher: Tensor,
-        *,
-        temperature: float,
-        t_squared: bool,
-        form: Form,
-        mask: Tensor | None = None,
-    ) -> Tensor:
+    def soft(self, student: Tensor, teacher: Tensor, how: Softening, mask: Tensor | None = None) -> Tensor:
         """The task's."""
-        return self.base.soft(student, teacher, temperature=temperature, t_squared=t_squared, form=form, mask=mask)
+        return self.base.soft(student, teacher, how, mask)
+
+    def averaged(self, outputs: Sequence[Tensor], shares: Sequence[float], temperature: float) -> Tensor:
+        """The task's."""
+        return self.base.averaged(outputs, shares, temperature)
 
     def answers(self, output: Tensor) -> Tensor | None:
         """The task's."""
@@ -138,6 +143,20 @@ class WithMetrics(Task):
     def chance(self, target: Tensor) -> tuple[float, float] | None:
         """The task's, where its own score selects."""
         return self.base.chance(target) if self.select is None else None
+
+    def without_label(self, target: Tensor, chosen: Tensor) -> Tensor:
+        """The task's."""
+        return self.base.without_label(target, chosen)
+
+    @property
+    def no_label(self) -> float:
+        """The task's."""
+        return self.base.no_label
+
+    @property
+    def may_lack_labels(self) -> bool:
+        """The task's."""
+        return self.base.may_lack_labels
 
     def partly_labelled(self) -> Task:
         """The task's, with the metrics."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +15,7 @@ from layerlink.losses import binary_cross_entropy, binary_kd
 from layerlink.losses.shapes import at_least_float32
 from layerlink.tasks.classification import shown
 from layerlink.tasks.counting import average_precision, macro_f1
-from layerlink.tasks.task import Form, Score, Task
+from layerlink.tasks.task import Score, Softening, Task
 
 
 @dataclass(frozen=True)
@@ -62,22 +63,14 @@ class MultiLabel(Task):
         known = self._known(_like(output, target), mask)
         return None if known is None else known.sum()
 
-    def soft(
-        self,
-        student: Tensor,
-        teacher: Tensor,
-        *,
-        temperature: float,
-        t_squared: bool,
-        form: Form,
-        mask: Tensor | None = None,
-    ) -> Tensor:
+    def soft(self, student: Tensor, teacher: Tensor, how: Softening, mask: Tensor | None = None) -> Tensor:
         """The divergence between both sigmoids at T."""
-        loss = binary_kd(student, teacher, mask=mask, temperature=temperature, t_squared=t_squared)
-        if form == "kl":
+        given: dict[str, Any] = {"mask": mask, "temperature": how.temperature, "t_squared": how.t_squared}
+        loss = binary_kd(student, teacher, **given)
+        if how.form == "kl":
             return loss
-        own = binary_kd(torch.zeros_like(teacher), teacher, mask=mask, temperature=temperature, t_squared=t_squared)
-        full = torch.log(loss.new_tensor(2.0)) * (temperature**2 if t_squared else 1.0)
+        own = binary_kd(torch.zeros_like(teacher), teacher, **given)
+        full = math.log(2) * (how.temperature**2 if how.t_squared else 1.0)
         return loss + (full - own)  # the divergence from a fair coin is log 2 less the entropy
 
     def averaged(self, outputs: Sequence[Tensor], shares: Sequence[float], temperature: float) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 from layerlink.errors import UsageError
 from layerlink.losses import ShapeError, mse
 from layerlink.losses.shapes import at_least_float32
-from layerlink.tasks.task import Form, Score, Task
+from layerlink.tasks.task import Score, Softening, Task
 
 _LOSSES = {"mse": F.mse_loss, "l1": F.l1_loss, "smooth_l1": F.smooth_l1_loss}
 
@@ -62,16 +62,7 @@ class Regression(Task):
         """Numbers that are known."""
         return self._known(_alike(output, target)[1], mask).sum()
 
-    def soft(
-        self,
-        student: Tensor,
-        teacher: Tensor,
-        *,
-        temperature: float,
-        t_squared: bool,
-        form: Form,
-        mask: Tensor | None = None,
-    ) -> Tensor:
+    def soft(self, student: Tensor, teacher: Tensor, how: Softening, mask: Tensor | None = None) -> Tensor:
         """The squared error, mean over all numbers; the temperature cancels out where T^2 is multiplied by."""
         if mask is not None:
             rows = mask.view(-1, *(1 for _ in student.shape[1:])).expand_as(student)
@@ -79,7 +70,7 @@ class Regression(Task):
             loss = mse(student, teacher) * (rows.numel() / rows.sum().clamp_min(1))
         else:
             loss = mse(student, teacher)
-        return loss if t_squared else loss / temperature**2
+        return loss if how.t_squared else loss / how.temperature**2
 
     def averaged(self, outputs: Sequence[Tensor], shares: Sequence[float], temperature: float) -> Tensor:
         """The mean."""

@@ -14,7 +14,22 @@ from torch import Size, Tensor
 
 from layerlink.losses.shapes import at_least_float32
 
-Form = Literal["kl", "cross-entropy"]
+CHANCE_SPREADS = 2.0  # standard deviations from chance that still count as chance
+
+
+@dataclass(frozen=True)
+class Softening:
+    """How softened outputs are compared.
+
+    Args:
+        temperature: T > 0, the divisor of both.
+        t_squared: multiply by T^2.
+        form: "kl", or "cross-entropy", which keeps the teacher's entropy.
+    """
+
+    temperature: float
+    t_squared: bool = True
+    form: Literal["kl", "cross-entropy"] = "kl"
 
 
 @dataclass(frozen=True)
@@ -87,6 +102,8 @@ class Task(ABC):
     name: ClassVar[str]
     score: ClassVar[Score]  # by which epochs are kept, rows are compared and searches choose
     has_classes: ClassVar[bool] = True  # whether the output has a column a class
+    one_class: ClassVar[bool] = False  # whether every example is of one class, and the answer says which
+    ignore: int | None = None  # the label of positions that do not count
 
     def problems(self, output: Size, classes: int) -> list[str]:
         """Why an output cannot be of this task, in sentences.
@@ -139,24 +156,13 @@ class Task(ABC):
         """
         return None if mask is None else mask.sum()
 
-    def soft(
-        self,
-        student: Tensor,
-        teacher: Tensor,
-        *,
-        temperature: float,
-        t_squared: bool,
-        form: Form,
-        mask: Tensor | None = None,
-    ) -> Tensor:
+    def soft(self, student: Tensor, teacher: Tensor, how: Softening, mask: Tensor | None = None) -> Tensor:
         """How far the student's softened output is from the teacher's, a scalar.
 
         Args:
             student: its output.
             teacher: the same shape.
-            temperature: T > 0.
-            t_squared: multiply by T^2.
-            form: "kl", or "cross-entropy", which keeps the teacher's entropy.
+            how: temperature and form.
             mask: as ``positions`` gives it.
         """
         raise NotImplementedError(f"{type(self).__name__} says nothing of softened outputs: define soft()")
@@ -204,6 +210,22 @@ class Task(ABC):
         """What is reached without looking at inputs: the score and its standard deviation; None where unknown."""
         return None
 
+    def chance_met(self, value: float, target: Tensor) -> float | None:
+        """The score of chance, where a score is no better than it and two of its standard deviations; None elsewhere.
+
+        Args:
+            value: the score.
+            target: that it was read on.
+        """
+        found = self.chance(target)
+        if found is None:
+            return None
+        chance, margin = found[0], CHANCE_SPREADS * found[1]
+        perfect = 100.0 if self.score.unit == "%" else -self.score.worst
+        limit = chance + margin if self.score.higher_is_better else chance - margin
+        told_apart = self.score.is_better(value, limit) or not self.score.is_better(perfect, chance)
+        return None if told_apart else chance
+
     def without_label(self, target: Tensor, chosen: Tensor) -> Tensor:
         """Targets of which all but the chosen ones are marked as not known.
 
@@ -222,7 +244,7 @@ class Task(ABC):
     @property
     def may_lack_labels(self) -> bool:
         """Whether some targets may be ``no_label``."""
-        return getattr(getattr(self, "base", self), "unlabelled", None) is not None
+        return getattr(self, "unlabelled", None) is not None
 
     @abstractmethod
     def partly_labelled(self) -> Task:

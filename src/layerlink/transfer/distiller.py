@@ -15,8 +15,9 @@ from layerlink.losses import Context, Facts
 from layerlink.taps import OUTPUT, Activations, Observed, Tap
 from layerlink.taps.lazy import has_lazy_layers
 from layerlink.taps.modes import evaluating
+from layerlink.taps.randomness import kept
 from layerlink.tasks import Task, as_task
-from layerlink.teachers import EMATeacher, Teacher, as_teacher, models_of
+from layerlink.teachers import SeveralTeachers, Teacher, as_teacher, models_of
 from layerlink.teachers.trained import is_trained_by
 from layerlink.transfer.inspection import contexts_of, parts_of
 from layerlink.transfer.link import Link, Scale
@@ -25,10 +26,10 @@ from layerlink.transfer.link_part import Across
 from layerlink.transfer.objective import Losses, Objective
 from layerlink.transfer.parties import (
     as_looked_at,
+    averages_among,
     check_models,
     fill_from_example,
     missing_taps,
-    modules_among,
     of_teachers,
 )
 from layerlink.transfer.scales import LinkScales
@@ -40,7 +41,8 @@ class Distiller(nn.Module):
     """Computes the student's losses.
 
     The teacher is not a submodule: it moves along with ``.to()``, but is in neither ``parameters()`` nor
-    ``state_dict()``, and ``train()`` does not reach it.
+    ``state_dict()``, and ``train()`` does not reach it. Only an average of the student is in both, as ``averages``: a
+    training goes on with it. ``trainable_parameters()`` leaves it out.
 
     Args:
         teacher: a trained module, which is frozen here; a ``Teacher``; anything that gives ``Activations`` when
@@ -97,6 +99,8 @@ class Distiller(nn.Module):
     ) -> None:
         super().__init__()
         self.student = student
+        if isinstance(teacher, SeveralTeachers):
+            teacher = teacher.teachers
         modules = models_of(teacher)
         names = tuple(teacher) if isinstance(teacher, Mapping) else ()
         links = links if isinstance(links, str) or not isinstance(links, Iterable) else list(links)
@@ -129,8 +133,7 @@ class Distiller(nn.Module):
         self.objective = self.whole_objective  # at this time of the training, see ``at``
         _ = self.objective.terms  # made now: inside a compiled pass they cannot be
         self.teacher = as_teacher(teacher, output=teacher_logits, shared=shared)
-        # What a teacher learns itself, such as an average, goes into checkpoints with the student.
-        self.own_teachers = nn.ModuleList(modules_among(self.teacher))
+        self.averages = nn.ModuleList(averages_among(self.teacher))  # a submodule: checkpoints go on with them
         is_trained_by(self, student)
         self.scales = LinkScales(every_link) if any(link.scale not in (None, "none") for link in every_link) else None
         self._by_gradient = any(link.scale == "gradient" for link in every_link)
@@ -151,9 +154,8 @@ class Distiller(nn.Module):
 
     def after_step(self) -> None:
         """Tell teachers that follow the student, such as ``EMATeacher``, that the optimiser has made a step."""
-        for teacher in self.own_teachers:
-            if isinstance(teacher, EMATeacher):
-                teacher.after_step(self.student)
+        for teacher in averages_among(self.teacher):
+            teacher.after_step(self.student)
 
     def share_with(self, across: Across) -> None:
         """Let several processes have a part of every batch each, in a loop of one's own.
@@ -269,7 +271,7 @@ class Distiller(nn.Module):
         if unread and self.student.training:
             # A layer that is left out at random may be so in the very first pass; in eval mode all of them run.
             # Nothing is put back in place: the pass before is still to be gone back through.
-            with evaluating(self.student), torch.random.fork_rng():
+            with evaluating(self.student), kept():
                 there = self._student.read(inputs, unread).values
             given.skipped |= there.keys()
             given.problems = {tap: reason for tap, reason in given.problems.items() if tap not in there}

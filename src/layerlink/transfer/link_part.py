@@ -101,9 +101,7 @@ class LinkPart(nn.Module):
             )
             context = replace(context, labels=labels, indices=indices, mask=mask)
         elif context.mask is not None:
-            own = context.mask.sum().double() * (across.share > 0)
-            whole = float(across.sum(own.clone()))
-            self.share = float(own) / whole / across.share if whole and across.share else 1.0
+            self.share = share_of(context.mask.sum(), across)
         return student, teacher, context
 
 
@@ -119,6 +117,20 @@ class Across(Protocol):
     def gather(self, values: Tensor) -> Tensor:
         """All processes' rows in their order; gradients reach this process's own."""
         ...
+
+
+def share_of(counted: Tensor | None, across: Across) -> float:
+    """The part of what counts in all processes that is here, relative to the part of the images.
+
+    Args:
+        counted: how much counts here; None where that is a fixed number an image.
+        across: the processes.
+    """
+    if counted is None:
+        return 1.0
+    own = counted.double() * (across.share > 0)
+    whole = float(across.sum(own.clone()))
+    return float(own) / whole / across.share if whole and across.share else 1.0
 
 
 _OURS = [kind.make for kind in LOSSES.values()]

@@ -11,18 +11,19 @@ from torch import nn
 from layerlink.errors import UsageError, unknown_name
 from layerlink.taps import Observed, Tap
 from layerlink.taps.lazy import fill_lazy_layers
-from layerlink.teachers import SeveralTeachers, Teacher, as_teacher, models_of
+from layerlink.teachers import EMATeacher, SeveralTeachers, Teacher, as_teacher
 from layerlink.teachers.looked import Looked
 from layerlink.transfer.link import Link
 from layerlink.transfer.timed import Soft
 
 
 def as_looked_at(teacher: Any, output: str) -> Observed | Teacher | None:
-    """What is looked at before the training: a module as it is, several as they are by name."""
+    """What is looked at before the training: a model as its teacher reads it, several by name."""
+    if teacher is None:
+        return None
     if isinstance(teacher, Mapping):
         return SeveralTeachers({name: Looked(it, output) for name, it in teacher.items()})
-    modules = models_of(teacher)
-    return Observed(modules[0], "teacher", output=output) if modules else as_teacher(teacher, output=output)
+    return Looked(teacher, output).observed or as_teacher(teacher, output=output)
 
 
 def missing_taps(
@@ -54,10 +55,10 @@ def of_teachers(soft: Soft, names: tuple[str, ...]) -> Soft:
     return replace(soft, teachers=dict.fromkeys(names, 1.0)) if names and soft.teachers is None else soft
 
 
-def modules_among(teacher: Teacher | None) -> list[nn.Module]:
-    """The teachers that have a state of their own."""
+def averages_among(teacher: Teacher | None) -> list[EMATeacher]:
+    """The teachers that follow the student: what they have become is a part of its training."""
     every: Iterable[Any] = teacher.teachers.values() if isinstance(teacher, SeveralTeachers) else (teacher,)
-    return [it for it in every if isinstance(it, nn.Module)]
+    return [it for it in every if isinstance(it, EMATeacher)]
 
 
 def fill_from_example(student: nn.Module, example: Any) -> None:

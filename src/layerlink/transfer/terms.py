@@ -13,9 +13,9 @@ from torch import Tensor
 from layerlink.errors import UsageError
 from layerlink.losses import Context
 from layerlink.taps import Activations, Tap
-from layerlink.tasks import Task
+from layerlink.tasks import Softening, Task
 from layerlink.transfer.link import Link
-from layerlink.transfer.link_part import Across, LinkPart
+from layerlink.transfer.link_part import Across, LinkPart, share_of
 from layerlink.transfer.timed import Hard, Soft
 
 
@@ -91,7 +91,7 @@ class HardTerm:
         output = _read(student, self.hard.tap)
         assert output is not None  # noqa: S101 - it has been compared
         mask = self.task.positions(output, context.labels, context.mask)
-        return _share_of(self.task.counted(output, context.labels, mask), across)
+        return share_of(self.task.counted(output, context.labels, mask), across)
 
 
 @dataclass(frozen=True)
@@ -132,10 +132,8 @@ class SoftTerm:
         return self.task.soft(
             learnt,
             given[0] if self.soft.teachers is None else self._averaged(given),
-            temperature=self.soft.temperature,
-            t_squared=self.soft.t_squared,
-            form=self.soft.form,
-            mask=self._mask(learnt, context),
+            Softening(self.soft.temperature, self.soft.t_squared, self.soft.form),
+            self._mask(learnt, context),
         )
 
     def _averaged(self, outputs: list[Tensor]) -> Tensor:
@@ -160,7 +158,7 @@ class SoftTerm:
         learnt = _read(student, self.soft.student_tap)
         assert learnt is not None  # noqa: S101 - it has been compared
         mask = self._mask(learnt, context)
-        return _share_of(None if mask is None else mask.sum(), across)
+        return share_of(None if mask is None else mask.sum(), across)
 
     def _mask(self, learnt: Tensor, context: Context) -> Tensor | None:
         labels = context.labels if isinstance(context.labels, Tensor) else None
@@ -243,12 +241,3 @@ def _scalar(hard: Hard, loss: Any) -> Tensor:
         got = f"{loss.dtype} {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
         raise UsageError(f"hard loss {name} must give a single floating-point number with a gradient; got {got}")
     return loss.reshape(())
-
-
-def _share_of(counted: Tensor | None, across: Across) -> float:
-    """The part of what counts in all processes that is here, relative to the part of the images."""
-    if counted is None:
-        return 1.0
-    own = counted.double() * (across.share > 0)
-    whole = float(across.sum(own.clone()))
-    return float(own) / whole / across.share if whole and across.share else 1.0

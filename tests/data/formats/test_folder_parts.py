@@ -68,7 +68,15 @@ def test_links_that_lead_nowhere_are_told_by_name_and_number(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("ending", "kind"),
-    [(".jfif", "JPEG"), (".jpe", "JPEG"), (".JPG", "JPEG"), (".tif", "TIFF"), (".TIFF", "TIFF"), (".gif", "GIF")],
+    [
+        (".jfif", "JPEG"),
+        (".jpe", "JPEG"),
+        (".JPG", "JPEG"),
+        (".tif", "TIFF"),
+        (".TIFF", "TIFF"),
+        (".gif", "GIF"),
+        (".avif", "AVIF"),
+    ],
 )
 def test_other_endings_are_read(tmp_path: Path, ending: str, kind: str) -> None:
     root = tree(tmp_path, "train")

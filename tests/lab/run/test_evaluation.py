@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from layerlink.lab.recipe.file import LoadedRecipe
-from layerlink.lab.run.evaluation import predict
+from layerlink.lab.run.evaluation import read_images
 from layerlink.lab.run.setup.setup import set_up
 from layerlink.taps.modes import evaluating
 from layerlink.tasks.classification import percent_equal
@@ -32,7 +32,8 @@ def test_a_model_is_in_the_mode_it_was_in_whatever_happened(training: bool) -> N
 def test_predictions_are_the_largest_logits_in_the_images_order(recipe: Callable[..., LoadedRecipe]) -> None:
     setup = set_up(recipe())
     model, images = setup.distiller.student, setup.images.test
-    found = predict(setup.student, images, setup.images.views)
+    found = read_images(setup.student, setup).answers
+    assert found is not None
     model.eval()
     with torch.no_grad():
         expected = model(setup.images.views(images.images)).argmax(dim=1)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
 from layerlink.errors import ProblemsError
 from layerlink.lab.bench.costs import measure_costs
 from layerlink.lab.recipe.file import LoadedRecipe, load_recipe
+from layerlink.lab.report.gather.rows import gather
+from layerlink.lab.report.measured.comparison import measure_rows
 from layerlink.lab.run.evaluation import evaluate_run
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.interruption import Interrupted
@@ -20,6 +24,8 @@ from layerlink.lab.run.setup.cohort import set_up_cohort
 from layerlink.lab.run.setup.setup import set_up
 from layerlink.lab.run.training import train, train_cohort
 from layerlink.lab.run.verification import verify_run
+from layerlink.measure.flops import count_flops
+from layerlink.models import build_model
 from peoples_models import StopAfter
 
 BASE = """
@@ -143,6 +149,50 @@ def test_a_teacher_sees_the_pixels_and_normalisation_that_it_was_trained_with(
     torch.testing.assert_close(own.teacher.logits(views), expected, rtol=1e-4, atol=1e-5)
     with pytest.raises(ProblemsError, match=r"teacher.normalize must be 1 numbers, one a channel; got 3"):
         set_up(recipe(tmp_path, f"teacher: {teacher}, normalize: imagenet}}\nsoft: {{}}\n"))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_teacher_of_more_pixels_is_looked_at_as_it_sees_them(precision: str, tmp_path: Path) -> None:
+    wide = build_model("vgg16", num_classes=10, image_size=64, channels=1, width=0.05, batch_norm=True)
+    file, run = tmp_path / "wide.safetensors", RunFolder(tmp_path / "run")
+    safetensors.torch.save_file(wide.state_dict(), file)
+    text = (
+        f"teacher: {{model: vgg16, arguments: {{width: 0.05, batch_norm: true}}, weights: {file}, image_size: 64}}\n"
+        'soft: {temperature: 2}\nlinks: ["group1 -> body : at, adapter=auto"]\n'
+    )
+    loaded = recipe(tmp_path, text, f"precision={precision}", "training.epochs=1")
+    train(set_up(loaded), run)
+    assert verify_run(run).largest_difference == 0
+    gathered = gather([run.path])
+    measured = measure_rows(gathered, gathered.rows)
+    seen = torch.zeros(1, 1, 64, 64)
+    assert measured.teacher.flops == count_flops(wide, seen)
+    assert measured.similarity
+
+
+def test_a_teacher_with_the_normalisation_of_imagenet(tmp_path: Path) -> None:
+    teacher = build_model("vgg7", num_classes=2, image_size=32, channels=3, width=0.1)
+    file = tmp_path / "teacher.safetensors"
+    safetensors.torch.save_file(teacher.state_dict(), file)
+    for place in range(24):
+        picture = tmp_path / "data" / "ab"[place % 2] / f"{place}.png"
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(place).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(picture)
+    text = (
+        f"data: {{name: folder, root: {tmp_path / 'data'}, validation: 4}}\n"
+        "student: {model: vgg7, arguments: {width: 0.05}}\n"
+        f"teacher: {{model: vgg7, arguments: {{width: 0.1}}, weights: {file}, normalize: imagenet}}\nsoft: {{}}\n"
+        "precision: float32\n"
+    )
+    (tmp_path / "colours.yaml").write_text(text)
+    setup = set_up(load_recipe(str(tmp_path / "colours.yaml")))
+    assert setup.teacher is not None
+    seen = setup.images.train.images.float() / 255
+    mean, std = (torch.tensor(it).view(3, 1, 1) for it in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    expected = teacher.eval()((seen - mean) / std)
+    found = setup.teacher.logits(setup.images.views(setup.images.train.images))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def trained_already(width: int = 8) -> nn.Module:

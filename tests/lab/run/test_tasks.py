@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 import torch
+from sklearn.metrics import matthews_corrcoef
 
 from layerlink.errors import ProblemsError
 from layerlink.lab.recipe.file import LoadedRecipe, load_recipe
 from layerlink.lab.report.building import write_report
-from layerlink.lab.run.evaluation import evaluate_run
+from layerlink.lab.run.evaluation import evaluate_run, predict_test
 from layerlink.lab.run.folder import RunFolder
+from layerlink.lab.run.setup.images import load_images
 from layerlink.lab.run.setup.setup import set_up
 from layerlink.lab.run.training import train
 from layerlink.lab.run.verification import verify_run
@@ -212,3 +214,22 @@ precision: float32
     assert not [name for name in result if name.startswith("teacher") or name == "agreement"]
     with pytest.raises(ProblemsError, match="teacher"):
         set_up(load_recipe(str(file), ["soft={temperature: 2}"]), teacher=teachers_output(kind))
+
+
+def test_a_metric_of_another_package_selects(tmp_path: Path) -> None:
+    file = tmp_path / "metric.yaml"
+    file.write_text(
+        "task: other_tasks:by_matthews\ndata: {name: digits, image_size: 8, train_images: 200, validation: 100}\n"
+        'student: {model: "peoples_models:plain", arguments: {width: 8}}\n'
+        "training: {epochs: 2, batch_size: 50, lr: 0.05}\nprecision: float32\n"
+    )
+    run = RunFolder(tmp_path / "run")
+    result = train(set_up(load_recipe(str(file))), run)
+    assert result["score"]["name"] == "matthews"
+    found = evaluate_run(run)
+    assert found["test_matthews"] == result["test_matthews"]
+    labels = load_images(load_recipe(str(file)).recipe, torch.device("cpu")).test.labels
+    assert result["test_matthews"] == pytest.approx(matthews_corrcoef(labels, predict_test(run)), abs=1e-6)
+    assert result["test_accuracy"] == pytest.approx(100 * float((labels == predict_test(run)).double().mean()))
+    write_report([run.path], tmp_path / "report", measure=0)
+    assert "test matthews" in (tmp_path / "report" / "report.md").read_text()

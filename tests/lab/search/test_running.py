@@ -124,4 +124,7 @@ def test_a_search_that_cannot_be_meant_is_refused(
 
 @pytest.mark.parametrize("name", shipped("search"))
 def test_shipped_searches_load(name: str) -> None:
-    load_search(name)
+    search, family = load_search(name)
+    assert search.space
+    assert search.trials > 0
+    assert family.base

@@ -9,7 +9,6 @@ from layerlink.files.paths import expanded
 from layerlink.lab.bench.costs import Costs
 from layerlink.lab.parallel.processes import here
 from layerlink.lab.run.folder import RunFolder
-from layerlink.lab.run.setup.models import TAKEN_OFF
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.lab.run.teacher_reading import read_teacher
 from layerlink.measure.flops import count_parameters
@@ -27,20 +26,17 @@ def show_setup(console: Console, setup: Setup, run: RunFolder) -> None:
         f"{len(images.test):,} test, {views.image_size}x{views.image_size}, {_labels(setup)}"
         f"normalize {recipe.data.normalize}, augment {recipe.data.augment}"
     )
-    for note in images.notes:
+    for note in (*images.notes, *setup.notes):
         console.say(f"           {note}")
-    if not isinstance(setup.task, Classification):
+    if recipe.task.name != Classification.name:
         console.say(f"task       {recipe.task.name}, by {setup.task.score.words}")
     for name, model in setup.teachers.items():
         section = recipe.every_teacher.get(name)
         if section is not None:
             console.say(
                 f"teacher    {name + ': ' if name else ''}{section.model}   {count_parameters(model):,} parameters   "
-                f"{section.weights or 'given'}{_teacher_score(section.weights)}"
+                f"{section.weights or 'given'}{_teacher_score(section.loaded_from)}"
             )
-    for model in (*setup.teachers.values(), setup.distiller.student):
-        if model in TAKEN_OFF:
-            console.say(f"           weights {TAKEN_OFF[model]}")
     reading = read_teacher(setup)
     if reading is not None:
         score = setup.task.score

@@ -99,8 +99,7 @@ def _teacher_flops(setup: Setup, image: Tensor) -> int:
     found = 0
     for observed in (getattr(teacher, "observed", None) for teacher in each):
         if observed is not None:
-            seen = image if observed.view is None else observed.view(image)
-            found += count_flops(observed.model, seen, setup.arithmetic())
+            found += count_flops(observed.model, observed.seen(image), setup.arithmetic())
     return found
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, model_validator
 
 from layerlink.lab.recipe.section import FilePath, Section, Whole
 from layerlink.teachers.store import StoreDtype
+
+OWN = Path("own")  # as weights: those that the model's own callable has loaded
 
 
 class ModelSection(Section):
@@ -20,6 +24,11 @@ class ModelSection(Section):
     )
     weights: FilePath | None = Field(None, description="a .safetensors file or a run folder")
     logits: str = Field("", description="element of the output that holds the logits, where it is no tensor")
+
+    @property
+    def loaded_from(self) -> Path | None:
+        """The file or folder that its weights are read from; None where its callable has loaded them, or nobody."""
+        return None if self.weights in (None, OWN) else self.weights
 
 
 class StoreSection(Section):
@@ -80,9 +89,18 @@ class TeacherSection(ModelSection):
             raise ValueError("give normalize, or mean and std")
         if self.model == EMA and (self.weights or self.store or self.image_size or self.statistics):
             raise ValueError("ema is the student's own average: it has its weights, its images and no store")
+        if self.model == EMA and not 0 <= self.decay < 1:
+            raise ValueError(f"ema has the argument decay, 0 <= decay < 1; got {self.arguments}")
         if self.store is not None and self.image_size is not None:
             raise ValueError("a teacher with an image_size of its own is computed on every batch: leave out store")
         return self
+
+    @property
+    def decay(self) -> float:
+        """Of a student's average; NaN where its arguments say something else."""
+        decay = self.arguments.get("decay", 0.999)
+        right = self.arguments.keys() <= {"decay"} and isinstance(decay, int | float)
+        return float(decay) if right and isinstance(decay, int | float) else math.nan
 
     @property
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:

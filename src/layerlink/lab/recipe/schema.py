@@ -20,7 +20,7 @@ from layerlink.lab.recipe.section import FilePath, Section, Whole, YesNo
 from layerlink.lab.recipe.terms import HardField, HardSection, LinkTexts, SoftSection
 from layerlink.tasks import Task, as_task
 from layerlink.transfer import Link
-from layerlink.transfer.link import Scale
+from layerlink.transfer.link import Scale, user_code
 from layerlink.transfer.schedule import Decay
 
 
@@ -189,6 +189,25 @@ class Recipe(Section):
     def every_teacher(self) -> dict[str, TeacherSection]:
         """The teachers by name; one alone has none."""
         return {"": self.teacher} if self.teacher is not None else dict(self.teachers or {})
+
+    @property
+    def frozen_teachers(self) -> dict[str, TeacherSection]:
+        """Those that are models of their own: not the student's average."""
+        return {name: section for name, section in self.every_teacher.items() if section.model != EMA}
+
+    @property
+    def user_code(self) -> list[tuple[str, str]]:
+        """The code of the user's own that it names as ``package.module:name``: who names it, and the path.
+
+        Reading a recipe imports none of it; setting it up does.
+        """
+        named = [("data.name", self.data.name), ("task.name", self.task.name), ("student.model", self.student.model)]
+        for name, section in self.every_teacher.items():
+            named.append((f"teachers.{name}.model" if name else "teacher.model", section.model))
+        if self.hard.loss is not None and not self.hard.loss.startswith("@"):
+            named.append(("hard.loss", self.hard.loss))
+        named += [("a link", path) for path in user_code(self.links)]
+        return [(who, path) for who, path in named if ":" in path]
 
     def _check_teachers(self) -> None:
         """One teacher, or two or more by name that no store keeps; links and soft name those that are there."""

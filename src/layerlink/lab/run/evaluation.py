@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import torch
@@ -20,15 +20,15 @@ from layerlink.lab.parallel.processes import here
 from layerlink.lab.recipe.file import load_recipe
 from layerlink.lab.recipe.terms import HardSection
 from layerlink.lab.run.folder import RunFolder
-from layerlink.lab.run.setup.models import OWN
 from layerlink.lab.run.setup.setup import Setup, set_up
 from layerlink.measure.flops import count_parameters
 from layerlink.taps import Observed
 from layerlink.taps.modes import evaluating
+from layerlink.taps.modules import call_model
 from layerlink.taps.randomness import seeded
-from layerlink.tasks import Task
-from layerlink.tasks.classification import answers, percent_equal
+from layerlink.tasks.classification import percent_equal
 
+Read = TypeVar("Read")
 EVALUATION_BATCH = 256
 DEAD = 0.99  # share of zeros; layers of healthy networks were seen at 0.46 to 0.74
 
@@ -61,12 +61,6 @@ def _whole(parts: Sequence[Tensor], own: slice, count: int) -> Tensor:
     """The rows of all processes, from those of this one."""
     before, after = (parts[0].new_zeros(rows, *parts[0].shape[1:]) for rows in (own.start, count - own.stop))
     return here().sum(torch.cat([before, *parts, after]))
-
-
-def predict(observed: Observed, images: ImageSet, views: Views) -> Tensor:
-    """The class that a model finds most likely, (N,) int64; as ``each_image``."""
-    (found,) = each_image(observed, images, views, lambda logits, _labels: (answers(logits),))
-    return found
 
 
 def validation_score(model: nn.Module, setup: Setup) -> float:
@@ -125,32 +119,29 @@ def read_test(model: nn.Module, setup: Setup) -> dict[str, Any]:
 
 def _teacher_reading(teacher: Observed, setup: Setup) -> Reading:
     """What the teacher gives for the test images; the students of a cohort ask for the same."""
-    model = teacher.model
-    state = [*model.parameters(), *model.buffers()]
-    version = sum(t._version for t in state)
-    asked = _Asked(setup.images.test.images, setup.images.views, setup.precision, setup.task, version)
-    known = _ANSWERS.get(model)
-    if known is None or not known[0].same_as(asked):
-        known = _ANSWERS[model] = asked, read_images(teacher, setup)
-    return known[1]
+    return read_once(teacher, setup, setup.images.test, lambda: read_images(teacher, setup))
 
 
-@dataclass(frozen=True, eq=False)
-class _Asked:
-    """What a teacher's answers depend on; ``version`` counts the changes to its weights."""
+def read_once(observed: Observed, setup: Setup, images: ImageSet, read: Callable[[], Read]) -> Read:
+    """What is read of a model's answers to images, from memory where it was read before and nothing has changed since.
 
-    images: Tensor
-    views: Views
-    precision: str
-    task: Task
-    version: int
+    Args:
+        observed: the model as it is read.
+        setup: says with which views, task and precision.
+        images: that it is asked about.
+        read: makes the reading. Of one set of images there is one kind of reading.
+    """
+    model = observed.model
+    version = sum(tensor._version for tensor in (*model.parameters(), *model.buffers()))
+    asked = setup.images.views, setup.precision, setup.task, version
+    known = _READ.setdefault(model, {}).get(id(images.images))
+    if known is None or known[0] is not images.images or known[1] != asked:
+        known = _READ[model][id(images.images)] = images.images, asked, read()
+    found: Read = known[2]
+    return found
 
-    def same_as(self, other: _Asked) -> bool:
-        own, others = ((it.views, it.precision, it.task, it.version) for it in (self, other))
-        return self.images is other.images and own == others
 
-
-_ANSWERS: WeakKeyDictionary[nn.Module, tuple[_Asked, Reading]] = WeakKeyDictionary()
+_READ: WeakKeyDictionary[nn.Module, dict[int, tuple[Tensor, Any, Any]]] = WeakKeyDictionary()
 
 
 def _set_up_again(run: RunFolder, overrides: Sequence[str] = ()) -> Setup:
@@ -162,8 +153,8 @@ def _set_up_again(run: RunFolder, overrides: Sequence[str] = ()) -> Setup:
     loaded = load_recipe(str(run.recipe), overrides)
     recipe = loaded.recipe
     changes: dict[str, Any] = {"student": recipe.student.model_copy(update={"weights": None})}
-    needed = [section.weights for section in recipe.every_teacher.values()]
-    if any(weights not in (None, OWN) and not expanded(weights).exists() for weights in needed):
+    needed = [section.loaded_from for section in recipe.every_teacher.values()]
+    if any(weights is not None and not expanded(weights).exists() for weights in needed):
         changes |= {
             "teacher": None,
             "teachers": None,
@@ -206,9 +197,16 @@ def _is_statistic(value: Any, channels: int) -> bool:
 
 
 def predict_test(run: RunFolder) -> Tensor:
-    """The classes that a finished run's student gives the test images of its recipe: (N,) int64."""
+    """What a finished run's student answers to the test images of its recipe, such as classes (N,) int64.
+
+    Raises:
+        UsageError: where its task has no answers.
+    """
     setup = _set_up_again(run)
-    return predict(setup.student, setup.images.test, setup.images.views)
+    found = read_images(setup.student, setup).answers
+    if found is None:
+        raise UsageError(f"{run.path}: the task {setup.recipe.task.name} has no answers to be compared")
+    return found
 
 
 def evaluate_run(run: RunFolder, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -262,7 +260,7 @@ def dead_layers(model: nn.Module, setup: Setup) -> dict[str, float]:
     handles = [module.register_forward_hook(look(name)) for name, module in model.named_modules() if name]
     try:
         with evaluating(model), setup.arithmetic():
-            model(setup.images.views(sample))
+            call_model(model, setup.images.views(sample))
     finally:
         for handle in handles:
             handle.remove()

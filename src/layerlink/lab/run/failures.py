@@ -7,16 +7,16 @@ from contextlib import contextmanager
 
 from layerlink.errors import LayerlinkError
 from layerlink.lab.run.learner import DroppedError
-from layerlink.user_code import told
+from layerlink.user_code import place_in_user_code, told, whose
 
 
 class StudentError(DroppedError):
-    """A student's model, or a loss of the user's own, raised an error."""
+    """A student's step or reading raised an error that is none of layerlink's own sentences."""
 
 
 @contextmanager
 def failing_alone(doing: str) -> Iterator[None]:
-    """Turn what a model raises into the failure of its run.
+    """Turn an error that nobody foresaw into the failure of its run, and say whose it is.
 
     Args:
         doing: such as "epoch 1, step 3".
@@ -29,4 +29,5 @@ def failing_alone(doing: str) -> Iterator[None]:
     except LayerlinkError:
         raise
     except Exception as error:
-        raise StudentError(f"{doing}: {told(error)}") from error
+        text = told(error) if place_in_user_code(error) else f"{told(error)}. {whose(error)}"
+        raise StudentError(f"{doing}: {text}") from error

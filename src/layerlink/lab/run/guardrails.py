@@ -15,11 +15,10 @@ from layerlink.lab.run.meter import Meter
 from layerlink.lab.run.setup.images import Images
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.lab.run.teacher_reading import teacher_findings
-from layerlink.tasks import Classification
+from layerlink.tasks import ACCURACY
 
 DOMINATES = 1000.0  # times all other weighted terms together
 FEWEST_STEPS = 8  # that a term must be the same in to be called constant
-CHANCE_SPREADS = 2.0  # standard deviations above chance that still count as chance
 
 
 class StrictError(DroppedError):
@@ -36,13 +35,13 @@ def findings_before(setup: Setup) -> Iterator[str]:
         if count:
             points = 100 * count / len(images.test)
             better = "may be better than it should be"
-            if isinstance(setup.task, Classification):
+            if setup.task.score == ACCURACY:
                 better = f"may be too high by {points:.2f} points"
             yield (
                 f"data: {count} of the {len(images.test):,} test images are also among the {name} images, pixel for "
                 f"pixel, so the test {setup.task.score.words} {better}: take them out of data.root"
             )
-    missing = _missing_classes(images) if isinstance(setup.task, Classification) else []
+    missing = _missing_classes(images) if setup.task.one_class else []
     if missing:
         yield (
             f"data: {len(missing)} of {len(images.train.classes)} classes have no training image: "
@@ -93,24 +92,15 @@ def findings_after_epoch(setup: Setup, learner: Learner, meter: Meter, score: fl
 
 def _at_chance(setup: Setup, value: float) -> Iterator[str]:
     task, labels = setup.task, setup.images.validation.labels
-    found = task.chance(labels)
-    if found is None:
+    chance, known = task.chance_met(value, labels), task.chance(labels)
+    if chance is None or known is None:
         return
-    chance, spread = found
-    best = 100.0 if task.score.unit == "%" else task.score.worst * -1
-    margin = CHANCE_SPREADS * spread if task.score.higher_is_better else -CHANCE_SPREADS * spread
-    if task.score.is_better(value, chance + margin) or not task.score.is_better(best, chance):
-        return
-    if isinstance(task, Classification):
-        yield (
-            f"validation accuracy {value:.2f} % is no better than chance ({chance:.1f} % of the images are of "
-            f"the commonest class, sd {spread:.1f}): change training.lr, or look whether labels fit images"
-        )
+    said = f"validation {task.score.words} {task.score.show(value)} is no better than"
+    remedy = "change training.lr, or look whether labels fit images"
+    if task.score == ACCURACY:
+        yield f"{said} chance ({chance:.1f} % of the images are of the commonest class, sd {known[1]:.1f}): {remedy}"
     else:
-        yield (
-            f"validation {task.score.words} {task.score.show(value)} is no better than what can be reached without "
-            f"looking at the images ({task.score.show(chance)}): change training.lr, or look whether labels fit images"
-        )
+        yield f"{said} what can be reached without looking at the images ({task.score.show(chance)}): {remedy}"
 
 
 def _odd_links(learner: Learner, meter: Meter) -> Iterator[str]:

@@ -19,6 +19,7 @@ from layerlink.lab.run.setup.setup import Setup
 from layerlink.lab.run.step import losses_of, set_time
 from layerlink.taps.randomness import RandomState, kept
 from layerlink.transfer import Activations, Losses
+from layerlink.user_code import runs_a_model
 
 
 class DroppedError(LayerlinkError):
@@ -84,7 +85,7 @@ class Learner:
         with self._own_random_numbers(), out_of_memory_explained(len(batch.labels)), self.processes.talking():
             losses = self._losses(batch, taught)
             check_finite(losses, batch, taught)
-            losses.total.backward()  # type: ignore[no-untyped-call]
+            _backward(losses)
         self.lr = float(self.schedule.get_last_lr()[0])
         self.update()
         self.optimizer.zero_grad()
@@ -155,6 +156,11 @@ class Learner:
             self.links_ema.load_state_dict(state["links_ema"])
         known = RandomState.of_plain(state["random"])
         self.random = known if self.processes.first else _other_random_state(known, self.processes)
+
+
+@runs_a_model
+def _backward(losses: Losses) -> None:
+    losses.total.backward()  # type: ignore[no-untyped-call]
 
 
 def _other_random_state(state: RandomState, processes: Processes) -> RandomState:

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from layerlink.data import ImageSet
 from layerlink.files.paths import expanded
 from layerlink.lab.parallel.processes import here
-from layerlink.lab.run.evaluation import EVALUATION_BATCH, each_image
+from layerlink.lab.run.evaluation import EVALUATION_BATCH, each_image, read_once
 from layerlink.lab.run.folder import RunFolder
-from layerlink.lab.run.setup.models import OWN
 from layerlink.lab.run.setup.setup import Setup
-from layerlink.tasks import Classification
+from layerlink.taps import Observed
 from layerlink.teachers import FrozenTeacher
 
-CHANCE_SPREADS = 2.0  # standard deviations from chance that still count as chance
 FAR_BELOW = 10.0  # percent of a score below what the teacher's own run recorded, beside what so few images may miss
 ORDER = 3.0  # times as many right answers by another order of classes
 
@@ -40,32 +38,29 @@ class TeacherReading:
     reordered: float | None = None
 
 
-_KNOWN: WeakKeyDictionary[nn.Module, tuple[Tensor, TeacherReading]] = WeakKeyDictionary()
-
-
 def read_teacher(setup: Setup) -> TeacherReading | None:
     """The reading of a frozen teacher whose output is of the task; None of any other. Done once for a cohort."""
     if not isinstance(setup.taught_by, FrozenTeacher) or not setup.teacher_answers or here().size > 1:
         return None
-    images, model, task = setup.images.validation, setup.taught_by.model, setup.task
-    known = _KNOWN.get(model)
-    if known is not None and known[0] is images.images:
-        return known[1]
+    teacher, images = setup.taught_by.observed, setup.images.validation
+    return read_once(teacher, setup, images, lambda: _reading(setup, teacher, images))
+
+
+def _reading(setup: Setup, teacher: Observed, images: ImageSet) -> TeacherReading:
+    task = setup.task
     few = replace(images, images=images.images[:EVALUATION_BATCH], labels=images.labels[:EVALUATION_BATCH])
 
     def reading(output: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
         answers = task.answers(output)
         return task.judge(output, labels), _is_softmax(output), *([] if answers is None else [answers])
 
-    judged, softmax, *answers = each_image(setup.taught_by.observed, few, setup.images.views, reading)
-    found = TeacherReading(
+    judged, softmax, *answers = each_image(teacher, few, setup.images.views, reading)
+    return TeacherReading(
         task.summary(judged)[task.score.name],
         len(few),
         bool(softmax.all()),
-        _reordered(answers[0], few.labels, len(few.classes)) if isinstance(task, Classification) else None,
+        _reordered(answers[0], few.labels, len(few.classes)) if task.one_class else None,
     )
-    _KNOWN[model] = images.images, found
-    return found
 
 
 def teacher_findings(setup: Setup) -> Iterator[str]:
@@ -79,7 +74,7 @@ def teacher_findings(setup: Setup) -> Iterator[str]:
             "the teacher's output is a softmax already: every row lies in 0..1 and adds up to 1. Softened again it is "
             "nearly uniform and teaches next to nothing: let the teacher give logits"
         )
-    chance = setup.task.chance(setup.images.validation.labels[: reading.images])
+    chance = setup.task.chance_met(reading.value, setup.images.validation.labels[: reading.images])
     said = f"the teacher reads {score.words} {score.show(reading.value)} of {reading.images} validation images"
     likely = (
         "whether its classes are in the data's order, and its images normalised as it was trained with (teacher.mean)"
@@ -89,10 +84,10 @@ def teacher_findings(setup: Setup) -> Iterator[str]:
             f"{said}; by another order of its classes it would be {reading.reordered:.1f} %: its classes are not in "
             "the data's order"
         )
-    elif chance is not None and _is_at(reading.value, *chance, better=score.higher_is_better):
-        yield f"{said}, no better than chance ({score.show(chance[0])}): look {likely}"
-    elif section is not None and section.weights not in (None, OWN):
-        run = RunFolder(expanded(section.weights or OWN))
+    elif chance is not None:
+        yield f"{said}, no better than chance ({score.show(chance)}): look {likely}"
+    elif section is not None and section.loaded_from is not None:
+        run = RunFolder(expanded(section.loaded_from))
         recorded = run.read_result().get(f"validation_{score.name}") if run.result.exists() else None
         if (
             isinstance(recorded, int | float)
@@ -100,11 +95,6 @@ def teacher_findings(setup: Setup) -> Iterator[str]:
             and reading.value < recorded - _slack(recorded, reading)
         ):
             yield f"{said}; its own run recorded {score.show(recorded)}: look {likely}"
-
-
-def _is_at(value: float, chance: float, spread: float, *, better: bool) -> bool:
-    margin = CHANCE_SPREADS * spread
-    return value <= chance + margin if better else value >= chance - margin
 
 
 def _slack(recorded: float, reading: TeacherReading) -> float:

@@ -31,7 +31,7 @@ def test_a_student_is_compared_as_it_began_and_as_it_ended(study: Path) -> None:
     setup = set_up(load_recipe(str(study / "links-0" / "recipe.yaml")))
     student, teacher = setup.distiller.student, setup.teacher
     assert teacher is not None
-    alike = Alikeness(setup, teacher.model, linked_pairs([setup.recipe]))
+    alike = Alikeness(setup, teacher, linked_pairs([setup.recipe]))
     fresh = {name: value.clone() for name, value in student.state_dict().items()}
     cells = alike.of_student("links", setup, study / "links-0")
     assert alike.count == 100  # all there are
@@ -60,4 +60,4 @@ def test_more_pixels_make_fewer_images(study: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("layerlink.lab.report.measured.similarity._MEMORY", 400_000)
     setup = set_up(load_recipe(str(study / "links-0" / "recipe.yaml")))
     assert setup.teacher is not None
-    assert 2 <= Alikeness(setup, setup.teacher.model, []).count < 100
+    assert 2 <= Alikeness(setup, setup.teacher, []).count < 100

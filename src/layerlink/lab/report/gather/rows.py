@@ -148,9 +148,9 @@ def _without_teacher(plain: list[RunRecord], others: list[RunRecord]) -> tuple[R
     """
     for run in [*plain, *others]:
         section = run.recipe.teacher if run.recipe else None
-        if section is None or section.weights is None:
+        if section is None or section.loaded_from is None:
             continue
-        weights = expanded(section.weights)
+        weights = expanded(section.loaded_from)
         folder = weights if weights.suffix != ".safetensors" else weights.parent
         for other in plain:
             same = other.recipe is not None and other.recipe.student.model == section.model

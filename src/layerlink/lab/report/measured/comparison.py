@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from layerlink.errors import UsageError
 from layerlink.files.paths import expanded
 from layerlink.lab.recipe.file import load_recipe
-from layerlink.lab.recipe.models import ModelSection
+from layerlink.lab.recipe.models import EMA, ModelSection
 from layerlink.lab.recipe.schema import Recipe
 from layerlink.lab.report.gather.records import Row, RunRecord
 from layerlink.lab.report.gather.rows import Gathered
@@ -26,7 +26,7 @@ from layerlink.lab.run.setup.setup import Setup, set_up
 from layerlink.measure.flops import count_flops, count_parameters
 from layerlink.measure.latency import Latency, measure_latency
 from layerlink.taps import Observed
-from layerlink.tasks import ACCURACY, Classification, Score
+from layerlink.tasks import ACCURACY, Score
 from layerlink.tasks.classification import confusion, percent_equal
 
 BATCHES = (1, 128)  # for latency
@@ -110,7 +110,7 @@ def measure_rows(gathered: Gathered, rows: Sequence[Row], data: Path | None = No
         assert setup.teacher is not None  # noqa: S101 - _set_up names one in the recipe
         model = setup.teacher.model
         if alike is None:
-            alike = Alikeness(setup, model, linked_pairs(recipes))
+            alike = Alikeness(setup, setup.teacher, linked_pairs(recipes))
         score = setup.task.score
         if teacher is None or images is None:
             teacher, taught = _measure_teacher(setup, setup.teacher, section, gathered)
@@ -130,8 +130,10 @@ def _teacher_section(gathered: Gathered) -> ModelSection:
         return (sections[0] if sections else known.recipe.student).model_copy(update={"weights": known.folder})
     if not sections:
         raise UsageError("there is no teacher among these runs")
-    weights = sections[0].weights
-    if weights is None or not expanded(weights).exists():
+    weights = sections[0].loaded_from
+    if sections[0].model == EMA:
+        raise UsageError("each student is taught by its own average: there is no teacher to compare with")
+    if sections[0].weights is None or (weights is not None and not expanded(weights).exists()):
         raise UsageError(f"the teacher's weights are not at {weights} (relative to where this command runs)")
     return sections[0]
 
@@ -164,46 +166,46 @@ def _measure_teacher(
         agreement=None,
         confusion=_confusion(setup, setup.images.test.labels, reading.answers if reading else None),
         with_teacher=None,
-        **_cost(teacher.model, setup, section.weights),
+        **_cost(teacher, setup, section.weights),
     )
     return measured, reading.answers if reading else None
 
 
 def _measure_student(name: str, run: RunRecord, setup: Setup, taught: Tensor | None) -> Measured:
-    model, section = setup.distiller.student, setup.recipe.student
     answers = read_images(setup.student, setup).answers
     agreement = run.number("agreement")
     if agreement is None and answers is not None and taught is not None:
         agreement = percent_equal(answers, taught)
     return Measured(
         name=name,
-        model=section.model,
+        model=setup.recipe.student.model,
         value=float(run.result[f"test_{setup.task.score.name}"]),
         agreement=agreement,
         confusion=_confusion(setup, setup.images.test.labels, answers),
         with_teacher=None if taught is None else _confusion(setup, taught, answers),
-        **_cost(model, setup, run.folder),
+        **_cost(setup.student, setup, run.folder),
     )
 
 
 def _confusion(setup: Setup, rows: Tensor, answers: Tensor | None) -> Tensor | None:
     """How often classes meet, where every example has one."""
-    if answers is None or not isinstance(setup.task, Classification):
+    if answers is None or not setup.task.one_class:
         return None
     return confusion(rows, answers, len(setup.images.test.classes))
 
 
-def _cost(model: nn.Module, setup: Setup, weights: Path | None) -> dict[str, Any]:
+def _cost(observed: Observed, setup: Setup, weights: Path | None) -> dict[str, Any]:
+    model = observed.model
     file = expanded(weights) if weights else None
     if file is not None and file.is_dir():
         file = RunFolder(file).student
     parameters = count_parameters(model)
-    image = setup.images.views(setup.images.test.images[:1])
+    batches = [observed.seen(_batch(setup, batch)) for batch in BATCHES]
     return {
         "parameters": parameters,
-        "flops": count_flops(model, image, setup.arithmetic()),
+        "flops": count_flops(model, batches[0][:1], setup.arithmetic()),
         "size": file.stat().st_size if file is not None and file.exists() else 4 * parameters,
-        "latency": tuple(measure_latency(model, _batch(setup, batch), setup.arithmetic) for batch in BATCHES),
+        "latency": tuple(measure_latency(model, batch, setup.arithmetic) for batch in batches),
     }
 
 

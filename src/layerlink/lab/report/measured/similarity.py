@@ -65,13 +65,13 @@ class Alikeness:
 
     Args:
         setup: of the first student, which is fresh; its validation images and views are used.
-        teacher: trained.
+        teacher: trained, as it is read.
         linked: pairs that any of the students' recipes links; namesakes are added.
     """
 
-    def __init__(self, setup: Setup, teacher: nn.Module, linked: Sequence[Pair]) -> None:
-        student = setup.distiller.student
-        self.pairs = list(dict.fromkeys([*namesakes(teacher, student), *linked]))
+    def __init__(self, setup: Setup, teacher: Observed, linked: Sequence[Pair]) -> None:
+        student = setup.student
+        self.pairs = list(dict.fromkeys([*namesakes(teacher.model, student.model), *linked]))
         taps = [pair[0] for pair in self.pairs], [pair[1] for pair in self.pairs]
         sizes = _bytes_an_image(teacher, taps[0], setup), _bytes_an_image(student, taps[1], setup)
         # The same images for both, as many as leave room for the features of the larger.
@@ -86,11 +86,11 @@ class Alikeness:
             setup: its own, with the student as training began.
             run: folder of its weights.
         """
-        student, linked = setup.distiller.student, linked_pairs([setup.recipe])
+        student, linked = setup.student, linked_pairs([setup.recipe])
         cells = []
         for when in ("before", "after"):
             if when == "after":
-                load_weights(student, run)
+                load_weights(student.model, run)
             own = self._grams(student, [pair[1] for pair in self.pairs], setup)
             for pair in self.pairs:
                 if pair[0] in self._taught and pair[1] in own:
@@ -99,11 +99,10 @@ class Alikeness:
                         cells.append(Similarity(pair_name(pair), f"{name}, {when}", value, pair in linked))
         return cells
 
-    def _grams(self, model: nn.Module, taps: Sequence[Tap], setup: Setup) -> dict[Tap, Tensor]:
+    def _grams(self, observed: Observed, taps: Sequence[Tap], setup: Setup) -> dict[Tap, Tensor]:
         """The centred Gram matrix of every tap that can be read."""
-        observed = Observed(model, arithmetic=setup.arithmetic)
         found: dict[Tap, list[Tensor]] = {}
-        with evaluating(model):
+        with evaluating(observed.model):
             for batch in torch.split(setup.images.validation.images[: self.count], _BATCH):
                 for tap, value in observed.read(setup.images.views(batch), taps).values.items():
                     found.setdefault(tap, []).append(value.detach().float().cpu().flatten(1))
@@ -111,10 +110,10 @@ class Alikeness:
         return {tap: centred_gram(torch.cat(found.pop(tap))) for tap in list(found)}
 
 
-def _bytes_an_image(model: nn.Module, taps: Sequence[Tap], setup: Setup) -> int:
+def _bytes_an_image(observed: Observed, taps: Sequence[Tap], setup: Setup) -> int:
     image = setup.images.views(setup.images.validation.images[:1])
-    with evaluating(model):
-        read = Observed(model, arithmetic=setup.arithmetic).read(image, taps)
+    with evaluating(observed.model):
+        read = observed.read(image, taps)
     return 4 * sum(value.numel() for value in read.values.values())
 
 

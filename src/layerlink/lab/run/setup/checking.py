@@ -10,13 +10,13 @@ import torch
 from torch import Size, nn
 
 from layerlink.config.changes import Place
-from layerlink.data.normalisation import Renormalised
-from layerlink.errors import LayerlinkError, Problem, UsageError
+from layerlink.errors import LayerlinkError, Problem
 from layerlink.lab.parallel.processes import here
 from layerlink.lab.recipe.file import LoadedRecipe
 from layerlink.lab.recipe.models import TeacherSection
 from layerlink.lab.recipe.schema import Recipe
 from layerlink.lab.run.setup.images import Images
+from layerlink.lab.run.setup.teachers import teacher_view
 from layerlink.losses import Facts
 from layerlink.taps import OUTPUT, Observed, trace
 from layerlink.taps.observed import Arithmetic
@@ -56,7 +56,7 @@ def check_on_batch(
     """
     recipe = loaded.recipe
     # Where the images are: a teacher that is shared is there already, and all else will be.
-    sample = images.views(images.train.images[:2])
+    sample = images.sample
     for model in (*teachers.values(), student):
         model.to(sample.device)
     problems: list[Problem] = []
@@ -91,7 +91,7 @@ def _check_outputs(
     loaded: LoadedRecipe, task: Task, learns: Observed, teachers: Mapping[str, Observed], images: Images, seen: Checked
 ) -> list[Problem]:
     """Whether both give what the task is of; a teacher that teaches through links alone may give anything."""
-    sample, classes = images.views(images.train.images[:2]), len(images.train.classes)
+    sample, classes = images.sample, len(images.train.classes)
     own, problems = _shape_of(loaded, learns, sample, ("student",))
     if own is not None:
         problems += [loaded.problem(("student",), what) for what in task.problems(own, classes)]
@@ -169,22 +169,6 @@ def _shape_of(
     if OUTPUT in given.problems:
         return None, [loaded.problem((*place, "logits"), given.problems[OUTPUT])]
     return given.values[OUTPUT].shape, []
-
-
-def teacher_view(section: TeacherSection | None, images: Images) -> Renormalised | None:
-    """How a teacher sees images, where its recipe says that it was trained with another normalisation or size.
-
-    Raises:
-        UsageError: where that is for another number of channels.
-    """
-    if section is None or (section.statistics is None and section.image_size is None):
-        return None
-    seen, channels = (images.views.mean, images.views.std), images.train.images.shape[1]
-    wanted = section.statistics or seen
-    if len(wanted[0]) != channels:
-        name = "normalize" if section.normalize else "mean"
-        raise UsageError(f"teacher.{name} must be {channels} numbers, one a channel; got {len(wanted[0])}")
-    return Renormalised(seen, wanted, section.image_size)
 
 
 def facts_of(images: Images) -> Facts:

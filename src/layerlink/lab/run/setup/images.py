@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from layerlink.data import ImageSet, Source, Views, load_source, split
 from layerlink.data.normalisation import normalisation
@@ -38,6 +39,11 @@ class Images:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
+    @property
+    def sample(self) -> Tensor:
+        """Two training images as models see them, to look at models with."""
+        return self.views(self.train.images[:2])
+
 
 def load_images(recipe: Recipe, device: torch.device) -> Images:
     """The recipe's data set, split, on ``device``.
@@ -61,9 +67,7 @@ def load_images(recipe: Recipe, device: torch.device) -> Images:
         labels = task.partly_labelled().without_label(train.labels, chosen)
         train = replace(train, labels=labels)
     mean, std = normalisation(source.train.images, data.normalize)
-    views = Views(
-        data.image_size, mean, std, data.augment, recipe.seed, data.crop_padding, getattr(task, "ignore", None)
-    )
+    views = Views(data.image_size, mean, std, data.augment, recipe.seed, data.crop_padding, task.ignore)
     stamp = {
         "classes": list(train.classes),
         "image_size": data.image_size,

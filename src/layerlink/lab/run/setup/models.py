@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from weakref import WeakKeyDictionary
-
 import torch
 from torch import nn
 
@@ -18,12 +15,14 @@ from layerlink.models import MODELS, build_model
 from layerlink.taps.lazy import fill_lazy_layers, has_lazy_layers
 from layerlink.taps.randomness import seeded
 
-TAKEN_OFF: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()  # what was taken off the names in weight files
-OWN = Path("own")  # as weights: those that the model's own callable has loaded
-
 
 def build_role(
-    loaded: LoadedRecipe, place: Place, section: ModelSection, images: Images, problems: list[Problem]
+    loaded: LoadedRecipe,
+    place: Place,
+    section: ModelSection,
+    images: Images,
+    problems: list[Problem],
+    notes: list[str],
 ) -> nn.Module | None:
     """A model of the recipe, on the CPU; None, and a problem, where it cannot be made.
 
@@ -33,6 +32,7 @@ def build_role(
         section: what stands there.
         images: that decide what the project's own models are made for.
         problems: to be added to.
+        notes: to be added to: what was taken off the names in a file of weights.
     """
     role = str(place[0]).removesuffix("s")
     arguments = dict(section.arguments)
@@ -47,10 +47,10 @@ def build_role(
         with seeded(loaded.recipe.seed):
             model = build_model(section.model, **arguments)
             if has_lazy_layers(model):
-                sample = images.views(images.train.images[:2]).cpu().clone(memory_format=torch.contiguous_format)
+                sample = images.sample.cpu().clone(memory_format=torch.contiguous_format)
                 fill_lazy_layers(model, sample, role)
-        if section.weights not in (None, OWN) and (told := load_weights(model, section.weights)):
-            TAKEN_OFF[model] = told
+        if section.loaded_from is not None and (told := load_weights(model, section.loaded_from)):
+            notes.append(f"weights {told}")
     except UsageError as error:
         problems.append(loaded.problem(place, str(error)))
         return None

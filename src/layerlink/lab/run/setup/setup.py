@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,20 +13,25 @@ from torch import nn
 
 from layerlink.data import Batches
 from layerlink.errors import Problem, UsageError
-from layerlink.files.paths import expanded
 from layerlink.lab.parallel.processes import here
 from layerlink.lab.recipe.file import LoadedRecipe
-from layerlink.lab.recipe.models import EMA, TeacherSection
 from layerlink.lab.recipe.schema import Recipe
-from layerlink.lab.run.folder import RunFolder
-from layerlink.lab.run.setup.checking import Checked, check_on_batch, facts_of, teacher_view
+from layerlink.lab.run.setup.checking import Checked, check_on_batch, facts_of
 from layerlink.lab.run.setup.fast_paths import keep_cast_weights, make_fast
 from layerlink.lab.run.setup.images import Images, load_images
 from layerlink.lab.run.setup.machine import choose_device, choose_precision
 from layerlink.lab.run.setup.memory_format import keep_rows_together
-from layerlink.lab.run.setup.models import OWN, build_role
+from layerlink.lab.run.setup.models import build_role
+from layerlink.lab.run.setup.teachers import (
+    TaughtBy,
+    build_teachers,
+    seen_by_teacher,
+    taught_by,
+    teacher_warnings,
+)
 from layerlink.taps import Observed
-from layerlink.taps.observed import Arithmetic, Precision, arithmetic
+from layerlink.taps.observed import Precision, arithmetic
+from layerlink.taps.randomness import seeded
 from layerlink.tasks import Classification, Task
 from layerlink.teachers import EMATeacher, FrozenTeacher, SeveralTeachers, Teacher
 from layerlink.transfer import Distiller, LinkReport
@@ -46,6 +51,7 @@ class Setup:
         device: where everything is.
         precision: of the arithmetic.
         warnings: what is possible but hardly meant.
+        notes: what was taken off the names in files of weights.
         task: what outputs mean.
         teacher_answers: whether the teacher's output is of the task, so that it can be judged.
     """
@@ -53,11 +59,12 @@ class Setup:
     loaded: LoadedRecipe
     images: Images
     distiller: Distiller
-    taught_by: FrozenTeacher | SeveralTeachers | EMATeacher | None
+    taught_by: TaughtBy | None
     links: list[LinkReport]
     device: torch.device
     precision: Precision
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     task: Task = field(default_factory=Classification)
     teacher_answers: bool = True
 
@@ -84,8 +91,7 @@ class Setup:
     @property
     def teacher(self) -> Observed | None:
         """The one teacher as it is read, in the run's arithmetic; None where there is none, or several."""
-        single = self.taught_by is not None and not isinstance(self.taught_by, SeveralTeachers)
-        return self.taught_by.observed if single else None  # type: ignore[union-attr]
+        return self.taught_by.observed if isinstance(self.taught_by, FrozenTeacher | EMATeacher) else None
 
     @property
     def teachers(self) -> dict[str, nn.Module]:
@@ -123,83 +129,43 @@ def set_up(
     problems: list[Problem] = []
     device, images = _load(loaded, problems, images)
     precision = choose_precision(loaded.recipe.precision, device)
-    given_student = student
-    recipe, run_as = loaded.recipe, partial(arithmetic, device, precision)
+    recipe, run_as, notes = loaded.recipe, partial(arithmetic, device, precision), list[str]()
+    own_student = student is None
     if student is None:
-        student = build_role(loaded, ("student",), recipe.student, images, problems)
-    teachers, own_teachers = _teachers(loaded, teacher, images, problems)
+        student = build_role(loaded, ("student",), recipe.student, images, problems, notes)
+    teachers = _by_name(teacher) if teacher is not None else build_teachers(loaded, images, problems, notes)
     task = _task(loaded, images, problems)
-    seen = Checked()
-    in_rows = _in_rows([*teachers.values(), student], images, run_as)
-    if student is not None and task is not None and len(teachers) == len(_frozen(recipe, teachers)):
-        problems += check_on_batch(loaded, task, teachers, student, images, run_as, seen)
-    if problems or student is None or task is None:
+    if student is None or task is None or len(teachers) < len(recipe.frozen_teachers):
         raise loaded.error(problems)
-    taught_by = _taught_by(recipe, teachers, student, images, run_as)
+    try:
+        samples = {it: seen_by_teacher(recipe.every_teacher.get(name), images) for name, it in teachers.items()}
+    except UsageError as error:
+        raise loaded.error([*problems, loaded.problem(("teacher",), str(error))]) from None
+    samples[student] = images.sample
+    in_rows = [model for model, sample in samples.items() if keep_rows_together(model.to(device), sample, run_as)]
+    seen = Checked()
+    problems += check_on_batch(loaded, task, teachers, student, images, run_as, seen)
+    if problems:
+        raise loaded.error(problems)
+    teaching = taught_by(recipe, teachers, student, images, run_as)
     with arithmetic(device, precision):  # a teacher that is shared may have its weights in the products' precision
-        distiller = _distiller(recipe, task, taught_by, student, images)
+        distiller = _distiller(recipe, task, teaching, student, images)
     distiller.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     for model in in_rows:
         model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    if given_student is None and student not in in_rows:
+    if own_student and student not in in_rows:
         make_fast(student, device)
-    for model in own_teachers:
+    for model in teachers.values() if teacher is None else ():  # those that nobody else uses
         if model not in in_rows:
             make_fast(model, device, frozen=True)
-        keep_cast_weights(model, precision, images.views(images.train.images[:2]))
-    warnings = (*_bad_images(images), *_teacher_warnings(loaded.recipe, images))
-    return Setup(
-        loaded, images, distiller, taught_by, seen.links, device, precision, warnings, task, seen.teacher_answers
-    )
+        keep_cast_weights(model, precision, samples[model])
+    warnings = (*_bad_images(images), *teacher_warnings(recipe, images))
+    links, answers = seen.links, seen.teacher_answers
+    return Setup(loaded, images, distiller, teaching, links, device, precision, warnings, tuple(notes), task, answers)
 
 
-def _frozen(recipe: Recipe, given: Mapping[str, nn.Module]) -> list[str]:
-    """The names of the teachers that there should be; that of one is empty. A student's average is made later."""
-    return [name for name, it in recipe.every_teacher.items() if it.model != EMA or name in given] or list(given)
-
-
-def _teachers(
-    loaded: LoadedRecipe,
-    given: nn.Module | Mapping[str, nn.Module] | None,
-    images: Images,
-    problems: list[Problem],
-) -> tuple[dict[str, nn.Module], list[nn.Module]]:
-    """The frozen teachers by name, and those of them that nobody else uses."""
-    if given is not None:
-        return ({"": given} if isinstance(given, nn.Module) else dict(given)), []
-    found = {}
-    for name, section in loaded.recipe.every_teacher.items():
-        place = ("teachers", name) if name else ("teacher",)
-        if section.model != EMA and (model := build_role(loaded, place, section, images, problems)) is not None:
-            found[name] = model
-    return found, list(found.values())
-
-
-def _taught_by(
-    recipe: Recipe, teachers: Mapping[str, nn.Module], student: nn.Module, images: Images, run_as: Arithmetic
-) -> FrozenTeacher | SeveralTeachers | EMATeacher | None:
-    """What teaches: one model, several, the student's average, or nothing."""
-    sections = recipe.every_teacher
-    if not teachers and "" in sections and sections[""].model == EMA:
-        decay = sections[""].arguments.get("decay", 0.999)
-        return EMATeacher(student, float(str(decay)), output=recipe.student.logits, arithmetic=run_as)
-    frozen = {
-        name: FrozenTeacher(
-            model,
-            output=sections[name].logits if name in sections else "",
-            arithmetic=run_as,
-            view=teacher_view(sections.get(name), images),
-        )
-        for name, model in teachers.items()
-    }
-    return SeveralTeachers(frozen) if len(frozen) > 1 else frozen.get("")
-
-
-def _in_rows(models: Iterable[nn.Module | None], images: Images, run_as: Arithmetic) -> list[nn.Module]:
-    """The models that need their maps row by row."""
-    sample = images.views(images.train.images[:2])
-    there = [model.to(sample.device) for model in models if model is not None]
-    return [model for model in there if keep_rows_together(model, sample, run_as)]
+def _by_name(given: nn.Module | Mapping[str, nn.Module]) -> dict[str, nn.Module]:
+    return {"": given} if isinstance(given, nn.Module) else dict(given)
 
 
 def _task(loaded: LoadedRecipe, images: Images, problems: list[Problem]) -> Task | None:
@@ -238,33 +204,23 @@ def _load(loaded: LoadedRecipe, problems: list[Problem], images: Images | None) 
 
 
 def _distiller(recipe: Recipe, task: Task, teacher: Teacher | None, student: nn.Module, images: Images) -> Distiller:
-    observed = getattr(teacher, "observed", None)
-    given = {} if observed is None else {"teacher_logits": "".join(f"[{key}]" for key in observed.output)}
-    with torch.random.fork_rng():
-        torch.manual_seed(recipe.seed)  # adapters begin alike whatever was drawn before
-        return _made(recipe, task, teacher, student, images, **given)
-
-
-def _made(
-    recipe: Recipe, task: Task, teacher: Teacher | None, student: nn.Module, images: Images, **more: Any
-) -> Distiller:
     has_shapes = any(needs_shapes(link) for link in recipe.whole_links)
-    return Distiller(
-        teacher.teachers if isinstance(teacher, SeveralTeachers) else teacher,
-        student,
-        hard=recipe.hard.build(),
-        soft=recipe.soft.build() if recipe.soft else None,
-        links=recipe.links,
-        link_scale=recipe.link_scale,
-        link_until=recipe.link_until,
-        link_decay=recipe.link_decay,
-        label_smoothing=recipe.training.label_smoothing,
-        student_logits=recipe.student.logits,
-        example=images.views(images.train.images[:2]) if has_shapes else None,
-        facts=facts_of(images),
-        task=task,
-        **more,
-    )
+    with seeded(recipe.seed):  # adapters begin alike whatever was drawn before
+        return Distiller(
+            teacher,
+            student,
+            hard=recipe.hard.build(),
+            soft=recipe.soft.build() if recipe.soft else None,
+            links=recipe.links,
+            link_scale=recipe.link_scale,
+            link_until=recipe.link_until,
+            link_decay=recipe.link_decay,
+            label_smoothing=recipe.training.label_smoothing,
+            student_logits=recipe.student.logits,
+            example=images.sample if has_shapes else None,
+            facts=facts_of(images),
+            task=task,
+        )
 
 
 def _bad_images(images: Images) -> Iterator[str]:
@@ -274,31 +230,3 @@ def _bad_images(images: Images) -> Iterator[str]:
         count = len(images.bad)
         more = f" And {count - 1} more." if count > 1 else ""
         yield f"{count} image{'s' if count > 1 else ''} left out, as data.skip_bad says. {images.bad[0]}{more}"
-
-
-def _teacher_warnings(recipe: Recipe, images: Images) -> Iterator[str]:
-    """Where a teacher's run saw its data otherwise than its student will."""
-    for name, section in recipe.every_teacher.items():
-        if section.weights not in (None, OWN):
-            yield from _seen_otherwise(f"the teacher {name}".strip(), section, images)
-
-
-def _seen_otherwise(who: str, section: TeacherSection, images: Images) -> Iterator[str]:
-    run = RunFolder(expanded(section.weights or OWN))
-    if not run.data.exists():
-        return
-    taught = run.read_data()
-    own = {"image_size": section.image_size} if section.image_size else {}
-    if section.statistics is not None:
-        own |= dict(zip(("mean", "std"), map(list, section.statistics), strict=True))  # type: ignore[arg-type]
-    for name in ("classes", "image_size", "mean", "std"):
-        if taught.get(name) != own.get(name, images.stamp[name]):
-            yield (
-                f"{who} was trained with {name} {taught.get(name)}, the student gets {images.stamp[name]}: "
-                "set the data section as in the teacher's recipe"
-            )
-    if taught.get("validation") != images.stamp["validation"]:
-        yield (
-            "the student's validation images are not the teacher's, so the teacher may have been trained on some of "
-            "them: set data.validation and data.split_seed as in the teacher's recipe"
-        )

@@ -1,0 +1,31 @@
+"""What a finished run's result must hold, whoever wrote its file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from layerlink.tasks import Score
+
+_PERCENT = "0 to 100 percent", 0.0, 100.0
+_NUMBERS = {
+    **dict.fromkeys(("agreement", "test_ece"), _PERCENT),
+    **dict.fromkeys(("test_images", "parameters", "train_seconds", "test_nll"), ("a number", 0.0, 1e15)),
+}
+
+
+def check_result(result: Mapping[str, Any]) -> None:
+    """Raise ``ValueError`` where a score is missing or a number is none, or is out of its range."""
+    score = Score.of(result.get("score"))
+    read = f"test_{score.name}", f"validation_{score.name}"
+    missing = [name for name in (*read, "test_images") if name not in result]
+    if missing:
+        raise ValueError(f"{', '.join(missing)} missing")
+    of_score = _PERCENT if score.unit == "%" else ("a number", -1e15, 1e15)
+    for name, (what, least, most) in {
+        **dict.fromkeys((*read, f"teacher_test_{score.name}"), of_score),
+        **_NUMBERS,
+    }.items():
+        value = result.get(name, 0)
+        if type(value) not in (int, float) or not least <= value <= most:
+            raise ValueError(f"{name} must be {what}; got {value!r}")
