@@ -74,7 +74,8 @@ def stop_if_asked(asked: bool, runs: Sequence[Path], *, epoch: int, step: int) -
         step: how many steps of it are done.
     """
     if asked:
+        steps = f"{step} step{'' if step == 1 else 's'}"
         raise Interrupted(
-            f"stopped in epoch {epoch + 1} after {step} steps. Nothing is lost: the same command with --resume goes "
-            f"on ({', '.join(map(str, runs))})"
+            f"stopped in epoch {epoch + 1} after {steps}. Nothing is lost: the same command with --resume goes on "
+            f"({', '.join(map(str, runs))})"
         )

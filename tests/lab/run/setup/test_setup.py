@@ -54,7 +54,9 @@ def test_weights_of_another_model_are_refused(recipe: Make) -> None:
 
 def test_a_teacher_without_weights_or_with_missing_ones_is_refused(recipe: Make, tmp_path: Path) -> None:
     assert "a teacher needs weights" in complaints(recipe("teacher.weights=null", links=True))
-    assert "weights: there is no runs/none" in complaints(recipe("teacher.weights=runs/none", links=True))
+    text = complaints(recipe("teacher.weights=runs/none", "links=['gruop2 : mse']", links=True))
+    assert "weights: there is no runs/none" in text
+    assert "the teacher has no layer 'gruop2'. Closest: group2" in text
     (tmp_path / "empty").mkdir()
     assert "holds no finished run" in complaints(recipe(f"teacher.weights={tmp_path / 'empty'}", links=True))
 

@@ -49,11 +49,14 @@ def build_role(
             if has_lazy_layers(model):
                 sample = images.sample.cpu().clone(memory_format=torch.contiguous_format)
                 fill_lazy_layers(model, sample, role)
-        if section.loaded_from is not None and (told := load_weights(model, section.loaded_from)):
-            notes.append(f"weights {told}")
     except UsageError as error:
         problems.append(loaded.problem(place, str(error)))
         return None
+    try:
+        if section.loaded_from is not None and (told := load_weights(model, section.loaded_from)):
+            notes.append(f"weights {told}")
+    except UsageError as error:  # its layers are there all the same, for links to be checked against
+        problems.append(loaded.problem(place, str(error)))
     if role == "teacher" and section.weights is None:
         what = "a teacher needs weights: a run folder, a file of weights, or own where its callable has loaded them"
         problems.append(loaded.problem(place, what))
