@@ -438,6 +438,31 @@ def test_two_students_teach_each_other() -> None:
     assert apart[-1] < 0.7 * apart[0]
 
 
+def test_two_that_teach_each_other_need_one_pass_each() -> None:
+    torch.manual_seed(0)
+    ones = [nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 3)) for _ in range(2)]
+    a, b = (
+        ll.Distiller(None, own, soft=ll.Soft(2.0), links=[link])
+        for own, link in zip(ones, ("0 -> 0 : mse", "@output -> @output : mse"), strict=True)
+    )
+    x, y = batch()
+    passes = []
+    for model in ones:
+        model.register_forward_hook(lambda *_: passes.append(1))
+    of_a, of_b = a.study(x, also=b.wanted), b.study(x, also=a.wanted)
+    losses = a(x, y, studied=of_a, taught=of_b.detached()), b(x, y, studied=of_b, taught=of_a.detached())
+    (losses[0].total + losses[1].total).backward()
+    found = [[parameter.grad.clone() for parameter in model.parameters()] for model in ones]
+    assert len(passes) == 2
+    hidden, outputs = [model[0](x) for model in ones], [model(x) for model in ones]
+    for own, link in ((0, F.mse_loss(hidden[0], hidden[1].detach())), (1, F.mse_loss(outputs[1], outputs[0].detach()))):
+        p = torch.softmax(outputs[1 - own].detach() / 2, 1)
+        soft = 4 * (p * (p.log() - torch.log_softmax(outputs[own] / 2, 1))).sum(1).mean()
+        expected = torch.autograd.grad(F.cross_entropy(outputs[own], y) + soft + link, list(ones[own].parameters()))
+        for gradient, other in zip(found[own], expected, strict=True):
+            torch.testing.assert_close(gradient, other)
+
+
 def test_lazy_layers_are_filled_from_the_example() -> None:
     def student() -> nn.Module:
         return nn.Sequential(nn.LazyLinear(5), nn.ReLU(), nn.LazyLinear(3))

@@ -82,8 +82,8 @@ def _by_written_name(section: type[BaseModel]) -> dict[str, Any]:
 def problem_at(place: Place, what: str, tree: Any, origins: Mapping[Place, str]) -> Problem:
     """A problem with the field at ``place``, with who set it or its line."""
     name = dotted(place) or "recipe"
-    if place[:1] == ("links",) and len(place) == 2:
-        name = f'links[{place[1]}] "{_value_at(tree, place)}"'
+    if place[-2:-1] == ("links",):
+        name = f'{dotted(place[:-1])}[{place[-1]}] "{_value_at(tree, place)}"'
     for written, origin in origins.items():
         if place and (written == place[: len(written)] or place == written[: len(place)]):
             return Problem(f"{name}   ({origin})", what)

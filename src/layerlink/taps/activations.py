@@ -48,6 +48,11 @@ class Activations:
         """What was read elsewhere."""
         return {tap: value for tap, value in self.values.items() if tap != OUTPUT}
 
+    def detached(self) -> Activations:
+        """The same values without their graph: what a student gave, to teach its peer."""
+        values = {tap: value.detach() for tap, value in self.values.items()}
+        return Activations(None, values, self.problems, skipped=self.skipped)
+
     def __repr__(self) -> str:
         read = ", ".join(f"{tap}: {tuple(value.shape)}" for tap, value in self.values.items())
         return f"Activations({read or 'nothing'})"

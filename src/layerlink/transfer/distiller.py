@@ -186,6 +186,7 @@ class Distiller(nn.Module):
         indices: Tensor | None = None,
         mask: Tensor | None = None,
         taught: Activations | None = None,
+        studied: Activations | None = None,
     ) -> Losses:
         """The losses of one batch.
 
@@ -198,6 +199,7 @@ class Distiller(nn.Module):
                 and for labels and softened outputs that have such positions.
             taught: the teacher's activations for this batch, where they are known already; the teacher is not
                 run then.
+            studied: what ``study`` gave for this batch, where it was called already; the student is not run then.
 
         Raises:
             ProblemsError: every link that cannot be compared: shapes, a layer that does not run.
@@ -211,7 +213,7 @@ class Distiller(nn.Module):
                     "soft and link losses need a teacher; got None, and no taught= with this batch's activations"
                 )
             taught = self.teacher(inputs, self.wanted, indices=indices)
-        student = self.study(inputs)
+        student = self.study(inputs) if studied is None else studied
         context = Context(labels=target, indices=indices, mask=mask, progress=self._progress)
         if self.scales is not None and taught is not None:
             self.scales.by_teacher(taught)
@@ -263,9 +265,20 @@ class Distiller(nn.Module):
         if idle:
             raise links_error(self.objective.links, idle)
 
-    def study(self, inputs: Any) -> Activations:
-        """The student's logits and tapped activations for ``inputs``."""
-        wanted = dict.fromkeys((*self.objective.of_student, *self._always))
+    def study(self, inputs: Any, also: Iterable[Tap] = ()) -> Activations:
+        """The student's logits and tapped activations for ``inputs``, with their graph.
+
+        Two students that teach each other need one pass each (mutual learning):
+
+            of_a, of_b = a.study(x, also=b.wanted), b.study(x, also=a.wanted)
+            losses_a = a(x, y, studied=of_a, taught=of_b.detached())
+            losses_b = b(x, y, studied=of_b, taught=of_a.detached())
+
+        Args:
+            inputs: as in a call.
+            also: taps that somebody else asks for.
+        """
+        wanted = dict.fromkeys((*self.objective.of_student, *self._always, *also))
         given = self._student.read(inputs, wanted, edges=self._by_gradient, glance=True)
         unread = [tap for tap in wanted if tap in given.problems and tap != OUTPUT]
         if unread and self.student.training:

@@ -61,6 +61,11 @@ ANY = {
 }
 FLOAT32 = {"plain": [PLAIN, "links=[]", "training.ema=null"]}
 SCALED = ['links=["net.group2 : mse * 2, scale=teacher", "net.group5 : mse, scale=gradient"]', "data.augment=none"]
+MUTUAL = [
+    "teacher=null",
+    'peers={other: {model: "group_jobs:small", links: ["net.group3 : sp * 100"]}}',
+    "data.augment=none",
+]
 STAND_IN = [
     "training.batch_size=62",
     "training.epochs=1",
@@ -80,6 +85,7 @@ def jobs(folder: Path) -> list[dict[str, Any]]:
         job("skipping", {"it": ['student={model: "group_jobs:skipping"}', 'links=["@output -> extra : mse"]']}),
         job("float32", FLOAT32),
         job("scaled", {"live": SCALED}),
+        job("mutual", {"it": MUTUAL}),
         job("stored", {"stored": [*SCALED, store]}),
         job("stopped", {"both": ROWS["both"]}, stop=[1, 1]),
     ]
@@ -125,13 +131,13 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Ended:
     return Ended(one, two, run_jobs(two, 2, jobs(two)))
 
 
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return {name: value.double() for name, value in safetensors.torch.load_file(folder / "student.safetensors").items()}
+def weights(folder: Path, file: str = "student.safetensors") -> dict[str, torch.Tensor]:
+    return {name: value.double() for name, value in safetensors.torch.load_file(folder / file).items()}
 
 
-def largest_difference(first: Path, second: Path) -> float:
+def largest_difference(first: Path, second: Path, file: str = "student.safetensors") -> float:
     """Relative to every tensor's own norm."""
-    a, b = weights(first), weights(second)
+    a, b = weights(first, file), weights(second, file)
     assert a.keys() == b.keys()
     return max(float((a[name] - b[name]).norm() / a[name].norm().clamp_min(1e-12)) for name in a)
 
@@ -148,6 +154,12 @@ def test_links_of_any_kind_end_with_one_process_s_weights(ended: Ended) -> None:
     for first, second in zip(one, two, strict=True):
         for name in first.keys() - {"seconds", "images_per_second"}:
             assert second[name] == pytest.approx(first[name], rel=1e-5), name
+
+
+def test_students_that_teach_each_other_end_with_one_process_s_weights(ended: Ended) -> None:
+    one, two = (folder / "mutual" / "it" for folder in (ended.one, ended.two))
+    assert largest_difference(one, two) < 1e-9
+    assert largest_difference(one, two, "peer-other.safetensors") < 1e-9
 
 
 def test_a_layer_left_out_in_some_processes_counts_where_it_was(ended: Ended) -> None:

@@ -18,6 +18,7 @@ from layerlink.lab.run.evaluation import evaluate_run
 from layerlink.lab.run.failures import StudentError
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.interruption import Interrupted
+from layerlink.lab.run.learner import Learner
 from layerlink.lab.run.setup.cohort import set_up_cohort
 from layerlink.lab.run.setup.setup import set_up
 from layerlink.lab.run.training import train, train_cohort
@@ -207,17 +208,15 @@ def test_more_epochs_begin_with_the_new_schedules_learning_rate(recipe: Recipe, 
         def step(self, epoch: int, step: int, images: int, losses: Any) -> None:
             used.append(float(losses.total.detach()))
 
-    from layerlink.lab.run import training
-
     rates: list[float] = []
-    real = training.Learner.update
+    real = Learner.update
 
     def update(self: Any) -> None:
         rates.append(self.optimizer.param_groups[0]["lr"])
         real(self)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training.Learner, "update", update)
+        patch.setattr(Learner, "update", update)
         train(setup, run, watch=Note(), resume=True)
     steps = len(setup.batches)
     expected = [0.01 * (1 + np.cos(np.pi * step / (4 * steps))) for step in range(steps, 4 * steps)]

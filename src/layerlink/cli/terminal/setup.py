@@ -50,10 +50,14 @@ def show_setup(console: Console, setup: Setup, run: RunFolder) -> None:
     console.say(
         f"student    {recipe.student.model}   {count_parameters(setup.distiller.student):,} parameters{smaller}"
     )
+    for name, peer in setup.peers.items():
+        count = count_parameters(peer.distiller.student)
+        console.say(f"peer       {name}: {peer.recipe.student.model}   {count:,} parameters")
     own = f" ({recipe.hard.loss})" if recipe.hard.loss else ""
     console.say(f"losses     hard{own} * {recipe.hard.weight:g}{_soft(setup)}")
-    for report in setup.links:
-        console.say(f"link       {report.text}   {_shapes(report)}")
+    for name, each in {"": setup, **setup.peers}.items():
+        for report in each.links:
+            console.say(f"link       {f'of {name}: ' if name else ''}{report.text}   {_shapes(report)}")
     together = f"   {here().size} processes, each with its part of every batch" if here().size > 1 else ""
     console.say(f"machine    {setup.device}, {_precision(setup)}{together}")
 
@@ -64,6 +68,8 @@ def show_costs(console: Console, costs: Costs, setup: Setup) -> None:
     rows = [("student", f"{costs.student_parameters:,}", f"{costs.student_flops / 1e9:.3f}")]
     if costs.teacher_parameters is not None and costs.teacher_flops is not None:
         rows.insert(0, ("teacher", f"{costs.teacher_parameters:,}", f"{costs.teacher_flops / 1e9:.3f}"))
+    if costs.peers_parameters:
+        rows.append(("peers", f"{costs.peers_parameters:,}", ""))
     console.table(("model", "parameters", "GFLOP per image"), rows)
     batch = setup.recipe.training.batch_size
     for text, adapter_seconds in costs.adapter_seconds.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +39,7 @@ class Costs:
         steps: of the whole training.
         link_parameters: of adapters and trained losses, which are trained with the student and are not part of it.
         adapter_seconds: measured: forward and backward pass of a link's adapters over one batch, by the link's text.
+        peers_parameters: of the peers that learn beside the student; their time and memory are in those of the student.
     """
 
     student_parameters: int
@@ -52,6 +53,7 @@ class Costs:
     steps: int
     link_parameters: int = 0
     adapter_seconds: Mapping[str, float] = field(default_factory=dict)
+    peers_parameters: int = 0
 
     @property
     def memory_bytes(self) -> int:
@@ -65,7 +67,19 @@ class Costs:
 
 
 def measure_costs(setup: Setup) -> Costs:
-    """Run one batch forward and backward, twice, and count. No weight is changed."""
+    """Run one batch forward and backward, twice, and count. No weight is changed. Peers count to their student."""
+    costs = _costs_of(setup)
+    peers = [_costs_of(peer) for peer in setup.peers.values()]
+    return replace(
+        costs,
+        student_bytes=sum(it.student_bytes for it in (costs, *peers)),
+        shared_bytes=sum(it.shared_bytes for it in (costs, *peers)),
+        student_seconds=sum(it.student_seconds for it in (costs, *peers)),
+        peers_parameters=sum(it.student_parameters for it in peers),
+    )
+
+
+def _costs_of(setup: Setup) -> Costs:
     teacher = None
     if setup.taught_by is not None:
         teacher = nn.ModuleList(setup.taught_by.models())
@@ -142,7 +156,9 @@ def _one_step(setup: Setup) -> tuple[int, float, float]:
     with untouched(setup.distiller.student), untouched(setup.distiller.parts), _scales_untouched(setup):
         for measured in (True, False):
             times[0] = _clock(setup)
-            taught = taught_for(setup.taught_by, [setup], batch)
+            # Peers are asked apart from the step: in a training each gives what it gave in its own.
+            teacher = setup.taught_by or setup.distiller.teacher
+            taught = taught_for(teacher, [setup], batch)
             times[1] = _clock(setup)
             with torch.autograd.graph.saved_tensors_hooks(keep if measured else _same, _same):
                 losses = losses_of(setup, batch, taught)
@@ -150,7 +166,7 @@ def _one_step(setup: Setup) -> tuple[int, float, float]:
             times[2] = _clock(setup)
             setup.distiller.zero_grad()
     size = sum(size for place, size in kept.items() if place not in weights)
-    return size, times[1] - times[0], times[2] - times[1]
+    return size, times[1] - times[0] if setup.taught_by is not None else 0.0, times[2] - times[1]
 
 
 def students_that_fit(setup: Setup, costs: Costs | None = None) -> int:

@@ -12,7 +12,7 @@ from torch import nn
 
 from layerlink.data import Batch, ImageSet, Views
 from layerlink.lab.recipe.file import load_recipe
-from layerlink.lab.run.learner import Learner
+from layerlink.lab.run.mutual import learner_of
 from layerlink.lab.run.setup.fast_paths import keep_cast_weights, make_fast
 from layerlink.lab.run.setup.images import Images
 from layerlink.lab.run.setup.machine import choose_device, choose_precision
@@ -107,32 +107,35 @@ def measure_speed(setup: Setup, tell: Callable[[str], None] = lambda text: None)
     batches = _endless(setup)
     batch = next(batches)
     teacher = setup.taught_by if setup.distiller.objective.needs_teacher else None
-    learner = Learner(setup)
-    learner.schedule.base_lrs = [0.0 for _ in learner.schedule.base_lrs]
+    learner = learner_of(setup)
+    for each in (learner, *learner.peers.values()):
+        each.schedule.base_lrs = [0.0 for _ in each.schedule.base_lrs]
+        for group in each.optimizer.param_groups:
+            group["lr"] = 0.0
     learner.start_epoch(0)
-    for group in learner.optimizer.param_groups:
-        group["lr"] = 0.0
     taught: list[Activations | None] = [None]
 
     def teach() -> None:
-        taught[0] = taught_for(teacher, [setup], batch)
+        taught[0] = taught_for(teacher or setup.distiller.teacher, [setup], batch)
 
     def step() -> None:
         fresh = replace(next(batches), epoch=0, step=0)  # links that end or fade are measured at the start
         learner.step(fresh, taught_for(teacher, [setup], fresh))
 
     parts = []
-    for name, work, flops in (
+    models: tuple[tuple[str, Callable[[], Any], float | None], ...] = (
         ("data", lambda: next(batches), None),
         *([("teacher", teach, _teacher_flops(setup, batch))] if teacher is not None else []),
-        ("student", lambda: _study(setup, batch), 3.0 * _flops(setup, setup.distiller.student, batch)),
-    ):
+        *((f"peer {name}", partial(_study, it, batch), _student_flops(it, batch)) for name, it in setup.peers.items()),
+        ("student", lambda: _study(setup, batch), _student_flops(setup, batch)),
+    )
+    for name, work, flops in models:
         tell(name)
         parts.append(Part(name, measure(work, setup.device), flops))
     teach()
-    for name, work in _terms(setup, batch, taught[0]).items():
+    for name, term in _terms(setup, batch, taught[0]).items():
         tell(name)
-        parts.append(Part(name, measure(work, setup.device)))
+        parts.append(Part(name, measure(term, setup.device)))
     tell("optimiser")
     _study(setup, batch)
     parts.append(Part("optimiser", measure(learner.update, setup.device)))
@@ -157,6 +160,11 @@ def _endless(setup: Setup) -> Iterator[Batch]:
 
 def _flops(setup: Setup, model: Any, batch: Batch) -> float:
     return float(count_flops(model, batch.images[:1], setup.arithmetic()) * len(batch.labels))
+
+
+def _student_flops(setup: Setup, batch: Batch) -> float:
+    """Of the forward and the backward pass."""
+    return 3.0 * _flops(setup, setup.distiller.student, batch)
 
 
 def _teacher_flops(setup: Setup, batch: Batch) -> float | None:

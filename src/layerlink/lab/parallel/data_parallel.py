@@ -57,16 +57,21 @@ class DataParallel:
         options["forward_sync_buffers" if "forward_sync_buffers" in words else "broadcast_buffers"] = False
         self._module = DistributedDataParallel(self._total, **options)
 
-    def losses(self, batch: Batch, taught: Activations | None) -> Losses:
+    def begin(self, batch: Batch) -> None:
+        """Know what share of the whole batch this process's part is, before the student sees it."""
+        self.share, self.images, self.own = batch.share, batch.count, len(batch.labels)
+        self.stand_in = batch.stand_in
+
+    def losses(self, batch: Batch, taught: Activations | None, studied: Activations | None = None) -> Losses:
         """The whole batch's losses; after ``backward`` all processes have the whole batch's gradients.
 
         Args:
             batch: this process's part.
             taught: the teacher's activations for it.
+            studied: the student's, where it was run already.
         """
-        self.share, self.images, self.own = batch.share, batch.count, len(batch.labels)
-        self.stand_in = batch.stand_in
-        own = self._module(batch.images, batch.labels, batch.indices, taught)
+        self.begin(batch)
+        own = self._module(batch.images, batch.labels, batch.indices, taught, studied)
         own = own * (self.share * self.processes.size)  # it is averaged
         losses = self._total.losses
         terms, total = self._whole_values(losses)
@@ -153,8 +158,15 @@ class _Total(nn.Module):
         super().__init__()
         self.distiller = distiller
 
-    def forward(self, images: Tensor, labels: Tensor, indices: Tensor, taught: Activations | None) -> Tensor:
-        self.losses = self.distiller(images, labels, indices=indices, taught=taught)
+    def forward(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        indices: Tensor,
+        taught: Activations | None,
+        studied: Activations | None,
+    ) -> Tensor:
+        self.losses = self.distiller(images, labels, indices=indices, taught=taught, studied=studied)
         return self.losses.total
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -14,6 +14,7 @@ from layerlink.config.reading import problem_at, read_as
 from layerlink.config.shipped import read_source
 from layerlink.config.text import parse_yaml
 from layerlink.errors import Problem, ProblemsError
+from layerlink.lab.recipe.peers import STUDENT, recipes_of_peers
 from layerlink.lab.recipe.schema import Recipe
 
 
@@ -27,6 +28,7 @@ class LoadedRecipe:
         source: the file as the user named it.
         tree: the file's mappings and lists, which know their lines; None for a recipe made in Python.
         origins: who set a field that is not the file's, by its place.
+        peer: whose recipe it is, where it is that of one of the file's peers; empty for the file's own student.
     """
 
     recipe: Recipe
@@ -34,10 +36,28 @@ class LoadedRecipe:
     source: str
     tree: Any = None
     origins: Mapping[Place, str] = field(default_factory=dict)
+    peer: str = ""
 
     def problem(self, place: Place, what: str) -> Problem:
         """A problem with the field at ``place``, with its line or who set it."""
-        return problem_at(place, what, self.tree, self.origins)
+        return problem_at(self._in_file(place), what, self.tree, self.origins)
+
+    def place_of_teacher(self, name: str) -> Place:
+        """Where a teacher stands: one alone has no name."""
+        if self.recipe.peers is not None:
+            return "peers", name or next(iter(self.recipe.peers))
+        return ("teachers", name) if name else ("teacher",)
+
+    @property
+    def peers(self) -> dict[str, LoadedRecipe]:
+        """By name the recipe that each peer of its student is trained by."""
+        return {name: replace(self, recipe=recipe, peer=name) for name, recipe in recipes_of_peers(self.recipe).items()}
+
+    def _in_file(self, place: Place) -> Place:
+        """The place in the file of a place in a peer's recipe."""
+        if self.peer and place[:1] in (("student",), ("links",)):
+            return "peers", self.peer, *(place[1:] if place[0] == "student" else place)
+        return place[1:] if self.peer and place[:2] == ("peers", STUDENT) else place
 
     def error(self, problems: Sequence[Problem]) -> ProblemsError:
         """The error that tells all ``problems`` of this recipe."""

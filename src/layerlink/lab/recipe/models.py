@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -110,19 +111,25 @@ class TeacherSection(ModelSection):
         return None if self.mean is None or self.std is None else (self.mean, self.std)
 
 
-def _model_by_name(value: Any) -> Any:
+def model_by_name(value: Any) -> Any:
+    """A model's name in place of its section."""
     return {"model": value} if isinstance(value, str) else value
 
 
-ModelField = Annotated[ModelSection, BeforeValidator(_model_by_name)]
-TeacherField = Annotated[TeacherSection | None, BeforeValidator(_model_by_name)]
-NamedTeacher = Annotated[TeacherSection, BeforeValidator(_model_by_name)]
+ModelField = Annotated[ModelSection, BeforeValidator(model_by_name)]
+TeacherField = Annotated[TeacherSection | None, BeforeValidator(model_by_name)]
+NamedTeacher = Annotated[TeacherSection, BeforeValidator(model_by_name)]
 
 
-def _is_name(value: str) -> str:
-    if not value.isidentifier():
-        raise ValueError(f"a teacher's name is of letters, digits and _; got {value!r}")
-    return value
+def named(role: str) -> Callable[[str], str]:
+    """A check of the names that links call a model by."""
+
+    def check(value: str) -> str:
+        if not value.isidentifier():
+            raise ValueError(f"a {role}'s name is of letters, digits and _; got {value!r}")
+        return value
+
+    return check
 
 
-TeacherName = Annotated[str, AfterValidator(_is_name)]
+TeacherName = Annotated[str, AfterValidator(named("teacher"))]

@@ -16,6 +16,7 @@ from pydantic import (
 
 from layerlink.errors import UsageError, unknown_name
 from layerlink.lab.recipe.models import EMA, ModelField, NamedTeacher, TeacherField, TeacherName, TeacherSection
+from layerlink.lab.recipe.peers import Peer, PeerName, recipes_of_peers, taught_by_peers
 from layerlink.lab.recipe.section import FilePath, Section, Whole, YesNo
 from layerlink.lab.recipe.terms import HardField, HardSection, LinkTexts, SoftSection
 from layerlink.tasks import Task, as_task
@@ -139,6 +140,9 @@ class Recipe(Section):
         None, description="two or more by name, in place of teacher; links name one: big/layer3 -> layer2 : mse"
     )
     student: ModelField
+    peers: dict[PeerName, Peer] | None = Field(
+        None, description="by name students that learn beside the student, each from the others, in place of teacher"
+    )
     hard: HardField = Field(
         default_factory=lambda: HardSection.model_validate({}), description="weight of the labels' loss, and its time"
     )
@@ -173,9 +177,19 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _has_something_to_learn_from(self) -> Recipe:
+        self._check_teachers()
         if not self.every_teacher and (self.soft is not None or self.links):
             raise ValueError("soft and links need a teacher: add teacher: {model: ..., weights: ...}")
-        self._check_teachers()
+        self._check_terms()
+        for name, other in recipes_of_peers(self).items():
+            try:
+                other._check_terms()
+            except ValueError as error:
+                raise ValueError(f"peers.{name}: {error}") from None
+        return self
+
+    def _check_terms(self) -> None:
+        """Something must be learnt from, at every time."""
         taught = [self.hard.weight, self.soft.weight if self.soft else 0]
         taught += [Link.parse(text).weight for text in self.links]
         if not any(taught):
@@ -183,17 +197,19 @@ class Recipe(Section):
         if not any(taught[:2]):
             self._check_links_alone()
         self._check_times()
-        return self
 
     @property
     def every_teacher(self) -> dict[str, TeacherSection]:
         """The teachers by name; one alone has none."""
+        if self.peers:
+            return taught_by_peers(self.peers)
         return {"": self.teacher} if self.teacher is not None else dict(self.teachers or {})
 
     @property
     def frozen_teachers(self) -> dict[str, TeacherSection]:
-        """Those that are models of their own: not the student's average."""
-        return {name: section for name, section in self.every_teacher.items() if section.model != EMA}
+        """Those that are models of their own and trained already: not the student's average, and no peers."""
+        every = {} if self.peers is not None else self.every_teacher
+        return {name: section for name, section in every.items() if section.model != EMA}
 
     @property
     def user_code(self) -> list[tuple[str, str]]:
@@ -202,17 +218,23 @@ class Recipe(Section):
         Reading a recipe imports none of it; setting it up does.
         """
         named = [("data.name", self.data.name), ("task.name", self.task.name), ("student.model", self.student.model)]
-        for name, section in self.every_teacher.items():
+        for name, section in ({} if self.peers else self.every_teacher).items():
             named.append((f"teachers.{name}.model" if name else "teacher.model", section.model))
+        for name, peer in (self.peers or {}).items():
+            named.append((f"peers.{name}.model", peer.model))
         if self.hard.loss is not None and not self.hard.loss.startswith("@"):
             named.append(("hard.loss", self.hard.loss))
-        named += [("a link", path) for path in user_code(self.links)]
+        links = [*self.links, *(link for peer in (self.peers or {}).values() for link in peer.links)]
+        named += [("a link", path) for path in user_code(links)]
         return [(who, path) for who, path in named if ":" in path]
 
     def _check_teachers(self) -> None:
         """One teacher, or two or more by name that no store keeps; links and soft name those that are there."""
-        if self.teacher is not None and self.teachers is not None:
-            raise ValueError("give teacher or teachers, not both")
+        given = [name for name in ("teacher", "teachers", "peers") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"give {' or '.join(given)}, not both")
+        if self.peers is not None and not self.peers:
+            raise ValueError("peers are students by name, one or more: peers: {wide: vgg11}")
         if self.teachers is not None and len(self.teachers) < 2:
             raise ValueError("teachers are two or more by name; one alone is teacher: {model: ..., weights: ...}")
         if any(section.store is not None for section in (self.teachers or {}).values()):
@@ -220,6 +242,8 @@ class Recipe(Section):
         if any(name == EMA for name in (section.model for section in (self.teachers or {}).values())):
             raise ValueError("the student's own average is a teacher alone: teacher: ema")
         named = self.soft.teachers if self.soft is not None and self.soft.teachers else {}
+        if named and self.peers is not None:
+            raise ValueError("soft.teachers weighs teachers; of peers each learns from the mean of all others")
         unknown = [name for name in named if name not in (self.teachers or {})]
         if unknown:
             raise ValueError(f"soft.teachers: {unknown_name('teacher', unknown[0], self.teachers or ())}")

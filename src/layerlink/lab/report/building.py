@@ -21,6 +21,7 @@ from layerlink.lab.report.measured.comparison import Measurements, measure_rows
 from layerlink.lab.report.measured.sections import model_sections, more_data
 from layerlink.lab.report.page.page import Picture, Section, Table, write_sections
 from layerlink.lab.report.tables.models import models_table
+from layerlink.lab.report.tables.peers import peers_table
 from layerlink.lab.report.tables.results import results_table
 from layerlink.lab.report.tables.runs import differences_table, missing_table, runs_table, warnings_table
 from layerlink.lab.report.tables.table import ReportTable
@@ -66,7 +67,8 @@ def write_report(
     measurements, left_out = _measured(gathered, verdict, measure, data)
     results = results_table(gathered, verdict)
     missing, models = missing_table(gathered), models_table(measurements) if measurements else None
-    others = [table for table in (differences_table(gathered), runs_table(gathered), warnings_table(gathered)) if table]
+    every = (f(gathered) for f in (peers_table, differences_table, runs_table, warnings_table))
+    others = [table for table in every if table]
     tables = [results, *others, *(table for table in (missing, models) if table)]
     sections = [
         Section(results.heading, results.shown, tuple(_score_pictures(gathered))),

@@ -147,17 +147,19 @@ _READ: WeakKeyDictionary[nn.Module, dict[int, tuple[Tensor, Any, Any]]] = WeakKe
 def _set_up_again(run: RunFolder, overrides: Sequence[str] = ()) -> Setup:
     """A finished run's setup with its trained student, and with its own normalisation.
 
-    Neither the weights that the student began with nor the teacher are needed for that; where the teacher is gone,
+    Neither the weights that the student began with nor teacher or peers are needed for that; where the teacher is gone,
     the setup has none.
     """
     loaded = load_recipe(str(run.recipe), overrides)
     recipe = loaded.recipe
     changes: dict[str, Any] = {"student": recipe.student.model_copy(update={"weights": None})}
     needed = [section.loaded_from for section in recipe.every_teacher.values()]
-    if any(weights is not None and not expanded(weights).exists() for weights in needed):
+    gone = any(weights is not None and not expanded(weights).exists() for weights in needed)
+    if gone or recipe.peers is not None:
         changes |= {
             "teacher": None,
             "teachers": None,
+            "peers": None,
             "soft": None,
             "links": (),
             "hard": HardSection.model_validate({}),

@@ -74,9 +74,13 @@ class RunFolder:
         """The single test reading and what led to it, JSON."""
         return self.path / "result.json"
 
-    def best(self, epoch: int) -> Path:
+    def peer(self, name: str) -> Path:
+        """A peer's weights, as it was when the student was at its best, safetensors."""
+        return self.path / f"peer-{name}.safetensors"
+
+    def best(self, epoch: int, peer: str = "") -> Path:
         """Weights of an epoch that was the best so far; gone when the run is done."""
-        return self.path / f"best-{epoch}.safetensors"
+        return self.path / f"best-{epoch}{'-' if peer else ''}{peer}.safetensors"
 
     @property
     def checkpoint(self) -> Path:
@@ -173,9 +177,9 @@ class RunFolder:
                 self.checkpoint.replace(self.checkpoint_before)
 
         write_whole(self.checkpoint, write)
-        needed = {self.best(epoch) for epoch in keep_best}
+        needed = {str(epoch) for epoch in keep_best}
         for file in self.path.glob("best-*.safetensors"):
-            if file not in needed:
+            if file.stem.split("-")[1] not in needed:
                 file.unlink()
                 extra_file(file).unlink(missing_ok=True)
 

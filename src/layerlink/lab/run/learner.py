@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,6 +17,7 @@ from layerlink.lab.parallel.processes import Processes, here
 from layerlink.lab.run.optimisation import begin_late, build_ema, build_optimizer, build_schedule, parameter_groups
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.lab.run.step import losses_of, set_time
+from layerlink.taps import Tap
 from layerlink.taps.randomness import RandomState, kept
 from layerlink.transfer import Activations, Losses
 from layerlink.user_code import runs_a_model
@@ -52,6 +53,7 @@ class Learner:
         self.lr = 0.0  # of the last step
         self.processes = here()
         self.random = RandomState.of(setup.recipe.seed + self.processes.rank)
+        self.peers: dict[str, Learner] = {}  # that learn beside it
         self.parallel: DataParallel | None = None
         if self.processes.size > 1:
             self.parallel = DataParallel(
@@ -68,12 +70,22 @@ class Learner:
         self.distiller.train()
         self.distiller.at(epoch, self.training.epochs)
 
-    def step(self, batch: Batch, taught: Activations | None = None) -> Losses:
+    def study(self, batch: Batch, also: Iterable[Tap] = ()) -> Activations:
+        """What the student gives for a batch, to be passed to ``step``; ``also`` are taps that peers ask for."""
+        set_time(self.setup, batch)
+        with self._own_random_numbers(), out_of_memory_explained(len(batch.labels)), self.processes.talking():
+            if self.parallel is not None:
+                self.parallel.begin(batch)
+            with self.setup.arithmetic():
+                return self.distiller.study(batch.images, also)
+
+    def step(self, batch: Batch, taught: Activations | None = None, studied: Activations | None = None) -> Losses:
         """Learn from one batch.
 
         Args:
             batch: images and labels; this process's part, where several train together.
             taught: the teacher's activations for them, where they are known already.
+            studied: what ``study`` gave for them, where it was called.
 
         Returns:
             The losses of the whole batch; the logits are those of this process's part.
@@ -83,7 +95,7 @@ class Learner:
         """
         set_time(self.setup, batch)
         with self._own_random_numbers(), out_of_memory_explained(len(batch.labels)), self.processes.talking():
-            losses = self._losses(batch, taught)
+            losses = self._losses(batch, taught, studied)
             check_finite(losses, batch, taught)
             _backward(losses)
         self.lr = float(self.schedule.get_last_lr()[0])
@@ -104,11 +116,11 @@ class Learner:
         begin_late(self.optimizer)
         self.optimizer.step()
 
-    def _losses(self, batch: Batch, taught: Activations | None) -> Losses:
+    def _losses(self, batch: Batch, taught: Activations | None, studied: Activations | None) -> Losses:
         if self.parallel is None:
-            return losses_of(self.setup, batch, taught)
+            return losses_of(self.setup, batch, taught, studied)
         with self.setup.arithmetic():
-            return self.parallel.losses(batch, taught)
+            return self.parallel.losses(batch, taught, studied)
 
     @contextmanager
     def _own_random_numbers(self) -> Iterator[None]:

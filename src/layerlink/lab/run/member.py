@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from layerlink.errors import LayerlinkError
 from layerlink.files.weights import read_weights
@@ -37,7 +37,8 @@ class Member:
         run: its folder.
         learner: student, optimiser and schedule.
         position: how far it is.
-        best: the weights to keep so far, where they are not in the run's folder yet.
+        best: the weights to keep so far, where they are not in the run's folder yet: the student's under the empty
+            name, then its peers'.
         failure: why it was dropped; None while it is in.
     """
 
@@ -45,8 +46,13 @@ class Member:
     run: RunFolder
     learner: Learner
     position: Position
-    best: dict[str, Any] | None = None
+    best: dict[str, dict[str, Any]] | None = None
     failure: LayerlinkError | None = None
+
+    @property
+    def everyone(self) -> dict[str, Learner]:
+        """The student, whose name is empty, and its peers."""
+        return {"": self.learner, **self.learner.peers}
 
 
 def begin(member: Member, watch: Watch) -> None:
@@ -81,6 +87,7 @@ def finish_epoch(member: Member, watch: Watch) -> None:
         **meter.means(),
         **meter.score(task),
         f"validation_{task.score.name}": score,
+        **_peers_scores(learner, f"validation_{task.score.name}"),
         "lr": learner.lr,
         "images_per_second": meter.images / max(meter.seconds, 1e-9),
         "seconds": meter.seconds,
@@ -92,25 +99,34 @@ def finish_epoch(member: Member, watch: Watch) -> None:
     best = position.best_score if position.best_epoch else None
     if is_kept(score, best, setup.recipe.training.keep, task.score):
         position.best_score, position.best_epoch = score, position.epoch + 1
-        member.best = copy.deepcopy({name: _detached(value) for name, value in learner.model.state_dict().items()})
+        member.best = {name: _copy_of(it.model) for name, it in member.everyone.items()}
     position.epoch, position.step, position.meter = position.epoch + 1, 0, Meter()
     watch.epoch(run, row)
 
 
-def _detached(value: Any) -> Any:
-    return value.detach() if isinstance(value, Tensor) else value
+def _peers_scores(learner: Learner, name: str) -> dict[str, float]:
+    return {f"{peer}_{name}": validation_score(it.model, it.setup) for peer, it in learner.peers.items()}
+
+
+def _copy_of(model: nn.Module) -> dict[str, Any]:
+    state = model.state_dict()
+    return copy.deepcopy({name: it.detach() if isinstance(it, Tensor) else it for name, it in state.items()})
 
 
 def finish(member: Member) -> dict[str, Any]:
-    """Read the test images once, with the kept weights, and write student and result."""
+    """Read the test images once, with the kept weights, and write student, peers and result."""
     setup, run, learner, position = member.setup, member.run, member.learner, member.position
-    weights = member.best
-    if weights is None:
-        weights = here().first_says(lambda: read_weights(run.best(position.best_epoch)))
-    learner.model.load_state_dict(weights)
+    best = member.best
+    if best is None:
+        best = here().first_says(
+            lambda: {it: read_weights(run.best(position.best_epoch, it)) for it in member.everyone}
+        )
+    for name, weights in best.items():
+        member.everyone[name].model.load_state_dict(weights)
+    score = f"validation_{setup.task.score.name}"
     result = {
         **read_test(learner.model, setup),
-        f"validation_{setup.task.score.name}": position.best_score,
+        score: position.best_score,
         "validation_images": len(setup.images.validation),
         "epoch": position.best_epoch,
         "epochs": setup.recipe.training.epochs,
@@ -127,7 +143,18 @@ def finish(member: Member) -> dict[str, Any]:
         result["link_parameters"] = own  # of adapters and trained losses, which are not in the student
     if learner.distiller.scales is not None:
         result["link_factors"] = learner.distiller.scales.factors
-    run.write_weights(run.student, weights)
+    if learner.peers:
+        scores = _peers_scores(learner, score)
+        result["peers"] = {
+            name: {
+                **read_test(it.model, it.setup),
+                score: scores[f"{name}_{score}"],
+                "parameters": count_parameters(it.model),
+            }
+            for name, it in learner.peers.items()
+        }
+    for name, weights in best.items():
+        run.write_weights(run.peer(name) if name else run.student, weights)
     run.write_result(result)
     run.remove_checkpoints()
     return result
@@ -152,9 +179,9 @@ class Saving:
         start = time.monotonic()
         for member in members:
             position = member.position
-            if member.best is not None:
-                member.run.write_weights(member.run.best(position.best_epoch), member.best)
-                member.best = None
+            for name, weights in (member.best or {}).items():
+                member.run.write_weights(member.run.best(position.best_epoch, name), weights)
+            member.best = None
             save(member.run, member.learner, position)
         self._saved = time.monotonic()
         self._took = self._saved - start

@@ -29,3 +29,11 @@ def check_result(result: Mapping[str, Any]) -> None:
         value = result.get(name, 0)
         if type(value) not in (int, float) or not least <= value <= most:
             raise ValueError(f"{name} must be {what}; got {value!r}")
+    peers = result.get("peers", {})
+    if not isinstance(peers, Mapping) or not all(isinstance(it, Mapping) for it in peers.values()):
+        raise ValueError(f"peers must be numbers by name; got {peers!r}")
+    for name, numbers in peers.items():
+        try:
+            check_result({**numbers, "peers": {}, "score": result.get("score")})
+        except ValueError as error:
+            raise ValueError(f"peers.{name}: {error}") from None

@@ -31,8 +31,10 @@ def taught_for(teacher: Teacher | None, setups: Iterable[Setup], batch: Batch) -
         return teacher(batch.images, tuple(wanted), indices=batch.indices)
 
 
-def losses_of(setup: Setup, batch: Batch, taught: Activations | None) -> Losses:
+def losses_of(setup: Setup, batch: Batch, taught: Activations | None, studied: Activations | None = None) -> Losses:
     """The losses of a batch, in the run's arithmetic, with their graph."""
     with setup.arithmetic():
-        losses: Losses = setup.distiller(batch.images, batch.labels, indices=batch.indices, taught=taught)
+        losses: Losses = setup.distiller(
+            batch.images, batch.labels, indices=batch.indices, taught=taught, studied=studied
+        )
     return losses

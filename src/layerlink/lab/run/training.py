@@ -15,8 +15,9 @@ from layerlink.lab.parallel.processes import here
 from layerlink.lab.run.failures import StudentError, failing_alone
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.interruption import stop_if_asked, stop_signals
-from layerlink.lab.run.learner import DroppedError, Learner
+from layerlink.lab.run.learner import DroppedError
 from layerlink.lab.run.member import Member, Saving, begin, finish, finish_epoch
+from layerlink.lab.run.mutual import learner_of
 from layerlink.lab.run.resume import claimed, open_run
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.lab.run.step import taught_for
@@ -74,7 +75,7 @@ def train_cohort(
         members = []
         watch = watch or Watch()
         for setup, run in runs:
-            learner = Learner(setup)
+            learner = learner_of(setup)
             members.append(Member(setup, run, learner, open_run(setup, run, learner, watch)))
         finished = here().first_says(lambda: [member.run.result.exists() for member in members])
         _train([member for member, done in zip(members, finished, strict=True) if not done], watch)

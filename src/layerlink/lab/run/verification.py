@@ -9,7 +9,7 @@ from layerlink.errors import UsageError
 from layerlink.lab.recipe.file import load_recipe
 from layerlink.lab.run.evaluation import evaluate_run
 from layerlink.lab.run.folder import RunFolder
-from layerlink.lab.run.learner import Learner
+from layerlink.lab.run.mutual import learner_of
 from layerlink.lab.run.setup.setup import set_up
 from layerlink.lab.run.step import taught_for
 from layerlink.lab.run.teaching.cohort_teacher import CohortTeacher
@@ -77,7 +77,7 @@ def verify_run(run: RunFolder, overrides: Sequence[str] = ()) -> Verification:
     changed = [name for name in ("train", "mean", "std", "image_size") if stamp.get(name) != now[name]]
     if changed:
         raise UsageError(f"{run.path} was trained on other data: {', '.join(changed)} differ. Set data.root to its own")
-    learner = Learner(setup)
+    learner = learner_of(setup)
     learner.start_epoch(0)
     teacher = CohortTeacher([setup], Watch()).at(0, [setup])
     losses = []

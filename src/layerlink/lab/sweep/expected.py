@@ -80,7 +80,8 @@ def _most_typical(plan: Plan, runs: Sequence[Planned], problems: dict[str, Probl
             problems.setdefault(run.row.name, Problem(f"row {run.row.name!r}", what))
             continue
         known, teacher = made.images, made.teachers or teacher
-        terms = (run.loaded.recipe.soft is not None) + len(run.loaded.recipe.links)
+        recipe = run.loaded.recipe
+        terms = (recipe.soft is not None) + len(recipe.links) + len(recipe.peers or ())
         if best is None or terms > best[0]:
             best = terms, made
     return None if best is None else best[1]

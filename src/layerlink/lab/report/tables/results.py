@@ -13,7 +13,7 @@ from layerlink.lab.report.chance.verdict import Verdict, flattery, p_words, turn
 from layerlink.lab.report.gather.records import Row
 from layerlink.lab.report.gather.rows import Gathered
 from layerlink.lab.report.page.page import Cell, Table
-from layerlink.lab.report.tables.table import ReportTable, number_cell
+from layerlink.lab.report.tables.table import ReportTable, number_cell, spread_cell
 from layerlink.tasks import Score
 
 RULE = (
@@ -32,7 +32,7 @@ def results_table(gathered: Gathered, verdict: Verdict | None) -> ReportTable:
     unit = f", {score.unit}" if score.unit else ""
     columns: list[tuple[str, Callable[[_RowNumbers], str | Cell]]] = [
         ("row", lambda it: it.row.name),
-        (f"test {score.words}{unit}", lambda it: _spread_cell(it.test, score.digits)),
+        (f"test {score.words}{unit}", lambda it: spread_cell(it.test, score.digits)),
         ("n", lambda it: _count_cell(it.row)),
     ]
     if any(row.published is not None for row in gathered.rows):
@@ -47,15 +47,15 @@ def results_table(gathered: Gathered, verdict: Verdict | None) -> ReportTable:
                 ("95 % interval", lambda it: _interval_cell(it.against, score.digits)),
                 ("p", lambda it: _p_cell(it.against)),
             ]
-    columns.append((f"validation{unit}", lambda it: _spread_cell(it.validation, score.digits)))
+    columns.append((f"validation{unit}", lambda it: spread_cell(it.validation, score.digits)))
     if any(it.agreement for it in stats):
-        columns.append(("as teacher, %", lambda it: _spread_cell(it.agreement)))
+        columns.append(("as teacher, %", lambda it: spread_cell(it.agreement)))
     if any(it.nll for it in stats):
-        columns.append(("NLL, nats", lambda it: _spread_cell(it.nll, 3)))
+        columns.append(("NLL, nats", lambda it: spread_cell(it.nll, 3)))
     if any(it.ece for it in stats):
-        columns.append(("ECE, %", lambda it: _spread_cell(it.ece)))
+        columns.append(("ECE, %", lambda it: spread_cell(it.ece)))
     columns += [
-        ("training, s", lambda it: _spread_cell(it.seconds, 0)),
+        ("training, s", lambda it: spread_cell(it.seconds, 0)),
         ("warnings", lambda it: Cell(str(it.warnings), it.warnings)),
     ]
     names = [row.name for row in gathered.rows]
@@ -120,13 +120,6 @@ class _RowNumbers:
 def _spread(row: Row, name: str) -> Spread | None:
     values = row.values(name)
     return spread_of(values.values()) if values else None
-
-
-def _spread_cell(spread: Spread | None, digits: int = 2) -> Cell:
-    if spread is None:
-        return Cell("-")
-    sd = "" if spread.sd is None else f" ± {spread.sd:,.{digits}f}"
-    return Cell(f"{spread.mean:,.{digits}f}{sd}", spread.mean)
 
 
 def _count_cell(row: Row) -> Cell:

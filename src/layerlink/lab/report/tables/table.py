@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from layerlink.lab.report.chance.spread import Spread
 from layerlink.lab.report.page.page import Cell, Table
 
 
@@ -28,3 +29,11 @@ class ReportTable:
 def number_cell(value: float | None, form: str) -> Cell:
     """A number in its form; a dash where there is none."""
     return Cell("-") if value is None else Cell(form.format(value), value)
+
+
+def spread_cell(spread: Spread | None, digits: int = 2) -> Cell:
+    """Mean and standard deviation; a dash where there is none."""
+    if spread is None:
+        return Cell("-")
+    sd = "" if spread.sd is None else f" ± {spread.sd:,.{digits}f}"
+    return Cell(f"{spread.mean:,.{digits}f}{sd}", spread.mean)

@@ -101,7 +101,7 @@ def _check_outputs(
     soft = loaded.recipe.soft
     asked = set(soft.teachers or teachers) if soft is not None and not soft.teacher_output else set()
     for name, teaches in teachers.items():
-        place = ("teachers", name) if name else ("teacher",)
+        place = loaded.place_of_teacher(name)
         other, unread = _shape_of(loaded, teaches, sample, place)
         wrong = [] if other is None else task.problems(other, classes)
         if own is not None and other is not None and not wrong and own != other:

@@ -92,7 +92,7 @@ def set_up_each(
 
 
 # What a run of a cohort has by itself; all else is wrong with every one of them.
-_OWN_SECTIONS = {"student", "links", "hard", "soft", "training", "models"}
+_OWN_SECTIONS = {"student", "peers", "links", "hard", "soft", "training", "models"}
 
 
 def _section(problem: Problem) -> str:

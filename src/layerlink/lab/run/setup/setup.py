@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from layerlink.data import Batches
 from layerlink.errors import Problem, UsageError
 from layerlink.lab.parallel.processes import here
 from layerlink.lab.recipe.file import LoadedRecipe
+from layerlink.lab.recipe.peers import STUDENT
 from layerlink.lab.recipe.schema import Recipe
 from layerlink.lab.run.setup.checking import Checked, check_on_batch, facts_of
 from layerlink.lab.run.setup.fast_paths import keep_cast_weights, make_fast
@@ -46,7 +47,7 @@ class Setup:
         loaded: the recipe.
         images: train, validation and test.
         distiller: teacher, student and objective, on the device.
-        taught_by: the distiller's teacher; None where labels alone teach.
+        taught_by: the distiller's teacher; None where labels alone teach, or peers.
         links: what one batch showed of every link.
         device: where everything is.
         precision: of the arithmetic.
@@ -54,6 +55,7 @@ class Setup:
         notes: what was taken off the names in files of weights.
         task: what outputs mean.
         teacher_answers: whether the teacher's output is of the task, so that it can be judged.
+        peers: by name what is trained beside it, each with a distiller of its own, which learns from all others.
     """
 
     loaded: LoadedRecipe
@@ -67,6 +69,7 @@ class Setup:
     notes: tuple[str, ...] = ()
     task: Task = field(default_factory=Classification)
     teacher_answers: bool = True
+    peers: Mapping[str, Setup] = field(default_factory=dict)
 
     @property
     def recipe(self) -> Recipe:
@@ -128,40 +131,65 @@ def set_up(
     """
     problems: list[Problem] = []
     device, images = _load(loaded, problems, images)
-    precision = choose_precision(loaded.recipe.precision, device)
-    recipe, run_as, notes = loaded.recipe, partial(arithmetic, device, precision), list[str]()
-    own_student = student is None
-    if student is None:
-        student = build_role(loaded, ("student",), recipe.student, images, problems, notes)
+    precision, notes = choose_precision(loaded.recipe.precision, device), list[str]()
+    run_as, own_student = partial(arithmetic, device, precision), student is None
+    everyone = {STUDENT: loaded, **loaded.peers}
+    students = {STUDENT: student} if student is not None else {}
+    for name, each in everyone.items():
+        if name not in students:
+            student = build_role(each, ("student",), each.recipe.student, images, problems, notes)
+            students |= {name: student} if student is not None else {}
     teachers = _by_name(teacher) if teacher is not None else build_teachers(loaded, images, problems, notes)
     task = _task(loaded, images, problems)
-    if student is None or task is None or len(teachers) < len(recipe.frozen_teachers):
+    if len(students) < len(everyone) or task is None or len(teachers) < len(loaded.recipe.frozen_teachers):
         raise loaded.error(problems)
-    try:
-        samples = {it: seen_by_teacher(recipe.every_teacher.get(name), images) for name, it in teachers.items()}
-    except UsageError as error:
-        raise loaded.error([*problems, loaded.problem(("teacher",), str(error))]) from None
-    samples[student] = images.sample
+    samples = _samples(loaded, teachers, images, problems)
+    samples |= dict.fromkeys(students.values(), images.sample)
     in_rows = [model for model, sample in samples.items() if keep_rows_together(model.to(device), sample, run_as)]
-    seen = Checked()
-    problems += check_on_batch(loaded, task, teachers, student, images, run_as, seen)
+    seen = {name: Checked() for name in everyone}
+    of_each = {name: teachers or _others(students, name, each) for name, each in everyone.items()}
+    for name, each in everyone.items():
+        found = check_on_batch(each, task, of_each[name], students[name], images, run_as, seen[name])
+        problems += [problem for problem in found if problem not in problems]
     if problems:
         raise loaded.error(problems)
-    teaching = taught_by(recipe, teachers, student, images, run_as)
-    with arithmetic(device, precision):  # a teacher that is shared may have its weights in the products' precision
-        distiller = _distiller(recipe, task, teaching, student, images)
-    distiller.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    warnings = (*_bad_images(images), *teacher_warnings(loaded.recipe, images))
+    setups = {}
+    for name, each in everyone.items():
+        teaching = taught_by(each.recipe, of_each[name], students[name], images, run_as)
+        with run_as():  # a teacher that is shared may have its weights in the products' precision
+            distiller = _distiller(each.recipe, task, teaching, students[name], images)
+        distiller.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        setups[name] = Setup(
+            *(each, images, distiller, None if each.recipe.peers else teaching, seen[name].links, device, precision),
+            *(warnings, tuple(notes), task, seen[name].teacher_answers),
+        )
     for model in in_rows:
         model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    if own_student and student not in in_rows:
-        make_fast(student, device)
+    for name, model in students.items():
+        if (own_student or name != STUDENT) and model not in in_rows:
+            make_fast(model, device)
     for model in teachers.values() if teacher is None else ():  # those that nobody else uses
         if model not in in_rows:
             make_fast(model, device, frozen=True)
         keep_cast_weights(model, precision, samples[model])
-    warnings = (*_bad_images(images), *teacher_warnings(recipe, images))
-    links, answers = seen.links, seen.teacher_answers
-    return Setup(loaded, images, distiller, teaching, links, device, precision, warnings, tuple(notes), task, answers)
+    return replace(setups.pop(STUDENT), peers=setups)
+
+
+def _samples(
+    loaded: LoadedRecipe, teachers: Mapping[str, nn.Module], images: Images, problems: list[Problem]
+) -> dict[nn.Module, Tensor]:
+    """Two images as each teacher sees them."""
+    try:
+        return {it: seen_by_teacher(loaded.recipe.every_teacher.get(name), images) for name, it in teachers.items()}
+    except UsageError as error:
+        raise loaded.error([*problems, loaded.problem(("teacher",), str(error))]) from None
+
+
+def _others(students: Mapping[str, nn.Module], name: str, loaded: LoadedRecipe) -> dict[str, nn.Module]:
+    """What a student or peer learns from: one alone has no name."""
+    others = {other: students[other] for other in loaded.recipe.peers or ()}
+    return others if len(others) != 1 else {"": next(iter(others.values()))}
 
 
 def _by_name(given: nn.Module | Mapping[str, nn.Module]) -> dict[str, nn.Module]:

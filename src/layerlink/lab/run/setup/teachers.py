@@ -17,9 +17,9 @@ from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.setup.images import Images
 from layerlink.lab.run.setup.models import build_role
 from layerlink.taps.observed import Arithmetic
-from layerlink.teachers import EMATeacher, FrozenTeacher, SeveralTeachers
+from layerlink.teachers import EMATeacher, FrozenTeacher, PeerTeacher, SeveralTeachers
 
-TaughtBy = FrozenTeacher | SeveralTeachers | EMATeacher
+TaughtBy = FrozenTeacher | SeveralTeachers | EMATeacher | PeerTeacher
 
 
 def build_teachers(
@@ -38,12 +38,12 @@ def build_teachers(
 def taught_by(
     recipe: Recipe, teachers: Mapping[str, nn.Module], student: nn.Module, images: Images, run_as: Arithmetic
 ) -> TaughtBy | None:
-    """What teaches: one model, several, the student's average, or nothing."""
+    """What teaches: one model, several, peers as they are at every batch, the student's average, or nothing."""
     if recipe.teacher is not None and recipe.teacher.model == EMA and not teachers:
         return EMATeacher(student, recipe.teacher.decay, output=recipe.student.logits, arithmetic=run_as)
-    sections = recipe.every_teacher
-    frozen = {
-        name: FrozenTeacher(
+    sections, kind = recipe.every_teacher, FrozenTeacher if recipe.peers is None else PeerTeacher
+    each = {
+        name: kind(
             model,
             output=sections[name].logits if name in sections else "",
             arithmetic=run_as,
@@ -51,7 +51,7 @@ def taught_by(
         )
         for name, model in teachers.items()
     }
-    return SeveralTeachers(frozen) if len(frozen) > 1 else frozen.get("")
+    return SeveralTeachers(each) if len(each) > 1 else each.get("")
 
 
 def teacher_view(section: TeacherSection | None, images: Images) -> Renormalised | None:
