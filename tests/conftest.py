@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ _run = {"cases": 0}
 
 
 def pytest_configure() -> None:
+    # The key by which a user's runs are known is one of these tests' own, for the processes that they start, too.
+    os.environ["LAYERLINK_CONFIG"] = tempfile.mkdtemp(prefix="layerlink-tests-")
     # A shell's background job inherits that Ctrl-C is ignored; tests of Ctrl-C, and processes they start, need it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -5,7 +5,17 @@ set of links between intermediate layers. The names below are loaded when they a
 wants only the losses loads only those.
 """
 
-from __future__ import annotations
+import sys
+
+# ``python -m layerlink`` searches the working folder before everything else, and a torch.py there would be torch.
+# Only what
+# a recipe names is looked for there (user_code.py), and last. It stands before every other import.
+if (
+    sys.argv[:1] == ["-m"]
+    and not getattr(sys.flags, "safe_path", False)
+    and sys.orig_argv[-len(sys.argv)].removeprefix("-m").partition(".")[0] == "layerlink"
+):
+    del sys.path[0]
 
 import importlib
 from typing import TYPE_CHECKING, Any

@@ -7,6 +7,7 @@ import sys
 import sysconfig
 import traceback
 from collections.abc import Callable
+from importlib.machinery import PathFinder
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any, TypeVar
@@ -27,7 +28,7 @@ def named(path: str, what: str) -> Any:
     module_name, _, attribute = path.partition(":")
     here = str(Path.cwd())
     if here not in sys.path:
-        sys.path.insert(0, here)
+        sys.path.append(here)  # last: a file there takes the place of nothing that is installed
     try:
         found: Any = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:
@@ -36,8 +37,43 @@ def named(path: str, what: str) -> Any:
         names = [key for key, value in vars(found).items() if callable(value) and not key.startswith("_")]
         found = getattr(found, part, None)
         if not callable(found):
-            raise UsageError(f"{what} {path!r}: {unknown_name('callable', part, names)}")
+            raise UsageError(f"{what} {path!r}: {unknown_name('callable', part, names)}{_in_the_way(module_name)}")
     return found
+
+
+def found_at(path: str) -> str:
+    """Where the code that ``package.module:name`` names lies, as far as that is known without running any of it.
+
+    Returns:
+        The file of its topmost module, or what is said instead of one of a module that Python itself brings; empty
+        where there is none.
+    """
+    top = path.partition(":")[0].partition(".")[0]
+    loaded = sys.modules.get(top)
+    if loaded is not None:
+        return str(getattr(loaded, "__file__", None) or "built in")
+    if top in sys.builtin_module_names:
+        return "built in"
+    try:
+        spec = PathFinder.find_spec(top, [*sys.path, str(Path.cwd())])
+    except (ImportError, ValueError, OSError):
+        return ""
+    places = [] if spec is None else [spec.origin, *(spec.submodule_search_locations or ())]
+    return next((str(place) for place in places if place), "")
+
+
+def is_installed(place: str) -> bool:
+    """Whether code lies where nothing of the user's own does: in Python itself, or among installed packages."""
+    return place in ("built in", "frozen") or any(Path(place).is_relative_to(it) for it in (_OURS, *_OTHERS))
+
+
+def _in_the_way(module: str) -> str:
+    """A hint where a module of the working folder has the name of an installed one."""
+    top = module.partition(".")[0]
+    own = [Path(f"{top}.py"), Path(top)]
+    if is_installed(found_at(top)) and any(it.exists() for it in own):
+        return f" This is the installed {top}, not the one in this folder: give yours another name"
+    return ""
 
 
 # Where code lies that is nobody's own: this package, what is installed, Python itself.

@@ -13,6 +13,9 @@ def evaluate(
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Fields of its recipe to change.")
     ] = None,
+    trust_code: Annotated[
+        bool, typer.Option("--trust-code", help="Call code that the folder names, though somebody else made it.")
+    ] = False,
 ) -> None:
     """Read a finished run's student again on its validation and test images.
 
@@ -23,7 +26,7 @@ def evaluate(
     from layerlink.lab.run.folder import RunFolder
     from layerlink.tasks import Score
 
-    reading = evaluate_run(RunFolder(run), overrides or ())
+    reading = evaluate_run(RunFolder(run), overrides or (), trust_code=trust_code)
     console = Console()
     console.say(f"{run}   {reading['parameters']:,} parameters")
     score = Score.of(reading["score"])

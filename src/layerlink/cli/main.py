@@ -22,6 +22,7 @@ from layerlink.cli.search import search
 from layerlink.cli.sweep import sweep
 from layerlink.cli.verify import verify
 from layerlink.errors import LayerlinkError
+from layerlink.printable import printable
 from layerlink.user_code import whose
 
 CTRL_C = 130  # what typer makes of a KeyboardInterrupt
@@ -64,28 +65,32 @@ def run_command_line(arguments: list[str]) -> int:
     except LayerlinkError as error:
         if debug:
             traceback.print_exc()
-        print(f"layerlink: {error}", file=sys.stderr)
+        _tell(str(error))
         return error.exit_code
     except BrokenPipeError:
         return 1
     except OSError as error:
         if debug:
             traceback.print_exc()
-        print(f"layerlink: {error}", file=sys.stderr)
+        _tell(str(error))
         return 1
     except Exception as error:  # noqa: BLE001 - the last line of defence: a sentence in place of a traceback
         if hasattr(error, "format_message"):  # click's own: an unknown verb or option
-            print(f"layerlink: {error.format_message()}", file=sys.stderr)
+            _tell(error.format_message())
             return 2
         if debug:
             traceback.print_exc()
-        print(f"layerlink: {type(error).__name__}: {error}\n{whose(error)} --debug shows where.", file=sys.stderr)
+        _tell(f"{type(error).__name__}: {error}\n{whose(error)} --debug shows where.")
         return 1
 
 
 def _stopped() -> int:
-    print("layerlink: stopped. What a run had saved is there: the same command with --resume goes on", file=sys.stderr)
+    _tell("stopped. What a run had saved is there: the same command with --resume goes on")
     return 1
+
+
+def _tell(text: str) -> None:
+    print(f"layerlink: {printable(text)}", file=sys.stderr)
 
 
 if __name__ == "__main__":

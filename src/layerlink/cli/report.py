@@ -24,6 +24,9 @@ def report(
     data: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Where the images are, if they have moved since.")
     ] = None,
+    trust_code: Annotated[
+        bool, typer.Option("--trust-code", help="Call code that the folder names, though somebody else made it.")
+    ] = False,
 ) -> None:
     """Sum up runs on one page, with the answer first; and as Markdown, CSV and SVG.
 
@@ -33,7 +36,7 @@ def report(
     from layerlink.lab.report.building import write_report
     from layerlink.lab.report.page.page import shown_text
 
-    written = write_report(folders, out, measure=0 if no_measure else measure, data=data)
+    written = write_report(folders, out, measure=0 if no_measure else measure, data=data, trust_code=trust_code)
     console = Console()
     console.say(written.answer)
     console.say("")

@@ -13,6 +13,9 @@ def verify(
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Fields of its recipe to change.")
     ] = None,
+    trust_code: Annotated[
+        bool, typer.Option("--trust-code", help="Call code that the folder names, though somebody else made it.")
+    ] = False,
 ) -> None:
     """Repeat a run's first steps and its test reading, and compare. Nothing is written.
 
@@ -23,7 +26,7 @@ def verify(
     from layerlink.lab.run.verification import verify_run
 
     console = Console()
-    found = verify_run(RunFolder(run.expanduser()), overrides or ())
+    found = verify_run(RunFolder(run.expanduser()), overrides or (), trust_code=trust_code)
     pairs = zip(found.recorded_losses, found.losses, strict=True)
     rows = [(str(step), f"{then:.9g}", f"{now:.9g}") for step, (then, now) in enumerate(pairs, start=1)]
     console.table(("step", "recorded loss", "now"), rows)

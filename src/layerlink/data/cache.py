@@ -7,8 +7,7 @@ import hashlib
 import json
 import os
 import uuid
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -18,8 +17,10 @@ from torch import Tensor
 from layerlink.data.images import ImageSet, Source
 from layerlink.errors import LayerlinkError
 from layerlink.files.cache import cache_folder
+from layerlink.files.inside import regular
+from layerlink.files.own import is_own, mark_of, tag
 
-FORMAT = 2
+FORMAT = 3
 """Raise it whenever the same source files would decode to other pixels, or the file is laid out otherwise."""
 
 _PARTS = ("train", "test", "validation")
@@ -31,8 +32,9 @@ def cached(
     """What ``build`` returns, from the cache where these very files were decoded before.
 
     The key is made of ``FORMAT``, ``name``, ``settings``, the folder ``root``, and the path, size, times of change and
-    inode of every file: a file that is replaced by another of its size and with its time is another one. Old entries
-    are never removed: the folder may be deleted at any time.
+    inode of every file: a file that is replaced by another of its size and with its time is another one. Entries carry
+    this user's mark, and one that somebody else put there is not read. Old entries are never removed: the folder may
+    be deleted at any time.
 
     Args:
         build: decodes the files.
@@ -64,24 +66,27 @@ def _key(name: str, root: Path, files: Sequence[Path], settings: str) -> str | N
     try:
         stats = [(os.path.relpath(file, root), file.stat()) for file in files]
         facts = [(path, it.st_size, it.st_mtime_ns, it.st_ctime_ns, it.st_ino) for path, it in stats]
-        text = json.dumps([FORMAT, name, settings, str(root.resolve()), facts])
+        text = json.dumps([FORMAT, tag(), name, settings, str(root.resolve()), facts])
     except (OSError, ValueError):
         return None
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def _sum(tensor: Tensor, words: str) -> str:
-    """A checksum of the values and of all that gives them their meaning."""
-    start = zlib.crc32(f"{tensor.dtype} {tuple(tensor.shape)} {words}".encode("utf-8", "surrogatepass"))
-    return f"{zlib.crc32(tensor.numpy().data, start):08x}"
+def _content(tensors: Mapping[str, Tensor], words: str) -> bytes:
+    """What a mark answers for: a digest of the values and of all that gives them their meaning."""
+    digest = hashlib.blake2b(words.encode("utf-8", "surrogatepass"))
+    for name in sorted(tensors):
+        digest.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)} ".encode())
+        digest.update(tensors[name].numpy().data)
+    return digest.digest()
 
 
 def _read(path: Path) -> Source | None:
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(regular(path, path.parent), framework="pt") as file:
             said = file.metadata() or {}
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a mapping
-        if any(_sum(tensor, said["classes"] + said["bad"]) != said[name] for name, tensor in tensors.items()):
+        if not is_own(said["mark"], _content(tensors, said["classes"] + said["bad"]), "images"):
             return None
         classes = tuple(json.loads(said["classes"]))
         train, test, validation = (
@@ -104,7 +109,10 @@ def _write(path: Path, source: Source) -> None:
         if part is not None:
             tensors |= {f"{name}.images": part.images.contiguous(), f"{name}.labels": part.labels.contiguous()}
     said = {"classes": json.dumps(source.train.classes), "bad": json.dumps(source.bad)}
-    said |= {name: _sum(tensor, said["classes"] + said["bad"]) for name, tensor in tensors.items()}
+    mark = mark_of(_content(tensors, said["classes"] + said["bad"]), "images")
+    if mark is None:  # it could not be told from what others put there
+        return
+    said["mark"] = mark
     partial = path.with_name(f".partial-{uuid.uuid4().hex}.safetensors")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

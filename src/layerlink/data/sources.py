@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from layerlink.data.formats.cifar import CIFAR10, CIFAR100, load_cifar
+from layerlink.data.formats.decode import MOST_PIXELS
 from layerlink.data.formats.digits import load_digits
 from layerlink.data.formats.folder import load_folder
 from layerlink.data.images import Source
@@ -21,7 +22,14 @@ class Loader(Protocol):
     """What every source gives: its images, from the same arguments; each source says which it uses."""
 
     def __call__(
-        self, root: Path | None, *, size: int | None, download: bool, cache: Path | None, skip_bad: bool
+        self,
+        root: Path | None,
+        *,
+        size: int | None,
+        download: bool,
+        cache: Path | None,
+        skip_bad: bool,
+        most_pixels: int,
     ) -> Source:
         """Reads the source; see ``load_source``."""
 
@@ -61,6 +69,7 @@ def load_source(
     download: bool = False,
     cache: Path | None = None,
     skip_bad: bool = False,
+    most_pixels: int = MOST_PIXELS,
     arguments: Mapping[str, Any] | None = None,
 ) -> Source:
     """The images of a source, all in memory on the CPU.
@@ -75,6 +84,7 @@ def load_source(
             holds no known layout. The other sources ignore it.
         cache: the folder for decoded images; None for ``$LAYERLINK_CACHE``, else ``~/.cache/layerlink``.
         skip_bad: leave out images that cannot be decoded, each with its reason in ``Source.bad``.
+        most_pixels: that an image of ``folder`` may have; of a larger one nothing is decoded.
         arguments: of a callable of one's own.
 
     Raises:
@@ -88,7 +98,9 @@ def load_source(
     if name not in SOURCES:
         raise UsageError(unknown_name("data set", name, SOURCES))
     try:
-        return SOURCES[name].load(root, size=size, download=download, cache=cache, skip_bad=skip_bad)
+        return SOURCES[name].load(
+            root, size=size, download=download, cache=cache, skip_bad=skip_bad, most_pixels=most_pixels
+        )
     except OSError as error:
         raise LayerlinkError(f"{name}: the files below {str(root)!r} cannot be read ({error}).") from error
 

@@ -60,8 +60,8 @@ def left_behind(path: Path) -> bool:
     """Whether the process that marked ``path``, a file or folder, is gone; False where that cannot be known."""
     if fcntl is None:
         return False
-    try:
-        handle = os.open(path, os.O_RDONLY)
+    try:  # a pipe of that name is not waited for
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError:
         return False
     try:

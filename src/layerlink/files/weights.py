@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from layerlink.errors import LayerlinkError, UsageError
+from layerlink.files.inside import PlaceError, regular
 from layerlink.files.paths import expanded
 from layerlink.files.whole import load_tensors
 
@@ -34,6 +35,10 @@ def weights_file(path: Path) -> Path:
     if path.is_dir():
         if not (path / STUDENT).exists():
             raise UsageError(f"weights: {path} holds no finished run ({STUDENT} is missing)")
+        try:
+            regular(path / STUDENT, path)
+        except OSError as error:
+            raise LayerlinkError(f"weights: {error}") from None
         return path / STUDENT
     if not path.exists():
         raise UsageError(f"weights: there is no {path}. A run's folder holds them once the run is done")
@@ -164,9 +169,12 @@ def read_file(path: Path) -> Any:
         raise UsageError(f"weights: {path} must be one of {', '.join(_KINDS)}")
     try:
         if path.suffix == ".safetensors":
-            rest = load_tensors(extra_file(path)) if extra_file(path).exists() else {}
-            return {**safetensors.torch.load_file(path), **rest}
-        return load_tensors(path)
+            extra = extra_file(path)
+            rest = load_tensors(regular(extra, extra.parent)) if extra.exists() else {}
+            return {**safetensors.torch.load_file(regular(path)), **rest}
+        return load_tensors(regular(path))
+    except PlaceError:
+        raise
     except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, LookupError, BadZipFile) as error:
         raise LayerlinkError(f"weights: {path} is damaged or truncated ({error})") from error
     except Exception as error:

@@ -16,8 +16,10 @@ import torch
 from safetensors import SafetensorError
 
 from layerlink.errors import LayerlinkError
+from layerlink.files.inside import PlaceError, inside
 from layerlink.files.locks import left_behind, mark
 
+MOST_TIMES = 4  # that a file of tensors may grow when it is unpacked
 _SURELY_MARKED = 10  # seconds after which a temporary file is marked by its process, if that lives
 
 
@@ -26,24 +28,37 @@ def load_tensors(path: Path) -> Any:
 
     Raises:
         ValueError: where a checksum in the file is another than that of its bytes; torch itself looks at none.
+        PlaceError: where it would unpack to more than ``MOST_TIMES`` its size: torch packs nothing.
         Exception: whatever else torch raises.
     """
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as file:
+            unpacked, packed = sum(entry.file_size for entry in file.infolist()), path.stat().st_size
+            if unpacked > MOST_TIMES * packed:
+                raise PlaceError(f"{path} would unpack from {packed:,} to {unpacked:,} bytes: it is not read")
             wrong = file.testzip()
         if wrong is not None:
             raise ValueError(f"the checksum of {wrong!r} in it is wrong")
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
+def write_whole(path: Path, write: Callable[[Path], Any], within: Path | None = None) -> None:
     """Let ``write`` fill a temporary file beside ``path``, then move it there in one step.
 
-    Temporary files for ``path`` that killed processes left are removed.
+    A link that is there already is replaced, not followed. Temporary files for ``path`` that killed processes left are
+    removed.
+
+    Args:
+        path: to write.
+        write: is given the temporary file.
+        within: a folder that a folder below it, which is a link, must not lead out of.
 
     Raises:
         LayerlinkError: where the disk is full or the folder cannot be written; ``path`` is as it was then.
+        PlaceError: where it would lie outside of ``within``.
     """
+    if within is not None:
+        inside(path.parent, within)
     temporary: Path | None = None
     handle: int | None = None
     try:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import nn
 
 from layerlink.errors import UsageError, unknown_name
@@ -47,15 +49,37 @@ def build_model(name: str, /, **arguments: Any) -> nn.Module:
         raise UsageError(f"model {name!r}: {error}. It takes {signature}") from None
     except ValueError as error:
         raise UsageError(f"model {name!r}: {error}") from None
+    if name in MODELS:
+        _check_size(name, make, arguments)
     try:
         model = make(**arguments)
     except UsageError:
         raise
     except (Exception, SystemExit) as error:
-        raise UsageError(f"model {name!r} could not be made: {told(error)}") from error
+        raise UsageError(f"model {name!r} could not be made: {_first_line(told(error))}") from error
     if not isinstance(model, nn.Module):
         raise UsageError(f"model {name!r} must give a torch.nn.Module; got {type(model).__name__}")
     return model
+
+
+def _check_size(name: str, make: Callable[..., nn.Module], arguments: Mapping[str, Any]) -> None:
+    """Raise ``UsageError`` where the weights alone would not fit into this machine; nothing is allocated for that."""
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        with torch.device("meta"):
+            size = sum(parameter.nbytes for parameter in make(**arguments).parameters())
+    except Exception:  # noqa: BLE001 - not every system tells, and what is wrong with the arguments is told when it is made
+        return
+    if size > memory:
+        raise UsageError(
+            f"model {name!r} with {arguments} would have {size / 1e9:,.0f} GB of weights; this machine has "
+            f"{memory / 1e9:,.0f} GB of memory"
+        )
+
+
+def _first_line(text: str) -> str:
+    """Without the frames that torch prints below its errors."""
+    return text.strip().split("\n", 1)[0]
 
 
 def find_model(name: str) -> Callable[..., Any]:

@@ -27,6 +27,7 @@ def sweep(study: Path, teacher_run: Path, tmp_path_factory: pytest.TempPathFacto
     """The four runs and a failed one as a sweep whose third row has a hostile name."""
     folder = tmp_path_factory.mktemp("sweeps") / "table"
     shutil.copytree(study, folder)
+    shutil.copytree(teacher_run, folder / "teacher")
     for place, weight in enumerate((1, 10, 30)):
         for seed in (0, 1):
             run = shutil.copytree(study / f"links-{seed}", folder / f"t{weight}-{seed}")
@@ -49,7 +50,7 @@ def sweep(study: Path, teacher_run: Path, tmp_path_factory: pytest.TempPathFacto
     manifest |= {
         "command": "layerlink sweep table",
         "axes": {"soft.temperature": [1, 10, 30]},
-        "teacher": str(teacher_run),
+        "teacher": "teacher",
     }
     (folder / "sweep.json").write_text(json.dumps(manifest))
     return folder

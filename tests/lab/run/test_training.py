@@ -48,6 +48,7 @@ def test_a_run_folder_holds_everything_and_nothing_else(recipe: Make, tmp_path: 
     assert sorted({path.name for path in run.path.iterdir()} - {"warnings.txt"}) == [
         "data.json",
         "environment.json",
+        "mark.json",
         "metrics.csv",
         "recipe.yaml",
         "result.json",

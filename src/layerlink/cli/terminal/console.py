@@ -16,6 +16,7 @@ from rich.text import Text
 from layerlink.lab.run.folder import RunFolder, is_term
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.lab.run.watch import Watch
+from layerlink.printable import one_line
 from layerlink.tasks import ACCURACY, Score
 from layerlink.transfer import Losses
 
@@ -43,7 +44,7 @@ class Console(Watch):
 
     def say(self, text: str) -> None:
         """Print a line."""
-        (self._bar.console if self._bar else self.rich).print(Text(text), soft_wrap=True)
+        (self._bar.console if self._bar else self.rich).print(Text(one_line(text)), soft_wrap=True)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Print a table; columns of numbers are set to the right."""
@@ -54,7 +55,7 @@ class Console(Watch):
             column.justify = "right" if all(cell[:1].isdigit() or cell in ("", "-") for cell in cells) else "left"
             column.overflow = "fold"
         for row in rows:
-            table.add_row(*[Text(cell) for cell in row])
+            table.add_row(*[Text(one_line(cell)) for cell in row])
         self.rich.print(table)
 
     def __enter__(self) -> Console:

@@ -12,6 +12,7 @@ from layerlink.errors import LayerlinkError
 
 # The largest file in any of the releases is 155 MB (CIFAR-100's train pickle).
 _MAX_BYTES = 512 * 1024 * 1024
+_MAX_TOTAL = 2 * _MAX_BYTES  # of an archive, unpacked
 _BLOCK = 1024 * 1024
 
 
@@ -30,7 +31,7 @@ def read_folder(folder: Path, names: Iterable[str]) -> dict[str, bytes]:
         path = folder / name
         try:
             if path.stat().st_size > _MAX_BYTES:
-                raise LayerlinkError(_too_large(str(path), path.stat().st_size))
+                raise LayerlinkError(_too_large(str(path), path.stat().st_size, _MAX_BYTES))
             read[name] = path.read_bytes()
         except OSError as error:
             raise LayerlinkError(f"{path}: cannot be read ({error}).") from error
@@ -51,18 +52,21 @@ def read_archive(archive: Path, folder: str, names: Iterable[str]) -> dict[str, 
     try:
         with gzip.open(archive) as plain, tarfile.open(fileobj=plain, mode="r|") as tar:
             for member in tar:
+                if member.offset_data + member.size > _MAX_TOTAL:
+                    raise LayerlinkError(_too_large(str(archive), member.offset_data + member.size, _MAX_TOTAL))
                 name = wanted.get(member.name.removeprefix("./"))
                 if name is None or not member.isreg():
                     continue
                 if member.size > _MAX_BYTES:
-                    raise LayerlinkError(_too_large(f"{archive}, {member.name}", member.size))
+                    raise LayerlinkError(_too_large(f"{archive}, {member.name}", member.size, _MAX_BYTES))
                 file = tar.extractfile(member)
                 read[name] = file.read() if file is not None else b""
                 if len(read[name]) != member.size:
                     raise EOFError(f"{member.name} ends after {len(read[name]):,} of {member.size:,} bytes")
             # The checksum stands at the end, behind what tar itself reads.
             while plain.read(_BLOCK):
-                pass
+                if plain.tell() > _MAX_TOTAL:
+                    raise LayerlinkError(_too_large(str(archive), plain.tell(), _MAX_TOTAL))
     except (tarfile.TarError, EOFError, OSError, zlib.error, ValueError, OverflowError, MemoryError) as error:
         raise LayerlinkError(
             f"{archive}: expected a whole tar.gz archive; it cannot be read ({type(error).__name__}: {error}). "
@@ -81,5 +85,5 @@ def _missing(where: str, names: list[str], missing: list[str]) -> str:
     )
 
 
-def _too_large(where: str, size: int) -> str:
-    return f"{where}: expected at most {_MAX_BYTES:,} bytes; got {size:,}. This is no file of CIFAR's."
+def _too_large(where: str, size: int, most: int) -> str:
+    return f"{where}: expected at most {most:,} bytes; got {size:,}. This is no file of CIFAR's."

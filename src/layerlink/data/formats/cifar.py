@@ -17,6 +17,7 @@ from layerlink.data.cache import cached
 from layerlink.data.download import download as fetch
 from layerlink.data.formats.archives import read_archive, read_folder
 from layerlink.data.formats.cifar_names import CIFAR10_NAMES, CIFAR100_NAMES
+from layerlink.data.formats.decode import MOST_PIXELS
 from layerlink.data.formats.originals import Original, Part, binary_reader, python_names, python_reader, text_names
 from layerlink.data.formats.parquet import find_shards, read_shards
 from layerlink.data.images import ImageSet, Source
@@ -114,6 +115,7 @@ def load_cifar(
     download: bool = False,
     cache: Path | None = None,
     skip_bad: bool = False,
+    most_pixels: int = MOST_PIXELS,
     url: str | None = None,
 ) -> Source:
     """A CIFAR set: train (50000, 3, 32, 32) and test (10000, 3, 32, 32).
@@ -129,6 +131,7 @@ def load_cifar(
         download: fetch the archive into ``root`` where ``root`` holds none of these.
         cache: the cache's folder; None for the default.
         skip_bad: leave images of Parquet files out that do not decode. The other layouts hold no encoded images.
+        most_pixels: not used; every image has 32x32.
         url: where to fetch the archive from; None for its publisher. The checksum stays the same.
 
     Raises:

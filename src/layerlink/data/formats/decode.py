@@ -21,6 +21,9 @@ Pixels = NDArray[np.uint8]
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 """The decoders that are tried for every image: each further one is code that a damaged file could reach."""
 
+MOST_PIXELS = 89_000_000
+"""That an image may say it has: three bytes each are taken when it is decoded, in up to eight threads."""
+
 # Enough images a piece of work that handing it out costs nothing, few enough that the cores end together.
 _CHUNK = 128
 
@@ -45,21 +48,31 @@ class Decoded:
 
 
 @contextmanager
-def opened(data: bytes, where: str, formats: tuple[str, ...] = FORMATS) -> Iterator[Any]:
+def opened(
+    data: bytes, where: str, formats: tuple[str, ...] = FORMATS, most_pixels: int = MOST_PIXELS
+) -> Iterator[Any]:
     """The Pillow image in ``data``; whatever goes wrong with its bytes inside the block is told with ``where``.
 
     Args:
         data: an encoded image.
         where: the file, and the row in it.
         formats: Pillow's names of the decoders that are tried.
+        most_pixels: that the image may say it has.
 
     Raises:
-        BadImageError: where the bytes are no image that Pillow can decode.
+        BadImageError: where the bytes are no image that Pillow can decode, or it is too large.
         LayerlinkError: where Pillow is missing.
     """
-    pillow = need("PIL.Image", "images", "reading images")
+    pillow: Any = need("PIL.Image", "images", "reading images")
+    if (pillow.MAX_IMAGE_PIXELS or most_pixels) < most_pixels:
+        pillow.MAX_IMAGE_PIXELS = most_pixels  # Pillow's own limit, beyond which it warns, goes by the user's
     try:
         with pillow.open(BytesIO(data), formats=formats) as image:
+            if image.width * image.height > most_pixels:
+                raise BadImageError(
+                    f"{where}: {image.width:,}x{image.height:,} pixels are more than {most_pixels:,}. Raise "
+                    "data.most_pixels, scale the image, or leave such images out with skip_bad."
+                )
             yield image
     except (LayerlinkError, MemoryError):
         raise

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from layerlink.data.formats.decode import MOST_PIXELS
 from layerlink.data.images import ImageSet, Source
 from layerlink.data.splits import hold_out
 from layerlink.optional import need
@@ -22,6 +23,7 @@ def load_digits(
     download: bool = False,
     cache: Path | None = None,
     skip_bad: bool = False,
+    most_pixels: int = MOST_PIXELS,
 ) -> Source:
     """The digits: train (1437, 1, 8, 8) and test (360, 1, 8, 8).
 
@@ -30,7 +32,7 @@ def load_digits(
     seed changes.
 
     Args:
-        root, size, download, cache, skip_bad: not used; the images come with scikit-learn and are read as they are.
+        root, size, download, cache, skip_bad, most_pixels: not used; the images come with scikit-learn.
 
     Raises:
         LayerlinkError: where scikit-learn is missing.

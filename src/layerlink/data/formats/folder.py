@@ -14,13 +14,14 @@ import numpy as np
 import torch
 
 from layerlink.data.cache import cached
-from layerlink.data.formats.decode import FORMATS, BadImageError, Decoded, Pixels, decode_all, opened
+from layerlink.data.formats.decode import FORMATS, MOST_PIXELS, BadImageError, Decoded, Pixels, decode_all, opened
 from layerlink.data.formats.folder_parts import ACCEPTED, Part, Parts, find_parts
 from layerlink.data.formats.folder_tree import ENDINGS
 from layerlink.data.formats.rgb import upright_rgb
 from layerlink.data.images import ImageSet, Source
 from layerlink.data.splits import hold_out
 from layerlink.errors import LayerlinkError, UsageError
+from layerlink.files.inside import regular
 from layerlink.files.paths import expanded
 from layerlink.optional import need
 
@@ -29,6 +30,7 @@ _MAX_ASPECT = 50
 
 # Of the formats that hold several images, those where the first one is not known to be what is meant.
 _SEVERAL = ("AVIF", "GIF", "TIFF")
+_MOST_BYTES = 2**30  # of an image's file
 
 
 def load_folder(
@@ -38,6 +40,7 @@ def load_folder(
     download: bool = False,
     cache: Path | None = None,
     skip_bad: bool = False,
+    most_pixels: int = MOST_PIXELS,
 ) -> Source:
     """The images below ``root`` as RGB: train, validation and test of shape (N, 3, size, size).
 
@@ -63,6 +66,7 @@ def load_folder(
         download: not used; there is nothing to fetch.
         cache: the cache's folder; None for the default.
         skip_bad: leave images out that cannot be used; by default the first such image is an error.
+        most_pixels: that an image may have; of a larger one nothing is decoded.
 
     Raises:
         UsageError: where ``root`` is not given or holds no class folders, or ``size`` is needed or below 1.
@@ -78,23 +82,24 @@ def load_folder(
         raise UsageError(f"folder: root {str(root)!r} {'is a file' if root.exists() else 'does not exist'}. {ACCEPTED}")
     parts = find_parts(root)
     files = [file for part in parts.named.values() for file in part.files]
-    build = partial(_read, parts, size, skip_bad)
+    build = partial(_read, parts, size, skip_bad, most_pixels)
     settings: dict[str, Any] = {"size": size, "skip bad": skip_bad, "classes": parts.train.classes}
     settings |= {name: part.folder.name for name, part in parts.named.items()}
+    settings |= {} if most_pixels == MOST_PIXELS else {"most pixels": most_pixels}
     source = cached(build, name="folder", root=root, files=files, settings=json.dumps(settings), cache=cache)
     return replace(source, notes=parts.notes, warnings=parts.warnings)
 
 
-def _read(parts: Parts, size: int | None, skip_bad: bool) -> Source:
+def _read(parts: Parts, size: int | None, skip_bad: bool, most_pixels: int) -> Source:
     train = parts.train
     if parts.test is None and len(train.files) < 5:
         raise UsageError(
             f"{train.folder}: expected at least 5 images, a fifth to be kept apart as the test set; "
             f"got {len(train.files)}. Add images, or a folder test/ beside train/."
         )
-    side = size if size is not None else _first_side(train.files, skip_bad)
+    side = size if size is not None else _first_side(train.files, skip_bad, most_pixels)
     found = {
-        name: decode_all(len(part.files), side, partial(_nth, part, side, size is None), skip_bad=skip_bad)
+        name: decode_all(len(part.files), side, partial(_nth, part, side, size is None, most_pixels), skip_bad=skip_bad)
         for name, part in parts.named.items()
     }
     images = {name: _image_set(part, found[name]) for name, part in parts.named.items()}
@@ -110,8 +115,8 @@ def _read(parts: Parts, size: int | None, skip_bad: bool) -> Source:
     return Source(images["train"], images["test"], bad, images.get("validation"))
 
 
-def _nth(part: Part, side: int, as_is: bool, index: int) -> Pixels:
-    return _decode(part.files[index], side, as_is)
+def _nth(part: Part, side: int, as_is: bool, most_pixels: int, index: int) -> Pixels:
+    return _decode(part.files[index], side, as_is, most_pixels)
 
 
 def _image_set(part: Part, found: Decoded) -> ImageSet:
@@ -121,7 +126,7 @@ def _image_set(part: Part, found: Decoded) -> ImageSet:
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return regular(path, most=_MOST_BYTES).read_bytes()
     except OSError as error:
         # Not a bad image: the next time it may be there, and a cache without it would not tell.
         raise LayerlinkError(f"{path}: cannot be read ({error}).") from error
@@ -132,18 +137,18 @@ def _formats(path: Path) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*FORMATS, ENDINGS[path.suffix.lower()])))
 
 
-def _first_side(files: Sequence[Path], skip_bad: bool) -> int:
+def _first_side(files: Sequence[Path], skip_bad: bool, most_pixels: int) -> int:
     """The width of the first image; with ``skip_bad``, of the first one that can be read."""
     for path in files[:-1] if skip_bad else ():
-        with suppress(BadImageError), opened(_bytes(path), str(path), _formats(path)) as image:
+        with suppress(BadImageError), opened(_bytes(path), str(path), _formats(path), most_pixels) as image:
             return int(image.width)
     path = files[-1] if skip_bad else files[0]
-    with opened(_bytes(path), str(path), _formats(path)) as image:
+    with opened(_bytes(path), str(path), _formats(path), most_pixels) as image:
         return int(image.width)
 
 
-def _decode(path: Path, side: int, as_is: bool) -> Pixels:
-    with opened(_bytes(path), str(path), _formats(path)) as image:
+def _decode(path: Path, side: int, as_is: bool, most_pixels: int) -> Pixels:
+    with opened(_bytes(path), str(path), _formats(path), most_pixels) as image:
         frames = getattr(image, "n_frames", 1) if image.format in _SEVERAL else 1
         if frames > 1:
             raise BadImageError(

@@ -19,6 +19,7 @@ from layerlink.data.formats.decode import BadImageError, Pixels, decode_all, ope
 from layerlink.errors import LayerlinkError
 from layerlink.optional import need
 
+MOST_BYTES = 2**30  # of a shard, unpacked; the largest of CIFAR has 120 MB
 _SHARD = re.compile(r"(train|test)-(\d{5})-of-(\d{5})\.parquet")
 
 
@@ -99,6 +100,7 @@ def _read_shard(shard: Path, label_column: str, classes: int, size: int, skip_ba
     try:
         with parquet.ParquetFile(shard, page_checksum_verification=True) as file:
             _check_columns(shard, file.schema_arrow, label_column)
+            _check_size(shard, file.metadata)
             table = file.read(columns=["img", label_column])
             metadata = file.schema_arrow.metadata or {}
         encoded = compute.struct_field(table.column("img"), "bytes").to_pylist()
@@ -123,6 +125,16 @@ def _read_shard(shard: Path, label_column: str, classes: int, size: int, skip_ba
     )
     labels = labels.astype(np.int64)[decoded.kept]
     return Split(decoded.pixels, labels, _class_names(metadata, label_column), decoded.bad)
+
+
+def _check_size(shard: Path, metadata: Any) -> None:
+    """Raise ``LayerlinkError`` where a shard says that it unpacks to more than any of these data sets has."""
+    groups = [metadata.row_group(place) for place in range(metadata.num_row_groups)]
+    size = sum(group.column(place).total_uncompressed_size for group in groups for place in range(group.num_columns))
+    if size > MOST_BYTES:
+        raise LayerlinkError(
+            f"{shard}: would unpack to {size:,} bytes; at most {MOST_BYTES:,} are read. Is this another data set?"
+        )
 
 
 def _check_columns(shard: Path, schema: Any, label_column: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -64,19 +65,22 @@ class LoadedRecipe:
         return ProblemsError(self.source, problems)
 
 
-def load_recipe(source: str, overrides: Sequence[str] = (), *, changes: Sequence[Change] = ()) -> LoadedRecipe:
+def load_recipe(
+    source: str, overrides: Sequence[str] = (), *, changes: Sequence[Change] = (), text: str | None = None
+) -> LoadedRecipe:
     """Read and check a recipe.
 
     Args:
         source: path of a YAML file, or the name of a shipped recipe.
         overrides: ``key=value`` texts; the key is a dotted path, the value is YAML.
         changes: other values in place of the file's; ``overrides`` win over them.
+        text: what the file at ``source`` holds, where it was read already.
 
     Raises:
         UsageError: where there is no such recipe.
         ProblemsError: everything that is wrong with the recipe and the overrides, with lines.
     """
-    text, name = read_source(source, "recipe")
+    text, name = read_source(source, "recipe") if text is None else (text, Path(source).stem)
     tree = parse_yaml(text, source)
     problems: list[Problem] = []
     everything = [*changes, *read_overrides(overrides, problems)]

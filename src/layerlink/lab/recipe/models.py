@@ -121,12 +121,15 @@ TeacherField = Annotated[TeacherSection | None, BeforeValidator(model_by_name)]
 NamedTeacher = Annotated[TeacherSection, BeforeValidator(model_by_name)]
 
 
+MOST_LETTERS = 60  # of a name: files are called by it, and a letter may take four bytes
+
+
 def named(role: str) -> Callable[[str], str]:
     """A check of the names that links call a model by."""
 
     def check(value: str) -> str:
-        if not value.isidentifier():
-            raise ValueError(f"a {role}'s name is of letters, digits and _; got {value!r}")
+        if not value.isidentifier() or len(value) > MOST_LETTERS:
+            raise ValueError(f"a {role}'s name is of at most {MOST_LETTERS} letters, digits and _; got {value!r}")
         return value
 
     return check

@@ -37,6 +37,9 @@ class DataSection(Section):
     root: FilePath | None = Field(None, description="folder of its files; relative to where the command is run")
     download: YesNo = Field(False, description="fetch the original archive into root where it is missing")
     skip_bad: YesNo = Field(False, description="leave out images that cannot be read, with a warning")
+    most_pixels: Whole = Field(
+        89_000_000, ge=1, description="that an image may have, in the source folder; no larger one is decoded"
+    )
     image_size: Whole = Field(32, ge=1, le=4096, description="pixels the models get; images are scaled to it")
     train_images: Whole | None = Field(None, ge=1, description="how many to train on; all that are left by default")
     labelled: Whole | None = Field(

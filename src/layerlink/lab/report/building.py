@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from layerlink.errors import LayerlinkError
+from layerlink.errors import LayerlinkError, UsageError
 from layerlink.lab.report.answer import answer, verdict_of
 from layerlink.lab.report.chance.verdict import Verdict
 from layerlink.lab.report.figures.bars import OURS, PUBLISHED, Point, Reference, axis_chart, row_chart
@@ -25,6 +25,8 @@ from layerlink.lab.report.tables.peers import peers_table
 from layerlink.lab.report.tables.results import results_table
 from layerlink.lab.report.tables.runs import differences_table, missing_table, runs_table, warnings_table
 from layerlink.lab.report.tables.table import ReportTable
+from layerlink.lab.run.folder import RunFolder
+from layerlink.lab.run.ownership import trusted_recipe_of_run
 
 PAGE, MARKDOWN = "index.html", "report.md"
 
@@ -47,7 +49,12 @@ class Report:
 
 
 def write_report(
-    folders: Sequence[Path], out: Path | None = None, *, measure: int = 2, data: Path | None = None
+    folders: Sequence[Path],
+    out: Path | None = None,
+    *,
+    measure: int = 2,
+    data: Path | None = None,
+    trust_code: bool = False,
 ) -> Report:
     """Read the runs in ``folders`` and write the report.
 
@@ -56,6 +63,7 @@ def write_report(
         out: where to; ``report`` in the first folder by default. Files of an earlier report are replaced.
         measure: rows whose first seed is measured beside the teacher: best, baseline, then in order. 0: none.
         data: folder of the images, where they have moved since.
+        trust_code: whether code that the folders name may be called, where this user did not make the runs.
 
     Raises:
         UsageError: where there is nothing to report on.
@@ -63,8 +71,12 @@ def write_report(
     """
     gathered = gather(folders)
     out = folders[0] / "report" if out is None else out
+    if out.is_symlink():
+        raise UsageError(
+            f"{out} is a link, and a report is written into a folder. Name the folder itself: --out FOLDER"
+        )
     verdict = verdict_of(gathered)
-    measurements, left_out = _measured(gathered, verdict, measure, data)
+    measurements, left_out = _measured(gathered, verdict, measure, data, trust_code)
     results = results_table(gathered, verdict)
     missing, models = missing_table(gathered), models_table(measurements) if measurements else None
     every = (f(gathered) for f in (peers_table, differences_table, runs_table, warnings_table))
@@ -93,24 +105,33 @@ def _write(
     tables: Sequence[ReportTable],
 ) -> None:
     for table in tables:
-        write_csv(out / "tables" / f"{table.name}.csv", table.data)
-    figures = write_figures(out / "figures", sections)
+        write_csv(out / "tables" / f"{table.name}.csv", table.data, within=out)
+    figures = write_figures(out / "figures", sections, within=out)
     write_markdown(out / MARKDOWN, title=title, answer=said, sections=sections, figures=figures, provenance=provenance)
     write_sections(out / PAGE, title=title, answer=said, sections=sections, provenance=provenance)
 
 
 def _measured(
-    gathered: Gathered, verdict: Verdict | None, count: int, data: Path | None
+    gathered: Gathered, verdict: Verdict | None, count: int, data: Path | None, trust_code: bool
 ) -> tuple[Measurements | None, str]:
-    """The measurements, or why there are none; "" where none were asked for."""
+    """The measurements, and why there are none, or none of some rows; "" where nothing was left out."""
     if count <= 0 or verdict is None:
         return None, ""
     ready = [row for row in gathered.rows if row.finished and row.finished[0].recipe is not None]
-    chosen = _chosen(ready, verdict, count)
+    chosen, foreign = [], []
+    for row in _chosen(ready, verdict, count):
+        try:
+            trusted_recipe_of_run(RunFolder(row.finished[0].folder), trust_code=trust_code)
+            chosen.append(row)
+        except LayerlinkError as error:
+            foreign.append(f"“{row.name}” was not measured: {' '.join(str(error).split())}.")
+    if foreign and not chosen:
+        return None, " ".join(foreign)
     try:
-        return measure_rows(gathered, chosen, data), ""
+        return measure_rows(gathered, chosen, data, trust_code=trust_code), " ".join(foreign)
     except (LayerlinkError, OSError, RuntimeError) as error:
-        return None, f"Teacher and students were not measured: {' '.join(str(error).split())}"
+        why = f"Teacher and students were not measured: {' '.join(str(error).split())}"
+        return None, " ".join([why, *foreign])
 
 
 def _chosen(rows: Sequence[Row], verdict: Verdict | None, count: int) -> list[Row]:

@@ -12,25 +12,33 @@ from typing import Any
 from layerlink.files.whole import write_whole
 from layerlink.lab.report.page.charts import to_svg
 from layerlink.lab.report.page.page import Section, Table, shown_text
+from layerlink.printable import in_a_cell, one_line
 
 _LONGEST = 60  # letters of a file's name
 
 
-def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows with the same names, every digit of every number; what is not known stays empty."""
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], within: Path | None = None) -> None:
+    """Write rows with the same names, every digit of every number; what is not known stays empty.
+
+    Args:
+        path: of the file.
+        rows: to write.
+        within: a folder that it must lie in, links followed.
+    """
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    _write(path, text.getvalue())
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([in_a_cell(name) for name in rows[0]] if rows else [])
+    for row in rows:
+        writer.writerow([in_a_cell(value) if isinstance(value, str) else value for value in row.values()])
+    _write(path, text.getvalue(), within)
 
 
-def write_figures(folder: Path, sections: Sequence[Section]) -> list[str]:
+def write_figures(folder: Path, sections: Sequence[Section], within: Path | None = None) -> list[str]:
     """Write every picture as SVG; the files' names, in the pictures' order."""
     names: list[str] = []
     for picture in [picture for section in sections for picture in section.pictures]:
         names.append(file_name(picture.heading, names))
-        _write(folder / names[-1], to_svg(picture.chart.properties(title=picture.heading)))
+        _write(folder / names[-1], to_svg(picture.chart.properties(title=picture.heading)), within)
     return names
 
 
@@ -97,18 +105,18 @@ def _table(table: Table) -> list[str]:
 
 def escaped(text: str) -> str:
     """Text that Markdown shows as it is, on one line."""
-    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
+    text = one_line(" ".join(text.split())).replace("&", "&amp;").replace("<", "&lt;")
     return re.sub(r"([\\`*_\[\]|~])", r"\\\1", text)
 
 
 def _code(text: str) -> str:
     """Text as code, fenced by more backticks than it holds in a row."""
-    text = " ".join(text.split())
+    text = one_line(" ".join(text.split()))
     fence = "`" * (max((len(run) for run in re.findall(r"`+", text)), default=0) + 1)
     pad = " " if len(fence) > 1 else ""
     return f"{fence}{pad}{text}{pad}{fence}"
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, text: str, within: Path | None = None) -> None:
     content = text.encode(errors="replace")
-    write_whole(path, lambda part: part.write_bytes(content))
+    write_whole(path, lambda part: part.write_bytes(content), within)

@@ -17,11 +17,12 @@ from layerlink.errors import LayerlinkError, UsageError
 from layerlink.files.paths import expanded
 from layerlink.files.weights import load_weights
 from layerlink.lab.parallel.processes import here
-from layerlink.lab.recipe.file import load_recipe
 from layerlink.lab.recipe.terms import HardSection
 from layerlink.lab.run.folder import RunFolder
+from layerlink.lab.run.ownership import trusted_recipe_of_run
 from layerlink.lab.run.setup.setup import Setup, set_up
 from layerlink.measure.flops import count_parameters
+from layerlink.printable import one_line
 from layerlink.taps import Observed
 from layerlink.taps.modes import evaluating
 from layerlink.taps.modules import call_model
@@ -144,13 +145,13 @@ def read_once(observed: Observed, setup: Setup, images: ImageSet, read: Callable
 _READ: WeakKeyDictionary[nn.Module, dict[int, tuple[Tensor, Any, Any]]] = WeakKeyDictionary()
 
 
-def _set_up_again(run: RunFolder, overrides: Sequence[str] = ()) -> Setup:
+def _set_up_again(run: RunFolder, overrides: Sequence[str] = (), *, trust_code: bool = False) -> Setup:
     """A finished run's setup with its trained student, and with its own normalisation.
 
     Neither the weights that the student began with nor teacher or peers are needed for that; where the teacher is gone,
     the setup has none.
     """
-    loaded = load_recipe(str(run.recipe), overrides)
+    loaded = trusted_recipe_of_run(run, overrides, trust_code=trust_code)
     recipe = loaded.recipe
     changes: dict[str, Any] = {"student": recipe.student.model_copy(update={"weights": None})}
     needed = [section.loaded_from for section in recipe.every_teacher.values()]
@@ -189,7 +190,7 @@ def as_the_run_saw(setup: Setup, run: RunFolder) -> Setup:
 
 
 def _first_names(names: Any) -> str:
-    few = [str(name) for name in names[:10]] if isinstance(names, list) else [str(names)]
+    few = [one_line(str(name)) for name in names[:10]] if isinstance(names, list) else [one_line(str(names))]
     return ", ".join(few) + (f" and {len(names) - 10} more" if isinstance(names, list) and len(names) > 10 else "")
 
 
@@ -211,12 +212,13 @@ def predict_test(run: RunFolder) -> Tensor:
     return found
 
 
-def evaluate_run(run: RunFolder, overrides: Sequence[str] = ()) -> dict[str, Any]:
+def evaluate_run(run: RunFolder, overrides: Sequence[str] = (), *, trust_code: bool = False) -> dict[str, Any]:
     """Read a finished run's student again, on the images and with the arithmetic of its recipe.
 
     Args:
         run: the folder.
         overrides: ``key=value`` texts over its recipe, such as another ``data.root``.
+        trust_code: whether code that the folder names may be called, where this user did not make the run.
 
     Returns:
         As ``read_test``, with the task's ``score`` of the validation images, parameters and the recorded one of the
@@ -224,11 +226,12 @@ def evaluate_run(run: RunFolder, overrides: Sequence[str] = ()) -> dict[str, Any
 
     Raises:
         UsageError: where the run is not finished.
+        ForeignCodeError: where it names code of somebody else.
     """
     recorded = run.read_result()
     if not run.recipe.exists():
         raise UsageError(f"{run.path} has lost its {run.recipe.name}, which says what model and data it is")
-    setup = _set_up_again(run, overrides)
+    setup = _set_up_again(run, overrides, trust_code=trust_code)
     model, name = setup.distiller.student, setup.task.score.name
     return {
         **read_test(model, setup),

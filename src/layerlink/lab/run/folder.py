@@ -16,11 +16,13 @@ import torch
 from torch import Tensor
 
 from layerlink.errors import LayerlinkError, UsageError
+from layerlink.files.inside import append_line, read_text, regular
 from layerlink.files.locks import HeldError, held
 from layerlink.files.weights import STUDENT, extra_file
 from layerlink.files.whole import load_tensors, write_text, write_whole
 from layerlink.lab.parallel.processes import here
 from layerlink.lab.run.result import check_result
+from layerlink.printable import one_line
 
 
 def is_term(column: str) -> bool:
@@ -98,6 +100,11 @@ class RunFolder:
         return [path for path in (self.checkpoint, self.checkpoint_before) if path.exists()]
 
     @property
+    def mark(self) -> Path:
+        """Who made the run, see ``ownership``, JSON."""
+        return self.path / "mark.json"
+
+    @property
     def failure(self) -> Path:
         """Why the run of a sweep was given up, text."""
         return self.path / "failed.txt"
@@ -142,6 +149,15 @@ class RunFolder:
         if self.recipe.exists():
             return "Go on with it: --resume. For another run: --out FOLDER"
         return "Choose another folder: --out FOLDER"
+
+    def read_text(self, path: Path, *, errors: str = "strict") -> str:
+        """A text file of the folder.
+
+        Raises:
+            OSError: where it is missing, no regular file, too large, or lies elsewhere.
+            UnicodeDecodeError: where it is no UTF-8.
+        """
+        return read_text(path, self.path, errors=errors)
 
     def write_text(self, path: Path, text: str) -> None:
         """Write a text file."""
@@ -190,7 +206,7 @@ class RunFolder:
             LayerlinkError: where it is damaged.
         """
         try:
-            state = load_tensors(path)
+            state = load_tensors(regular(path, self.path))
             if not isinstance(state, dict):
                 raise TypeError(f"a {type(state).__name__}")
         except Exception as error:
@@ -221,8 +237,7 @@ class RunFolder:
         if not self.metrics.exists():
             return []
         try:
-            with self.metrics.open(encoding="utf-8", newline="") as file:
-                return list(csv.DictReader(file))
+            return list(csv.DictReader(io.StringIO(self.read_text(self.metrics), newline="")))
         except (OSError, ValueError, csv.Error) as error:
             raise LayerlinkError(f"{self.metrics} is damaged ({error})") from error
 
@@ -234,10 +249,9 @@ class RunFolder:
         """What was trained and tested on."""
         return self._read_json(self.data)
 
-    @staticmethod
-    def _read_json(path: Path) -> dict[str, Any]:
+    def _read_json(self, path: Path) -> dict[str, Any]:
         try:
-            value = json.loads(path.read_text(encoding="utf-8"))
+            value = json.loads(self.read_text(path))
         except (OSError, ValueError, RecursionError) as error:
             raise LayerlinkError(f"{path} is missing or damaged ({error})") from error
         if not isinstance(value, dict):
@@ -266,10 +280,8 @@ class RunFolder:
 
     def warn(self, text: str) -> None:
         """Add a line to the warnings."""
-        if not here().first:
-            return
-        with self.warnings.open("a", encoding="utf-8") as file:
-            file.write(text + "\n")
+        if here().first:
+            append_line(self.warnings, one_line(text))
 
 
 @contextmanager

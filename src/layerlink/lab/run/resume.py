@@ -14,11 +14,12 @@ from layerlink.config.text import load_yaml
 from layerlink.data import Batch
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.lab.parallel.processes import ALONE, Processes, here
-from layerlink.lab.recipe.file import dump_recipe, load_recipe
+from layerlink.lab.recipe.file import dump_recipe
 from layerlink.lab.recipe.schema import Recipe
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.learner import Learner
 from layerlink.lab.run.meter import Meter
+from layerlink.lab.run.ownership import adopt, recipe_of_run
 from layerlink.lab.run.setup.machine import describe_machine
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.lab.run.watch import Watch
@@ -102,9 +103,9 @@ def claim(run: RunFolder, recipe: Recipe, *, resume: bool) -> None:
 
 def _recipe_of(run: RunFolder) -> dict[str, str]:
     try:
-        text = run.recipe.read_text(encoding="utf-8")
+        text = run.read_text(run.recipe)
         with suppress(UsageError):  # what was written before a field was there has its default
-            text = dump_recipe(load_recipe(str(run.recipe)).recipe)
+            text = dump_recipe(recipe_of_run(run).recipe)
         return _comparable(text)
     except (OSError, YAMLError, ValueError, RecursionError, UsageError) as error:
         raise LayerlinkError(
@@ -164,7 +165,9 @@ def _begin_or_read(setup: Setup, run: RunFolder, watch: Watch) -> dict[str, Any]
     machine = describe_machine(setup.device, setup.precision)
     if not run.data.exists():  # new, or stopped before its first file was whole
         run.start(dump_recipe(setup.recipe), machine, setup.images.stamp)
+        adopt(run, setup.recipe)
         return None
+    adopt(run, setup.recipe)  # the user has named this very recipe
     _check_data(setup, run)
     _check_version(run, machine, watch)
     return _read_checkpoint(run, watch) if run.checkpoints else None
@@ -226,6 +229,7 @@ def _check_epochs(setup: Setup, run: RunFolder, position: Position, watch: Watch
     run.warn(text)
     watch.warn(f"{run.path}: {text}")
     run.write_text(run.recipe, dump_recipe(setup.recipe))
+    adopt(run, setup.recipe)
 
 
 def _check_data(setup: Setup, run: RunFolder) -> None:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from layerlink.errors import UsageError
-from layerlink.lab.recipe.file import load_recipe
 from layerlink.lab.run.evaluation import evaluate_run
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.mutual import learner_of
+from layerlink.lab.run.ownership import trusted_recipe_of_run
 from layerlink.lab.run.setup.setup import set_up
 from layerlink.lab.run.step import taught_for
 from layerlink.lab.run.teaching.cohort_teacher import CohortTeacher
@@ -57,22 +57,23 @@ class Verification:
         return same_reading and self.largest_difference <= self.tolerance
 
 
-def verify_run(run: RunFolder, overrides: Sequence[str] = ()) -> Verification:
+def verify_run(run: RunFolder, overrides: Sequence[str] = (), *, trust_code: bool = False) -> Verification:
     """Repeat a finished run's first steps and its test reading. Nothing is written.
 
     Args:
         run: the folder.
         overrides: ``key=value`` texts over its recipe, such as another ``data.root``.
+        trust_code: whether code that the folder names may be called, where this user did not make the run.
 
     Raises:
         UsageError: where the run is not finished, or has lost what it was made of.
+        ForeignCodeError: where it names code of somebody else.
     """
     result = run.read_result()
     recorded = tuple(float(loss) for loss in result.get("first_losses", ()))
     if not recorded:
         raise UsageError(f"{run.result} holds no losses of the first steps: the run was made by an older layerlink")
-    loaded = load_recipe(str(run.recipe), overrides)
-    setup = set_up(loaded)
+    setup = set_up(trusted_recipe_of_run(run, overrides, trust_code=trust_code))
     stamp, now = run.read_data(), setup.images.stamp
     changed = [name for name in ("train", "mean", "std", "image_size") if stamp.get(name) != now[name]]
     if changed:
@@ -84,7 +85,7 @@ def verify_run(run: RunFolder, overrides: Sequence[str] = ()) -> Verification:
     for _, batch in zip(recorded, setup.batches.epoch(0), strict=False):
         taught = taught_for(teacher, [setup], batch)
         losses.append(float(learner.step(batch, taught).total.detach()))
-    reading, score = evaluate_run(run, overrides), setup.task.score
+    reading, score = evaluate_run(run, overrides, trust_code=trust_code), setup.task.score
     name = f"test_{score.name}"
     then, tolerance = float(result[name]), TOLERANCE[setup.precision]
     share = max(TEST_IMAGES_OFF, 1 / int(reading["test_images"]))

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from layerlink.errors import LayerlinkError, UsageError
+from layerlink.errors import UsageError
 from layerlink.lab.run.folder import RunFolder, alone_in
 from layerlink.lab.run.interruption import several_trainings
 from layerlink.lab.run.learner import DroppedError
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.lab.run.watch import Watch
+from layerlink.lab.search.database import open_storage, optuna
 from layerlink.lab.search.schema import Dimension, Search
 from layerlink.lab.sweep.family import LoadedFamily
 from layerlink.lab.sweep.file import Planned
@@ -22,14 +23,6 @@ from layerlink.lab.sweep.running import cohorts, outcome_of, run_cohort, train_t
 from layerlink.lab.sweep.schema import Row
 from layerlink.tasks import ACCURACY, Score
 from layerlink.transfer import Losses
-
-try:
-    import optuna
-except ImportError as error:
-    raise LayerlinkError(
-        f"searches need the package {error.name!r}, which cannot be imported ({error}). "
-        "Install it: pip install 'layerlink[search]'"
-    ) from error
 
 STARTUP_TRIALS = 5  # that no trial is pruned before
 
@@ -87,12 +80,8 @@ def _rank(trial: Trial) -> tuple[bool, float]:
 
 @contextmanager
 def _open_study(search: Search, family: LoadedFamily) -> Iterator[optuna.Study]:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = optuna.storages.RDBStorage(f"sqlite:///{(family.folder / 'search.db').resolve()}")
-    try:
+    with open_storage(family.folder / "search.db") as storage:
         yield _study(storage, search, family)
-    finally:
-        storage.remove_session()
 
 
 def _study(storage: optuna.storages.RDBStorage, search: Search, family: LoadedFamily) -> optuna.Study:

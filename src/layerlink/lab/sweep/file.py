@@ -8,6 +8,7 @@ from pathlib import Path
 
 from layerlink.config.changes import Change, dotted
 from layerlink.errors import Problem, ProblemsError
+from layerlink.files.paths import why_impossible
 from layerlink.lab.recipe.file import LoadedRecipe
 from layerlink.lab.sweep.family import LoadedFamily, problem_of, read_family
 from layerlink.lab.sweep.schema import Row, Sweep, plan_rows
@@ -78,7 +79,10 @@ def load_sweep(source: str, overrides: Sequence[str] = (), *, out: Path | None =
                 told = [problem_of(family.base, problem) for problem in error.problems]
                 problems += [problem for problem in told if problem not in problems]
                 continue
-            runs.append(Planned(row, loaded, family.folder / f"{row.folder}-{seed}"))
+            folder = family.folder / f"{row.folder}-{seed}"
+            if why := why_impossible(folder):
+                problems.append(Problem(f"row {row.name[:60]!r}...", f"its runs have no folder: {why}"))
+            runs.append(Planned(row, loaded, folder))
     if problems:
         raise ProblemsError(source, problems)
     return Plan(sweep, family, tuple(runs))

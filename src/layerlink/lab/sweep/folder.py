@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from layerlink.errors import LayerlinkError
-from layerlink.files.whole import write_whole
+from layerlink.files.inside import read_text
+from layerlink.files.whole import write_text
 from layerlink.lab.run.folder import RunFolder, alone_in
 from layerlink.lab.sweep.file import Plan
 
@@ -69,9 +70,7 @@ class SweepFolder:
             "rows": list(rows.values()),
             "teacher": plan.family.teacher_folder.name if plan.family.teacher else None,
         }
-        write_whole(
-            self.manifest, lambda part: part.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-        )
+        write_text(self.manifest, json.dumps(manifest, indent=2) + "\n")
 
     def read(self) -> dict[str, Any]:
         """The manifest.
@@ -80,7 +79,7 @@ class SweepFolder:
             LayerlinkError: where it is missing or damaged.
         """
         try:
-            manifest: dict[str, Any] = json.loads(self.manifest.read_text(encoding="utf-8"))
+            manifest: dict[str, Any] = json.loads(read_text(self.manifest, self.path))
             for row in manifest["rows"]:
                 if not isinstance(row["name"], str) or not all(seed.isdecimal() for seed in row["runs"]):
                     raise ValueError("a row has no name, or a run no seed")

@@ -10,6 +10,7 @@ from layerlink.errors import LayerlinkError, UsageError, unknown_name
 from layerlink.lab.parallel.processes import here
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.interruption import Interrupted
+from layerlink.lab.run.ownership import adopt
 from layerlink.lab.run.watch import Watch
 from layerlink.lab.sweep.file import Plan, Planned
 from layerlink.lab.sweep.folder import SweepFolder
@@ -97,6 +98,8 @@ def _run(machines: Machines, parts: Sequence[Part], watch: Watch) -> Mapping[Pat
             for job in machines.finished(list(waiting)):
                 part = waiting.pop(job)
                 failure = machines.failure(job)
+                for run in part.runs:  # made there with another user's key, perhaps, as this one has asked
+                    adopt(RunFolder(run.folder), run.loaded.recipe)
                 failures.update({run.folder: failure for run in part.runs if failure})
                 if failure:
                     watch.warn(f"{part.name}: failed, the others go on: {failure}")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from layerlink.errors import Problem, ProblemsError, UsageError
+from layerlink.files.inside import PlaceError, inside
 from layerlink.lab.bench.costs import students_that_fit
 from layerlink.lab.parallel.processes import here
 from layerlink.lab.run.folder import RunFolder
@@ -80,8 +81,9 @@ def check_folders(plan: Plan) -> None:
     refused: dict[str, list[Path]] = {}
     for folder, loaded in claims:
         try:
+            inside(folder, plan.folder)
             claim(RunFolder(folder), loaded.recipe, resume=True)
-        except UsageError as error:
+        except (UsageError, PlaceError) as error:
             refused.setdefault(str(error).replace(str(folder), "this folder"), []).append(folder)
     if refused:
         problems = [Problem(_and_more(folders), reason) for reason, folders in refused.items()]
@@ -208,5 +210,5 @@ def outcome_of(run: Planned, failure: str = "") -> Outcome:
     if failure and not folder.result.exists():
         return Outcome(run, None, failure)
     if folder.failure.exists() and not folder.result.exists():
-        return Outcome(run, None, folder.failure.read_text(encoding="utf-8").strip())
+        return Outcome(run, None, folder.read_text(folder.failure).strip())
     return Outcome(run, folder.read_result())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,12 +13,15 @@ from typing import Any, Literal
 import torch
 
 from layerlink.errors import LayerlinkError, UsageError
+from layerlink.files.inside import read_bytes, read_text
+from layerlink.files.own import is_own, mark_of
 
 StoreDtype = Literal["float32", "bfloat16", "uint8"]
 DTYPES: dict[str, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16, "uint8": torch.uint8}
 FORMAT = 1
 """Raise it whenever the files are laid out otherwise."""
 
+MOST_STEPS = 2**32  # bytes of the steps that uint8 values count
 VALUES, STEPS, MANIFEST = "values.bin", "steps.bin", "store.json"
 _FIELDS = ("format", "key", "rows", "shape", "dtype", "channels_last", "chunk_ends", "error")
 
@@ -30,7 +34,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     path = folder / MANIFEST
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        manifest: dict[str, Any] = json.loads(read_text(path, folder))
         missing = [name for name in _FIELDS if name not in manifest]
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise damaged(path, f"is missing or damaged ({error})") from error
@@ -46,7 +50,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 def _check_entries(path: Path, manifest: dict[str, Any]) -> None:
     """What the values' meaning hangs on: a number that is wrong here would give wrong numbers without a word."""
-    unknown = [name for name in manifest if name not in (*_FIELDS, "checksum")]
+    unknown = [name for name in manifest if name not in (*_FIELDS, "checksum", "mark")]
     if unknown:
         raise damaged(path, f"is damaged: unknown entry {unknown[0]!r}")
     rows, shape, ends = manifest["rows"], manifest["shape"], manifest["chunk_ends"]
@@ -76,17 +80,43 @@ def with_checksum(manifest: dict[str, Any], steps: Path) -> dict[str, Any]:
     return {**plain, "checksum": _checksum(plain, steps)}
 
 
+def with_mark(manifest: dict[str, Any]) -> dict[str, Any]:
+    """The manifest with this user's mark, where there is a key."""
+    mark = mark_of(_marked(manifest), "store")
+    return manifest if mark is None else {**manifest, "mark": mark}
+
+
+def check_own(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Raise ``LayerlinkError`` where somebody else wrote a store, or may have changed it since."""
+    files = [folder / name for name in (VALUES, STEPS, MANIFEST)]
+    if is_own(manifest.get("mark"), _marked(manifest), "store") and all(map(_is_mine_alone, files)):
+        return
+    raise LayerlinkError(
+        f"{folder} was not stored by you, so it is not read: anybody could have put it there. Delete the folder, or "
+        "set teacher.store.root to one of your own"
+    )
+
+
+def _is_mine_alone(file: Path) -> bool:
+    facts = file.stat()
+    return os.name == "nt" or (facts.st_uid == os.getuid() and not facts.st_mode & 0o022)
+
+
+def _marked(manifest: Mapping[str, Any]) -> bytes:
+    return json.dumps({name: it for name, it in manifest.items() if name != "mark"}, sort_keys=True).encode()
+
+
 def check_checksum(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Raise ``LayerlinkError`` where manifest or steps are others than were written. Older stores have no checksum."""
     said = manifest.get("checksum")
-    rest = {name: value for name, value in manifest.items() if name != "checksum"}
+    rest = {name: value for name, value in manifest.items() if name not in ("checksum", "mark")}
     if said is not None and said != _checksum(rest, folder / STEPS):
         raise damaged(folder / MANIFEST, f"or {STEPS} is damaged: the checksum is wrong")
 
 
 def _checksum(manifest: Mapping[str, Any], steps: Path) -> str:
     try:
-        start = zlib.crc32(steps.read_bytes())
+        start = zlib.crc32(read_bytes(steps, steps.parent, MOST_STEPS))
     except OSError as error:
         raise damaged(steps, f"cannot be read ({error})") from error
     return f"{zlib.crc32(json.dumps(manifest, sort_keys=True).encode(), start):08x}"

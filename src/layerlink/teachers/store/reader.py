@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from layerlink.errors import UsageError
+from layerlink.files.inside import regular
 from layerlink.teachers.store.manifest import (
     DTYPES,
     STEPS,
@@ -19,6 +20,7 @@ from layerlink.teachers.store.manifest import (
     StoreDtype,
     check_checksum,
     check_key,
+    check_own,
     damaged,
     read_manifest,
     table_shape,
@@ -31,15 +33,18 @@ class TensorStore:
     Args:
         folder: the store.
         key: what its content depends on, as given to the writer; None takes whatever is there.
+        own: whether it must be this user's: in a place that others can write to, anybody could have put it there.
 
     Raises:
-        LayerlinkError: where the folder is no whole store.
+        LayerlinkError: where the folder is no whole store, or somebody else's.
         UsageError: where its key is another; the message lists what differs.
     """
 
-    def __init__(self, folder: Path, key: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, folder: Path, key: Mapping[str, Any] | None = None, *, own: bool = False) -> None:
         self.folder = folder
         manifest = read_manifest(folder)
+        if own:
+            check_own(folder, manifest)
         if key is not None:
             check_key(folder, manifest["key"], json.loads(json.dumps(dict(key))))
         self.key: dict[str, Any] = manifest["key"]
@@ -100,4 +105,6 @@ def _mapped(path: Path, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
         there = "is missing" if found is None else f"has {found:,} bytes"
         raise damaged(path, f"{there}; expected {expected:,} bytes")
     # Not shared: the file is opened for reading alone.
-    return torch.from_file(str(path), shared=False, size=math.prod(shape), dtype=dtype).view(shape)
+    return torch.from_file(str(regular(path, path.parent)), shared=False, size=math.prod(shape), dtype=dtype).view(
+        shape
+    )

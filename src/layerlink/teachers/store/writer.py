@@ -25,6 +25,7 @@ from layerlink.teachers.store.manifest import (
     StoreDtype,
     table_shape,
     with_checksum,
+    with_mark,
 )
 
 
@@ -134,11 +135,13 @@ class StoreWriter:
             "chunk_ends": self._chunk_ends,
             "error": math.sqrt(self._squares_off / self._squares) if self._squares else 0.0,
         }
-        manifest = with_checksum(manifest, self._unfinished.path / STEPS)
+        manifest = with_mark(with_checksum(manifest, self._unfinished.path / STEPS))
         with (self._unfinished.path / MANIFEST).open("w", encoding="utf-8") as text:
             json.dump(manifest, text, indent=1)
             text.flush()
             os.fsync(text.fileno())
+        for name in (VALUES, STEPS, MANIFEST):  # what others could change is not read, see ``check_own``
+            (self._unfinished.path / name).chmod(0o644)
         self._unfinished.move_to_its_place()
 
 

@@ -124,7 +124,7 @@ RUNS = {"0": "r-0"}
         ({"rows": [row("a", RUNS, changes=[])]}, "rows[0].changes must be fields; got []"),
         ({"rows": [row("a", RUNS)], "axes": 3}, "axes must be fields; got 3"),
         ({"rows": [row("a", RUNS)], "title": 3}, "title must be text; got 3"),
-        ({"rows": [row("a", RUNS)], "teacher": ["x"]}, "teacher must be a folder or null"),
+        ({"rows": [row("a", RUNS)], "teacher": ["x"]}, "teacher must be a folder inside the sweep's or null"),
     ],
 )
 def test_a_damaged_manifest_is_named_with_its_entry(tmp_path: Path, manifest: Any, message: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from layerlink.errors import LayerlinkError
+from layerlink.files.inside import inside, read_text
 from layerlink.lab.report.gather.records import Row, RunRecord, is_number, read_record
 from layerlink.lab.sweep.folder import MANIFEST
 
@@ -47,14 +48,14 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_text(path, folder))
     except (OSError, ValueError, RecursionError) as error:
         raise LayerlinkError(f"{path} cannot be read ({error}). Write it again: repeat the sweep's command") from error
     entries = _Entries(path, content)
     axes = entries.mapping(content, "axes", {})
     teacher = content.get("teacher")
-    if teacher is not None and not isinstance(teacher, str):
-        raise entries.wrong("teacher", "a folder or null", teacher)
+    if teacher is not None and not _is_below(teacher, folder):
+        raise entries.wrong("teacher", "a folder inside the sweep's or null", teacher)
     source = entries.text(content, "source", "")
     rows = content.get("rows")
     if not isinstance(rows, list) or not rows:
@@ -87,7 +88,7 @@ def _row(entries: _Entries, row: Any, place: str, folder: Path, source: str) -> 
     for seed, run in entries.mapping(row, "runs", None, place).items():
         if not re.fullmatch("[0-9]{1,18}", seed):
             raise entries.wrong(f"{place}.runs", "seeds as names", seed)
-        if not isinstance(run, str) or not run or Path(run).is_absolute() or ".." in Path(run).parts:
+        if not _is_below(run, folder):
             raise entries.wrong(f"{place}.runs[{seed!r}]", "a folder inside the sweep's", run)
         runs.append(read_record(folder / run, int(seed)))
     return Row(
@@ -98,6 +99,17 @@ def _row(entries: _Entries, row: Any, place: str, folder: Path, source: str) -> 
         published=None if published is None else float(published),
         source=source if published is not None else "",
     )
+
+
+def _is_below(name: Any, folder: Path) -> bool:
+    """Whether it names a folder inside another, links followed."""
+    if not isinstance(name, str) or not name or "\0" in name or Path(name).is_absolute() or ".." in Path(name).parts:
+        return False
+    try:
+        inside(folder / name, folder)
+    except OSError:
+        return False
+    return True
 
 
 class _Entries:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from layerlink.errors import LayerlinkError
-from layerlink.lab.recipe.file import load_recipe
 from layerlink.lab.recipe.schema import Recipe
 from layerlink.lab.run.folder import RunFolder
+from layerlink.lab.run.ownership import recipe_of_run
 from layerlink.tasks import Score
 
 State = Literal["finished", "failed", "unfinished", "damaged"]
@@ -94,7 +94,7 @@ def read_record(folder: Path, seed: int | None = None) -> RunRecord:
     """
     run = RunFolder(folder)
     try:
-        recipe = load_recipe(str(run.recipe)).recipe if run.recipe.exists() else None
+        recipe = recipe_of_run(run).recipe if run.recipe.exists() else None
         wrong = (
             "" if recipe is None or seed in (None, recipe.seed) else f"it is a run of seed {recipe.seed}, not {seed}"
         )
@@ -117,7 +117,7 @@ def read_record(folder: Path, seed: int | None = None) -> RunRecord:
         result=result,
         metrics=metrics,
         environment=environment,
-        warnings=(*_lines(run.warnings), *trouble),
+        warnings=(*_lines(run, run.warnings), *trouble),
     )
 
 
@@ -131,7 +131,7 @@ def _outcome(run: RunFolder, wrong: str) -> tuple[State, str, dict[str, Any]]:
             return "damaged", _one_line(str(error)), {}
         return "finished", "", result
     if run.failure.exists():
-        return "failed", " ".join(_lines(run.failure)) or "no reason was written down", {}
+        return "failed", " ".join(_lines(run, run.failure)) or "no reason was written down", {}
     return "unfinished", "not begun", {}
 
 
@@ -160,9 +160,9 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _lines(path: Path) -> tuple[str, ...]:
+def _lines(run: RunFolder, path: Path) -> tuple[str, ...]:
     try:
-        text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+        text = run.read_text(path, errors="replace") if path.exists() else ""
     except OSError as error:
         return (f"{path} cannot be read ({error})",)
     return tuple(line.strip() for line in text.splitlines() if line.strip())

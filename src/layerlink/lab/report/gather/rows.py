@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from layerlink.errors import UsageError
+from layerlink.files.inside import PlaceError, inside
 from layerlink.files.paths import expanded
 from layerlink.lab.recipe.schema import Recipe
 from layerlink.lab.report.gather.manifest import Manifest, read_manifest
@@ -76,16 +77,21 @@ def gather(folders: Sequence[Path]) -> Gathered:
     """
     sweeps: dict[Path, Path] = {}
     runs: dict[Path, Path] = {}
+    outside: list[str] = []
     for folder in folders:
         if not folder.is_dir():
             raise UsageError(f"there is no folder {folder}. Give folders of runs, such as: layerlink report runs")
-        for found in _find(folder, DEPTH):
+        for found in _find(folder, folder, DEPTH, outside):
             (sweeps if (found / MANIFEST).exists() else runs).setdefault(found.resolve(), found)
     if not sweeps and not runs:
         names = ", ".join(map(str, folders))
-        raise UsageError(f"no run in {names}, down to {DEPTH} folders deep (a run's folder holds recipe.yaml)")
+        left_out = f". {outside[0]}" if outside else ""
+        raise UsageError(
+            f"no run in {names}, down to {DEPTH} folders deep (a run's folder holds recipe.yaml){left_out}"
+        )
     manifests = [read_manifest(folder) for folder in sweeps.values()]
     gathered = _together(manifests, [read_record(folder) for folder in runs.values()], folders)
+    gathered = replace(gathered, notes=(*gathered.notes, *outside))
     scores = dict.fromkeys(run.score.words for run in gathered.runs if run.state == "finished")
     if len(scores) > 1:
         raise UsageError(
@@ -94,18 +100,24 @@ def gather(folders: Sequence[Path]) -> Gathered:
     return gathered
 
 
-def _find(folder: Path, depth: int) -> Iterator[Path]:
-    """The folders of sweeps and runs at or below ``folder``; nothing inside of them."""
+def _find(folder: Path, top: Path, depth: int, outside: list[str]) -> Iterator[Path]:
+    """The folders of sweeps and runs at or below ``folder``; nothing inside of them, and none that a link out of
+    ``top`` leads to, which ``outside`` takes."""
+    try:
+        inside(folder, top)
+    except PlaceError as error:
+        outside.append(f"{error}. To have it here, name it, too")
+        return
     run = RunFolder(folder)
     if (folder / MANIFEST).exists() or run.recipe.exists() or run.result.exists() or run.failure.exists():
         yield folder
     elif depth:
         try:
-            inside = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+            below = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
         except OSError as error:
             raise UsageError(f"cannot look into {folder}: {error}") from error
-        for entry in inside:
-            yield from _find(entry, depth - 1)
+        for entry in below:
+            yield from _find(entry, top, depth - 1, outside)
 
 
 def _together(manifests: list[Manifest], plain: list[RunRecord], folders: Sequence[Path]) -> Gathered:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from layerlink.errors import UsageError
 from layerlink.files.paths import expanded
-from layerlink.lab.recipe.file import load_recipe
+from layerlink.lab.recipe.file import LoadedRecipe
 from layerlink.lab.recipe.models import EMA, ModelSection
 from layerlink.lab.recipe.schema import Recipe
 from layerlink.lab.report.gather.records import Row, RunRecord
@@ -20,6 +20,7 @@ from layerlink.lab.report.gather.rows import Gathered
 from layerlink.lab.report.measured.similarity import Alikeness, Similarity, linked_pairs
 from layerlink.lab.run.evaluation import as_the_run_saw, read_images
 from layerlink.lab.run.folder import RunFolder
+from layerlink.lab.run.ownership import trusted_recipe_of_run
 from layerlink.lab.run.setup.images import Images
 from layerlink.lab.run.setup.machine import processor_name
 from layerlink.lab.run.setup.setup import Setup, set_up
@@ -84,18 +85,22 @@ class Measurements:
     score: Score
 
 
-def measure_rows(gathered: Gathered, rows: Sequence[Row], data: Path | None = None) -> Measurements:
+def measure_rows(
+    gathered: Gathered, rows: Sequence[Row], data: Path | None = None, *, trust_code: bool = False
+) -> Measurements:
     """Measure the teacher and the first finished run of each row.
 
     Args:
         gathered: what ``rows`` are from; tells who the teacher is.
         rows: at least one, each with a finished run.
         data: folder of the images, where they are no longer where the recipes say.
+        trust_code: whether code that the folders name may be called, where this user did not make the runs.
 
     Raises:
         LayerlinkError: where images, weights or teacher are not there; the message says which.
+        ForeignCodeError: where code would be called that is not trusted.
     """
-    section = _teacher_section(gathered)
+    section = _teacher_section(gathered, trust_code)
     runs = [(row.name, row.finished[0]) for row in rows]
     recipes = [run.recipe for _, run in runs if run.recipe is not None]
     students: list[Measured] = []
@@ -105,7 +110,9 @@ def measure_rows(gathered: Gathered, rows: Sequence[Row], data: Path | None = No
     for name, run in runs:
         if run.recipe is not None and run.recipe.precision != precision:
             precision, model = run.recipe.precision, None  # a teacher's weights are held as its arithmetic wants them
-        setup = _set_up(run, section, images, model, data)
+        overrides = [] if data is None else [f"data.root={data}"]
+        loaded = trusted_recipe_of_run(RunFolder(run.folder), overrides, trust_code=trust_code)
+        setup = _set_up(run, loaded, section, images, model)
         images = setup.images if len({_pixels(recipe) for recipe in recipes}) == 1 else None
         assert setup.teacher is not None  # noqa: S101 - _set_up names one in the recipe
         model = setup.teacher.model
@@ -122,14 +129,18 @@ def measure_rows(gathered: Gathered, rows: Sequence[Row], data: Path | None = No
     return Measurements(teacher, tuple(students), tuple(cells), classes, alike.count, conditions, score)
 
 
-def _teacher_section(gathered: Gathered) -> ModelSection:
+def _teacher_section(gathered: Gathered, trust_code: bool) -> ModelSection:
     """The teacher as a recipe names it, with weights that are there."""
-    sections = [run.recipe.teacher for run in gathered.runs if run.recipe and run.recipe.teacher]
-    known = gathered.teacher
-    if known is not None and known.state == "finished" and known.recipe is not None:
-        return (sections[0] if sections else known.recipe.student).model_copy(update={"weights": known.folder})
-    if not sections:
+    known, taught = gathered.teacher, [run for run in gathered.runs if run.recipe and run.recipe.teacher]
+    there = known is not None and known.state == "finished" and known.recipe is not None
+    if not taught and not there:
         raise UsageError("there is no teacher among these runs")
+    source = taught[0] if taught else known
+    assert source is not None  # noqa: S101 - one of the two is there
+    recipe = trusted_recipe_of_run(RunFolder(source.folder), trust_code=trust_code).recipe
+    sections = [recipe.teacher] if recipe.teacher is not None and taught else []
+    if known is not None and there:
+        return (sections[0] if sections else recipe.student).model_copy(update={"weights": known.folder})
     weights = sections[0].loaded_from
     if sections[0].model == EMA:
         raise UsageError("each student is taught by its own average: there is no teacher to compare with")
@@ -139,13 +150,12 @@ def _teacher_section(gathered: Gathered) -> ModelSection:
 
 
 def _set_up(
-    run: RunRecord, section: ModelSection, images: Images | None, teacher: nn.Module | None, data: Path | None
+    run: RunRecord, loaded: LoadedRecipe, section: ModelSection, images: Images | None, teacher: nn.Module | None
 ) -> Setup:
     """The run's setup with its student as training began, and with the teacher, whether it was taught by it or not."""
-    folder = RunFolder(run.folder)
-    loaded = load_recipe(str(folder.recipe), [] if data is None else [f"data.root={data}"])
-    recipe = loaded.recipe.model_copy(update={"teacher": section})
-    return as_the_run_saw(set_up(replace(loaded, recipe=recipe), images=images, teacher=teacher), folder)
+    without_peers = {} if loaded.recipe.peers is None else {"peers": None, "links": ()}
+    recipe = loaded.recipe.model_copy(update={"teacher": section, **without_peers})
+    return as_the_run_saw(set_up(replace(loaded, recipe=recipe), images=images, teacher=teacher), RunFolder(run.folder))
 
 
 def _pixels(recipe: Recipe) -> str:

@@ -19,7 +19,7 @@ def model_sections(
     """Teacher against student, and how alike their layers are; why not, where nothing was measured."""
     if measurements is None:
         return [Section("Teacher against student", text=left_out)] if left_out else []
-    table = models_table(measurements)
+    table, said = models_table(measurements), f" {left_out}" if left_out else ""
     leader = verdict.leader if verdict else ""
     baseline = gathered.baseline.name if gathered.baseline else ""
     sections = [
@@ -27,7 +27,7 @@ def model_sections(
             table.heading,
             table.shown,
             tuple(_confusions(measurements, leader)),
-            text=_ratios(measurements, leader) + _changed_confusions(measurements, leader, baseline),
+            text=_ratios(measurements, leader) + _changed_confusions(measurements, leader, baseline) + said,
         )
     ]
     if measurements.similarity:

@@ -11,6 +11,7 @@ from typing import Any
 
 from layerlink.lab.report.page.text_width import with_fixed_widths
 from layerlink.lab.report.page.vega import alt, vl_convert
+from layerlink.printable import all_printable
 
 # Six colours that stay apart under simulated protanopia, deuteranopia and tritanopia and have a contrast
 # of at least 3 to their background (tests/lab/report/page/test_charts.py measures both). Neutral first: it is the
@@ -139,7 +140,7 @@ def to_png(chart: alt.TopLevelMixin, scale: float = 2) -> bytes:
 
 
 def _static(chart: alt.TopLevelMixin) -> dict[str, Any]:
-    spec: dict[str, Any] = chart.to_dict()
+    spec: dict[str, Any] = all_printable(chart.to_dict())
     if spec.get("width") == "container":
         spec["width"] = FIGURE_WIDTH
     return spec

@@ -21,6 +21,7 @@ from markupsafe import Markup
 
 from layerlink.files.whole import write_whole
 from layerlink.lab.report.page import charts as drawing
+from layerlink.printable import all_printable, one_line, printable
 
 if TYPE_CHECKING:
     import altair as alt
@@ -145,7 +146,11 @@ def _render(title: str, answer: str, sections: Sequence[Section], provenance: Se
     pictures = [picture for section in sections for picture in section.pictures]
     numbers = iter(range(len(pictures)))
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: printable(value) if type(value) is str else value,  # not what is markup already
     )
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False}
     environment.filters["policy_hash"] = _policy_hash
@@ -187,7 +192,7 @@ def _height(chart: alt.TopLevelMixin) -> int:
 
 
 def _spec(heading: str, chart: alt.TopLevelMixin) -> dict[str, Any]:
-    spec: dict[str, Any] = chart.to_dict()
+    spec: dict[str, Any] = all_printable(chart.to_dict())
     spec.pop("title", None)  # the figure's heading says it
     spec.pop("usermeta", None)  # may hold options for vega-embed, which are the page's to choose
     spec.setdefault("description", heading)  # becomes the picture's label for screen readers
@@ -208,10 +213,8 @@ def _cells(table: Table) -> dict[str, Any]:
 
 def shown_text(entry: str | float | int | Cell) -> str:
     """What a table shows for an entry."""
-    if isinstance(entry, str):
-        return entry
-    if isinstance(entry, Cell):
-        return entry.text
+    if isinstance(entry, str | Cell):
+        return one_line(entry if isinstance(entry, str) else entry.text)
     return f"{entry:,}" if isinstance(entry, int) else f"{entry:,.6g}"
 
 

@@ -58,6 +58,7 @@ def load_images(recipe: Recipe, device: torch.device) -> Images:
         size=data.image_size,
         download=data.download,
         skip_bad=data.skip_bad,
+        most_pixels=data.most_pixels,
         arguments=data.arguments,
     )
     train, validation = _parts(source, recipe)

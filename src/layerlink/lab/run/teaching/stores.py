@@ -13,6 +13,7 @@ from torch import Tensor
 
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.files.cache import cache_folder
+from layerlink.files.own import tag
 from layerlink.files.paths import expanded
 from layerlink.lab.recipe.models import StoreSection
 from layerlink.lab.run.interruption import stop_before_the_next
@@ -70,8 +71,8 @@ class Stores:
         return self.keys.key(tap, self.dtype(tap), epoch)
 
     def folder(self, tap: Tap, epoch: int | None = None) -> Path:
-        """A tensor's folder."""
-        return self.root / folder_name(self.key(tap, epoch))
+        """A tensor's folder; of every user another."""
+        return self.root / f"{folder_name(self.key(tap, epoch))}-{_tag()}"
 
     def sizes(self) -> dict[Tap, int]:
         """Bytes of every tensor for all training images, in the order of storing: logits, then the deepest layer."""
@@ -136,7 +137,7 @@ class Stores:
         Raises:
             LayerlinkError: where one is damaged, of something else, or does not hold what the teacher gives.
         """
-        stores = {tap: TensorStore(self.folder(tap, epoch), self.key(tap, epoch)) for tap in taps}
+        stores = {tap: TensorStore(self.folder(tap, epoch), self.key(tap, epoch), own=True) for tap in taps}
         train = self.setup.images.train
         count = min(CHECKED_IMAGES, len(train))
         indices = torch.linspace(0, len(train) - 1, count, dtype=torch.float64).round().long().to(train.labels.device)
@@ -151,6 +152,16 @@ class Stores:
                     "Delete the folder: it is filled again"
                 )
         return stores
+
+
+def _tag() -> str:
+    found = tag()
+    if found is None:
+        raise UsageError(
+            "teacher.store: your key, by which stores are known as yours, cannot be kept in ~/.config/layerlink. Name "
+            "another folder for it: LAYERLINK_CONFIG=FOLDER"
+        )
+    return found
 
 
 def _add(writer: StoreWriter, tap: Tap, values: Tensor) -> None:

@@ -1,0 +1,62 @@
+"""The database of a search: Optuna's, in SQLite. Nothing in it is unpickled: Optuna keeps numbers, texts and JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from layerlink.errors import LayerlinkError
+from layerlink.files.inside import regular
+
+try:
+    import optuna
+    from optuna.exceptions import OptunaError
+    from sqlalchemy.exc import SQLAlchemyError
+except ImportError as error:
+    raise LayerlinkError(
+        f"searches need the package {error.name!r}, which cannot be imported ({error}). "
+        "Install it: pip install 'layerlink[search]'"
+    ) from error
+
+__all__ = ["open_storage", "optuna"]
+
+_BEGINS = b"SQLite format 3\0"
+
+
+@contextmanager
+def open_storage(path: Path) -> Iterator[optuna.storages.RDBStorage]:
+    """A search's database, made where it is missing.
+
+    Raises:
+        LayerlinkError: where there is something else, the database is damaged, or it is no search's.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    _check(path)
+    try:
+        storage = optuna.storages.RDBStorage(f"sqlite:///{path.resolve()}")
+        try:
+            yield storage
+        finally:
+            storage.remove_session()
+    except (SQLAlchemyError, OptunaError) as error:
+        raise _no_database(path, str(error).strip().split("\n", 1)[0]) from error
+
+
+def _check(path: Path) -> None:
+    if not path.exists() and not path.is_symlink():
+        return
+    try:
+        with regular(path, path.parent).open("rb") as file:
+            begins = file.read(len(_BEGINS))
+    except OSError as error:
+        raise _no_database(path, str(error)) from None
+    if begins not in (_BEGINS, b""):
+        raise _no_database(path, "it does not begin as one")
+
+
+def _no_database(path: Path, why: str) -> LayerlinkError:
+    return LayerlinkError(
+        f"{path} is no database of a search, or a damaged one ({why}). Remove it, or choose another folder: --out "
+        "FOLDER"
+    )
