@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +14,10 @@ from torch import nn
 
 from layerlink import user_code
 from layerlink.data.views import Views
+from layerlink.errors import UsageError
 from layerlink.lab.run.failures import StudentError, failing_alone
 from layerlink.taps.modules import call_model
-from layerlink.user_code import whose
+from layerlink.user_code import named, whose
 
 
 class Broken(nn.Module):
@@ -54,3 +58,35 @@ def test_the_blame_is_where_the_error_came_up(
     assert str(told.value).startswith(f"epoch 1, step 2: {type(caught.value).__name__}: {caught.value}")
     place = whose(caught.value).removeprefix("It came up in your own code: ").rstrip(".") if fails is own_code else ""
     assert str(told.value).endswith(f" ({place})" if place else f". {expected}")
+
+
+def test_a_file_of_the_working_folder_takes_the_place_of_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("colorsys", "own_code_of_a_test"):  # a module of Python that nothing here has loaded, and one's own
+        (tmp_path / f"{name}.py").write_text("def rgb_to_hsv(): pass\ndef mine(): pass\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    assert user_code.found_at("own_code_of_a_test:mine") == str(tmp_path / "own_code_of_a_test.py")
+    assert "own_code_of_a_test" not in sys.modules  # found, and not run
+    named("own_code_of_a_test:mine", "model")
+    assert user_code.is_installed(user_code.found_at("colorsys:rgb_to_hsv"))
+    assert named("colorsys:rgb_to_hsv", "model").__module__ == "colorsys"
+    with pytest.raises(UsageError, match="This is the installed colorsys, not the one in this folder"):
+        named("colorsys:mine", "model")
+    assert user_code.found_at("sys:exit") == "built in"
+    assert user_code.found_at("nowhere_at_all:x") == ""
+    monkeypatch.delitem(sys.modules, "own_code_of_a_test")
+
+
+@pytest.mark.parametrize(
+    "start",
+    [["-m", "layerlink"], ["-c", "import sys; sys.argv = ['x', 'ls']; import layerlink.__main__ as m; m.main()"]],
+)
+def test_the_command_line_is_not_led_astray_by_the_working_folder(start: list[str], tmp_path: Path) -> None:
+    for name in ("torch", "ruamel", "pydantic", "typer", "rich"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('led astray')")
+    safe = [] if start[0] == "-m" else ["-P"]
+    words = [sys.executable, *safe, *start, *(["ls"] if start[0] == "-m" else [])]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr

@@ -161,3 +161,26 @@ def test_the_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 
     monkeypatch.setattr(Path, "home", homeless)
     assert cache_folder() is None
+
+
+def test_what_somebody_else_put_there_is_built_again(
+    root: Path, cache_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a place that others write to, an entry without this user's mark may hold anything."""
+    build = Builder()
+    mine = load(build, root)
+    (entry,) = cache_folder.iterdir()
+    config = os.environ["LAYERLINK_CONFIG"]
+    monkeypatch.setenv("LAYERLINK_CONFIG", str(tmp_path / "stranger"))
+    load(build, root)
+    (planted,) = (path for path in cache_folder.iterdir() if path != entry)  # of every user another name
+    os.replace(planted, entry)
+    monkeypatch.setenv("LAYERLINK_CONFIG", config)
+    assert_same(load(build, root), mine)
+    assert build.count == 3
+    entry.unlink()
+    entry.symlink_to("/dev/zero")
+    assert_same(load(build, root), mine)
+    monkeypatch.setenv("LAYERLINK_CONFIG", str(root / "file" / "below"))  # where no key can be
+    load(build, root)
+    assert len(list(cache_folder.iterdir())) == 1

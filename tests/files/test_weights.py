@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from torch import nn
 
 from cases import cases
 from layerlink.errors import LayerlinkError, UsageError
-from layerlink.files.weights import PREFIXES, WRAPPINGS, load_weights
+from layerlink.files.weights import PREFIXES, WRAPPINGS, load_weights, read_file
 
 
 class Net(nn.Module):
@@ -119,3 +121,25 @@ def test_code_in_a_file_is_not_run(tmp_path: Path, capsys: pytest.CaptureFixture
     torch.save({"weights": 3}, tmp_path / "none.pt")
     with pytest.raises(UsageError, match="holds no state_dict of tensors, plain or as state_dict"):
         load_weights(Net(0), tmp_path / "none.pt")
+
+
+def test_weights_that_would_fill_the_memory_are_not_unpacked(tmp_path: Path) -> None:
+    torch.save({"body.weight": torch.zeros(200, 5000)}, tmp_path / "plain.pt")
+    with zipfile.ZipFile(tmp_path / "plain.pt") as plain, zipfile.ZipFile(tmp_path / "bomb.pt", "w") as bomb:
+        for name in plain.namelist():
+            bomb.writestr(name, plain.read(name), zipfile.ZIP_DEFLATED)
+    with pytest.raises(LayerlinkError, match=r"would unpack from [\d,]+ to 4,0[\d,]+ bytes"):
+        read_file(tmp_path / "bomb.pt")
+    assert read_file(tmp_path / "plain.pt")["body.weight"].shape == (200, 5000)
+
+
+def test_a_file_of_weights_is_a_regular_one_and_of_its_folder(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    safetensors.torch.save_file({"weight": torch.ones(2)}, tmp_path / "mine.safetensors")
+    (run / "student.safetensors").symlink_to("../mine.safetensors")
+    with pytest.raises(LayerlinkError, match="leads out of"):
+        load_weights(Net(0), run)
+    os.mkfifo(tmp_path / "pipe.pt")
+    with pytest.raises(UsageError, match="there is no file"):
+        load_weights(Net(0), tmp_path / "pipe.pt")

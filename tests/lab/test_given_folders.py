@@ -138,8 +138,9 @@ def linked(target: str) -> Hostile:
 
 
 def hard_linked(path: Path, outside: Path) -> None:
+    """Such a file is one of the folder and is read; it is not written to, for it is another, too."""
     remove(path)
-    os.link(outside / "secret", path)
+    os.link(outside / "also", path)
 
 
 def filled(content: bytes) -> Hostile:
@@ -260,6 +261,7 @@ def test_no_folder_breaks_a_verb_or_leads_it_astray(
     shutil.rmtree(outside, ignore_errors=True)
     outside.mkdir()
     (outside / "secret").write_text(f"{SECRET}\n")
+    (outside / "also").write_text("student: vgg7\n")
     for place, hostile in what:
         path = top / "given" / place
         if path.parent.is_dir() and not path.parent.is_symlink():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import sys
 import traceback
@@ -73,7 +74,7 @@ def run_command_line(arguments: list[str]) -> int:
         if debug:
             traceback.print_exc()
         _tell(str(error))
-        return 1
+        return 2 if error.errno == errno.ENAMETOOLONG else 1
     except Exception as error:  # noqa: BLE001 - the last line of defence: a sentence in place of a traceback
         if hasattr(error, "format_message"):  # click's own: an unknown verb or option
             _tell(error.format_message())

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from layerlink.errors import LayerlinkError, UsageError
+from layerlink.files.inside import regular
 from layerlink.optional import need
 from layerlink.user_code import runs_a_model
 
@@ -36,7 +37,7 @@ class OnnxModel(nn.Module):
         runtime = need("onnxruntime", "onnx", "ONNX files")
         if not Path(path).is_file():
             raise UsageError(f"there is no file {path}")
-        data = Path(path).read_bytes()
+        data = regular(Path(path)).read_bytes()
         try:
             self._session = runtime.InferenceSession(data, providers=["CPUExecutionProvider"])
         except Exception as error:

@@ -49,6 +49,10 @@ def test_what_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
         read_archive(archive, "f", ["one"])
     with pytest.raises(LayerlinkError, match=r"one: expected at most 100 bytes; got 5,120\."):
         read_folder(tmp_path, ["one"])
+    monkeypatch.setattr(archives, "_MAX_BYTES", 10_000)
+    monkeypatch.setattr(archives, "_MAX_TOTAL", 4_000)
+    with pytest.raises(LayerlinkError, match=r"a\.tar\.gz: expected at most 4,000 bytes; got"):
+        read_archive(archive, "f", ["one"])
 
 
 @pytest.fixture(scope="module")

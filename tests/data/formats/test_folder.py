@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -209,3 +211,27 @@ def test_where_no_image_is_left_the_first_reason_is_told(tmp_path: Path) -> None
         path.write_bytes(b"")
     with pytest.raises(LayerlinkError, match=r"000\.png: expected a PNG"):
         load_folder(tmp_path, size=8, skip_bad=True)
+
+
+def test_an_image_that_says_it_is_huge_is_not_decoded(tmp_path: Path) -> None:
+    fill(tmp_path, {"a": 5, "b": 5})
+    huge = solid(0)
+    head = huge.index(b"IHDR") + 4
+    huge = huge[:head] + (60_000).to_bytes(4, "big") * 2 + huge[head + 8 :]
+    crc = zlib.crc32(huge[head - 4 : head + 13])
+    (tmp_path / "b" / "004.png").write_bytes(huge[: head + 13] + crc.to_bytes(4, "big") + huge[head + 17 :])
+    with pytest.raises(LayerlinkError, match=r"004\.png"):
+        load_folder(tmp_path, size=8)
+    (tmp_path / "b" / "004.png").write_bytes(solid(0, 30, 30))
+    with pytest.raises(LayerlinkError, match=r"30x30 pixels are more than 899\. Raise data\.most_pixels"):
+        load_folder(tmp_path, size=8, most_pixels=899)
+    assert len(load_folder(tmp_path, size=8, most_pixels=899, skip_bad=True).bad) == 1
+    assert len(load_folder(tmp_path, size=8, most_pixels=900).train) == 8
+
+
+def test_pipes_and_devices_among_images_are_told(tmp_path: Path) -> None:
+    fill(tmp_path, {"a": 5, "b": 5})
+    os.mkfifo(tmp_path / "a" / "pipe.png")
+    (tmp_path / "b" / "zero.png").symlink_to("/dev/zero")
+    with pytest.raises(LayerlinkError, match="neither a file nor a folder"):
+        load_folder(tmp_path, size=8)

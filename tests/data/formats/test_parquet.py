@@ -157,3 +157,10 @@ def test_a_damaged_shard_is_read_or_told(place: float, junk: bytes, whole: bytes
     with contextlib.suppress(LayerlinkError):
         split = read_shards([path], "label", 10, 32)
         assert len(split.images) == len(split.labels)
+
+
+def test_a_shard_that_would_unpack_to_too_much_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_shard(tmp_path / NAME, [BLACK] * 20, [0] * 20, "label", None)
+    monkeypatch.setattr("layerlink.data.formats.parquet.MOST_BYTES", 1000)
+    with pytest.raises(LayerlinkError, match=r"would unpack to [\d,]+ bytes; at most 1,000 are read"):
+        read(path)

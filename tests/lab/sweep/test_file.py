@@ -166,3 +166,10 @@ def test_the_studys_tables_are_whole() -> None:
     assert [run.loaded.recipe.soft.temperature for run in table2.runs[1:10]] == [0.6, 1, 1.5, 2, 2.5, 3, 5, 10, 40]  # type: ignore[union-attr]
     assert len(names(table3)) == 2 + 7
     assert len(names(load_sweep("study/links"))) == 2 + 6 + 5 + 1
+
+
+def test_a_row_whose_runs_could_have_no_folder_is_told(tmp_path: Path) -> None:
+    name = "ä" * 130
+    (tmp_path / "sweep.yaml").write_text(f"base: digits/hard\nrows: {{{name}: {{}}}}\n")
+    with pytest.raises(ProblemsError, match=r"its runs have no folder: a name of 262 bytes is too long"):
+        load_sweep(str(tmp_path / "sweep.yaml"))

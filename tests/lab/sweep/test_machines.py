@@ -90,6 +90,7 @@ def test_runs_are_those_of_one_machine_and_are_not_repeated(make: Callable[..., 
     assert [part.name for part in on.parts] == ["teacher", "cold-0 and 1 more", "cold-1 and 1 more"]
     assert all(outcome.result for outcome in outcomes.values())
     check_same(straight, plan)
+    assert all(RunFolder(planned.folder).mark.exists() for planned in plan.runs)
     again = Here()
     assert run(again, make()) == outcomes
     assert not again.parts

@@ -345,3 +345,29 @@ def test_reading_needs_no_right_to_write(tmp_path: Path) -> None:
 def test_an_unknown_dtype_is_told() -> None:
     with pytest.raises(UsageError, match="dtype must be one of float32, bfloat16, uint8; got 'int4'"):
         StoreWriter(Path("store"), {}, rows=1, dtype="int4")  # type: ignore[arg-type]
+
+
+def test_a_store_of_somebody_else_is_refused_where_it_must_be_ones_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "it", torch.ones(20, 3))
+    assert len(TensorStore(tmp_path / "it", KEY, own=True)) == 20
+    with monkeypatch.context() as patch:
+        patch.setenv("LAYERLINK_CONFIG", str(tmp_path / "stranger"))
+        with pytest.raises(LayerlinkError, match=r"was not stored by you.*teacher\.store\.root"):
+            TensorStore(tmp_path / "it", KEY, own=True)
+        assert len(TensorStore(tmp_path / "it", KEY)) == 20  # who names a folder himself means it
+    (tmp_path / "it" / "values.bin").chmod(0o666)  # anybody could have changed it since
+    with pytest.raises(LayerlinkError, match="was not stored by you"):
+        TensorStore(tmp_path / "it", KEY, own=True)
+
+
+def test_files_of_a_store_lie_in_it(tmp_path: Path) -> None:
+    write(tmp_path / "it", torch.ones(20, 3))
+    for name in ("values.bin", "store.json"):
+        (tmp_path / "it" / name).rename(tmp_path / name)
+        (tmp_path / "it" / name).symlink_to(tmp_path / name)
+        with pytest.raises(LayerlinkError, match="leads out of"):
+            TensorStore(tmp_path / "it")
+        (tmp_path / "it" / name).unlink()
+        (tmp_path / name).rename(tmp_path / "it" / name)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from layerlink.data.formats.decode import BadImageError, Pixels, decode_all, opened
 from layerlink.errors import LayerlinkError
+from layerlink.files.inside import regular
 from layerlink.optional import need
 
 MOST_BYTES = 2**30  # of a shard, unpacked; the largest of CIFAR has 120 MB
@@ -98,7 +99,7 @@ def _read_shard(shard: Path, label_column: str, classes: int, size: int, skip_ba
     parquet = need("pyarrow.parquet", "images", f"{shard}: reading Parquet")
     compute = need("pyarrow.compute", "images", f"{shard}: reading Parquet")
     try:
-        with parquet.ParquetFile(shard, page_checksum_verification=True) as file:
+        with parquet.ParquetFile(regular(shard), page_checksum_verification=True) as file:
             _check_columns(shard, file.schema_arrow, label_column)
             _check_size(shard, file.metadata)
             table = file.read(columns=["img", label_column])

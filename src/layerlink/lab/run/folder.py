@@ -24,6 +24,8 @@ from layerlink.lab.parallel.processes import here
 from layerlink.lab.run.result import check_result
 from layerlink.printable import one_line
 
+MOST_JSON = 16_000_000  # bytes of a JSON file
+
 
 def is_term(column: str) -> bool:
     """Whether a column of metrics is a raw term, and no score, time or rate: a link's text has a colon."""
@@ -251,7 +253,7 @@ class RunFolder:
 
     def _read_json(self, path: Path) -> dict[str, Any]:
         try:
-            value = json.loads(self.read_text(path))
+            value = json.loads(read_text(path, self.path, MOST_JSON))
         except (OSError, ValueError, RecursionError) as error:
             raise LayerlinkError(f"{path} is missing or damaged ({error})") from error
         if not isinstance(value, dict):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from layerlink.errors import UsageError
+from layerlink.files.inside import inside
 from layerlink.lab.sweep.job import Part, work
 from layerlink.optional import need
 
@@ -26,11 +29,18 @@ class Work:
         return need("submitit", "slurm", "sweep --on slurm").helpers.DelayedSubmission(self, part)
 
 
+def _new_folder(folder: Path) -> Path:
+    """A new folder below it: submitit unpickles what jobs leave there, so nobody may have put anything there before."""
+    inside(folder, folder.parent)
+    folder.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix=time.strftime("%Y%m%d-%H%M%S-"), dir=folder))
+
+
 class Slurm:
     """Every job is a Slurm job of its own.
 
     Args:
-        folder: of scripts and logs.
+        folder: of scripts and logs, each time in a new one below it.
         options: submitit's ``update_parameters``: ``timeout_min`` (a day), ``gpus_per_node`` (1), ``cpus_per_task``,
             ``slurm_partition``, ...
         cluster: "local" and "debug" run jobs on this machine.
@@ -42,8 +52,9 @@ class Slurm:
 
     def __init__(self, folder: Path, options: Mapping[str, Any], *, cluster: str = "slurm") -> None:
         self._submitit: Any = need("submitit", "slurm", "sweep --on slurm")
+        os.environ["PYTHONSAFEPATH"] = "1"  # of jobs: what lies in the working folder is no module of theirs
         try:
-            self._executor = self._submitit.AutoExecutor(folder=folder, cluster=cluster)
+            self._executor = self._submitit.AutoExecutor(folder=_new_folder(folder), cluster=cluster)
         except RuntimeError as error:
             raise UsageError(f"--on slurm: {error}") from error
         try:

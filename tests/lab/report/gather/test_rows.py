@@ -199,3 +199,16 @@ def test_nothing_finished_is_nothing_compared(tmp_path: Path, fake_run: FakeRun)
     gathered = gather([tmp_path])
     assert answer(gathered) == ("No run is finished yet, so there is nothing to compare. Of 1 run, 1 is not finished.")
     assert gathered.runs[0].reason == "0 of 3 epochs are done"
+
+
+def test_what_a_link_leads_to_is_left_out_and_told(tmp_path: Path, fake_run: FakeRun) -> None:
+    fake_run(tmp_path / "given" / "x-0", 0, 60.0)
+    fake_run(tmp_path / "mine" / "y-0", 0, 61.0, "training.lr=0.3")
+    (tmp_path / "given" / "y-0").symlink_to(tmp_path / "mine" / "y-0")
+    gathered = gather([tmp_path / "given"])
+    assert [row.name for row in gathered.rows] == ["x"]
+    assert gathered.notes[0].startswith(f"{tmp_path}/given/y-0 leads out of {tmp_path}/given, to {tmp_path}/mine/y-0")
+    assert len(gather([tmp_path / "given", tmp_path / "mine"]).rows) == 2
+    sweep(tmp_path / "given", [row("a", {"0": "y-0"})])
+    with pytest.raises(LayerlinkError, match="must be a folder inside the sweep's"):
+        gather([tmp_path / "given"])

@@ -12,6 +12,7 @@ from typing import Any
 from layerlink.errors import LayerlinkError
 from layerlink.files.inside import inside, read_text
 from layerlink.lab.report.gather.records import Row, RunRecord, is_number, read_record
+from layerlink.lab.run.folder import MOST_JSON
 from layerlink.lab.sweep.folder import MANIFEST
 
 
@@ -48,7 +49,7 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     try:
-        content = json.loads(read_text(path, folder))
+        content = json.loads(read_text(path, folder, MOST_JSON))
     except (OSError, ValueError, RecursionError) as error:
         raise LayerlinkError(f"{path} cannot be read ({error}). Write it again: repeat the sweep's command") from error
     entries = _Entries(path, content)

@@ -135,18 +135,22 @@ def _teacher_section(gathered: Gathered, trust_code: bool) -> ModelSection:
     there = known is not None and known.state == "finished" and known.recipe is not None
     if not taught and not there:
         raise UsageError("there is no teacher among these runs")
-    source = taught[0] if taught else known
-    assert source is not None  # noqa: S101 - one of the two is there
-    recipe = trusted_recipe_of_run(RunFolder(source.folder), trust_code=trust_code).recipe
-    sections = [recipe.teacher] if recipe.teacher is not None and taught else []
+    sections = [run.recipe.teacher for run in taught if run.recipe and run.recipe.teacher]
+    section: ModelSection | None = next((it for it in sections if ":" not in it.model), None)
+    if section is None:  # code, of whoever made the run that names it
+        source = taught[0] if taught else known
+        assert source is not None  # noqa: S101 - one of the two is there
+        recipe = trusted_recipe_of_run(RunFolder(source.folder), trust_code=trust_code).recipe
+        section = recipe.teacher if taught else recipe.student
+    assert section is not None  # noqa: S101 - the recipe is that of the record
     if known is not None and there:
-        return (sections[0] if sections else recipe.student).model_copy(update={"weights": known.folder})
-    weights = sections[0].loaded_from
-    if sections[0].model == EMA:
+        return section.model_copy(update={"weights": known.folder})
+    weights = section.loaded_from
+    if section.model == EMA:
         raise UsageError("each student is taught by its own average: there is no teacher to compare with")
-    if sections[0].weights is None or (weights is not None and not expanded(weights).exists()):
+    if section.weights is None or (weights is not None and not expanded(weights).exists()):
         raise UsageError(f"the teacher's weights are not at {weights} (relative to where this command runs)")
-    return sections[0]
+    return section
 
 
 def _set_up(

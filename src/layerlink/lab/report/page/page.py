@@ -21,7 +21,7 @@ from markupsafe import Markup
 
 from layerlink.files.whole import write_whole
 from layerlink.lab.report.page import charts as drawing
-from layerlink.printable import all_printable, one_line, printable
+from layerlink.printable import all_printable, one_line
 
 if TYPE_CHECKING:
     import altair as alt
@@ -150,7 +150,7 @@ def _render(title: str, answer: str, sections: Sequence[Section], provenance: Se
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=lambda value: printable(value) if type(value) is str else value,  # not what is markup already
+        finalize=lambda value: one_line(value.replace("\n", " ")) if type(value) is str else value,  # no markup
     )
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False}
     environment.filters["policy_hash"] = _policy_hash
