@@ -1,0 +1,10 @@
+"""Every loss with inputs, what it needs beside them, and its equation again by loops and NumPy in float64."""
+
+from __future__ import annotations
+
+from loss_cases import maps, outputs, relations, tokens
+from loss_cases.base import LossCase, Side
+
+__all__ = ["CASES", "LossCase", "Side"]
+
+CASES = [*outputs.CASES, *maps.CASES, *relations.CASES, *tokens.CASES]
