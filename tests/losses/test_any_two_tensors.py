@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given
@@ -40,7 +42,12 @@ def test_a_function_gives_a_number_or_a_sentence(
 ) -> None:
     kind = LOSSES[name]
     student, teacher = (drawn(it, dtype, seed + at, size) for at, it in enumerate((shape, shape if same else other)))
-    given_context = {"labels": torch.zeros(shape[:1], dtype=torch.int64)} if "labels" in kind.needs() else {}
+    given_context: dict[str, Any] = {}
+    if "labels" in kind.needs():
+        given_context["labels"] = torch.zeros(shape[:1], dtype=torch.int64)
+    for role, side in (("student_head", student), ("teacher_head", teacher)):
+        if role in kind.needs():
+            given_context[role] = torch.nn.Linear(3, max(side.shape[1] if side.ndim > 1 else 1, 1), dtype=torch.float64)
     if mask is not None and "mask" in kind.needs():
         given_context["mask"] = torch.ones(mask, dtype=torch.bool)
     try:

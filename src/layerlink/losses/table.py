@@ -17,12 +17,23 @@ from layerlink.losses.maps.l1 import l1
 from layerlink.losses.maps.mse import mse
 from layerlink.losses.maps.review import Review
 from layerlink.losses.maps.vid import VID
+from layerlink.losses.outputs.abkd import abkd
 from layerlink.losses.outputs.binary import binary_kd
-from layerlink.losses.outputs.dkd import dkd
+from layerlink.losses.outputs.ctkd import CTKD
+from layerlink.losses.outputs.dist import dist
 from layerlink.losses.outputs.kd import kd
+from layerlink.losses.outputs.mlkd import mlkd
+from layerlink.losses.outputs.topk_kl import topk_kl
+from layerlink.losses.outputs.ttm import ttm, wttm
 from layerlink.losses.relations.crd import CRD
 from layerlink.losses.relations.rkd import rkd
 from layerlink.losses.relations.sp import sp
+from layerlink.losses.targets.dkd import dkd
+from layerlink.losses.targets.nkd import nkd
+from layerlink.losses.targets.ofa import ofa
+from layerlink.losses.targets.rld import rld
+from layerlink.losses.targets.wkd import wkd
+from layerlink.losses.targets.wsld import wsld
 from layerlink.losses.tokens.minilm import minilm
 from layerlink.user_code import named
 
@@ -30,8 +41,20 @@ LinkLoss = Callable[[Tensor, Tensor], Tensor]
 
 LOSSES: dict[str, LossKind] = {
     "kd": LossKind(kd, degree=None),
-    "dkd": LossKind(dkd, degree=None),
+    "abkd": LossKind(abkd, degree=None),
+    "ttm": LossKind(ttm, degree=None),
+    "wttm": LossKind(wttm, degree=None),
+    "dist": LossKind(dist, between_images=True, degree=None),
+    "mlkd": LossKind(mlkd, between_images=True, degree=None),
+    "topk_kl": LossKind(topk_kl, degree=None),
+    "ctkd": LossKind(CTKD, degree=None),
     "binary_kd": LossKind(binary_kd, degree=None),
+    "dkd": LossKind(dkd, degree=None),
+    "nkd": LossKind(nkd, degree=None),
+    "wsld": LossKind(wsld, degree=None),
+    "rld": LossKind(rld, degree=None),
+    "ofa": LossKind(ofa, degree=None),
+    "wkd": LossKind(wkd, degree=None),
     "mse": LossKind(mse),
     "l1": LossKind(l1, degree=1),
     "cosine": LossKind(cosine, degree=0),
@@ -48,7 +71,9 @@ LOSSES: dict[str, LossKind] = {
 
 # Of these the plain functions of two tensors, for loops of one's own.
 LINK_LOSSES: dict[str, LinkLoss] = {
-    name: kind.make for name, kind in LOSSES.items() if kind.taps == 1 and not kind.is_module and name != "dkd"
+    name: kind.make
+    for name, kind in LOSSES.items()
+    if kind.taps == 1 and not kind.is_module and not kind.needs() & {"labels", "teacher_head", "student_head"}
 }
 
 

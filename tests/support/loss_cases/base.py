@@ -33,6 +33,7 @@ class LossCase:
             trained.
         at_equality: its value where both sides are the same; None where that is no constant, or shapes differ.
         masked: shape of its mask without the batch; None where it takes none.
+        whole_gradient: whether its gradient is that of its value; not where a part of it is held fixed.
     """
 
     name: str
@@ -42,6 +43,7 @@ class LossCase:
     options: Mapping[str, Any] = field(default_factory=dict)
     at_equality: float | None = 0.0
     masked: tuple[int, ...] | None = None
+    whole_gradient: bool = True
 
     @property
     def kind(self) -> LossKind:
