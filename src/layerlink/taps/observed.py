@@ -36,6 +36,7 @@ class Observed:
         arithmetic: makes the context to run in; by default that of the caller.
         view: what the model sees of the inputs, such as images that are normalised otherwise; by default they
             themselves.
+        head: the name of its classifier, for losses that ask for it; found where the user names none.
     """
 
     def __init__(
@@ -46,9 +47,11 @@ class Observed:
         output: str = "",
         arithmetic: Arithmetic = nullcontext,
         view: Callable[[Any], Any] | None = None,
+        head: str = "",
     ) -> None:
         self.model = model
         self.role = role
+        self.head = head
         self.output = output_keys(output)
         self.arithmetic = arithmetic
         self.view = view

@@ -34,6 +34,7 @@ class FrozenTeacher:
         output: where in the model's output the logits are, as in ``Observed``.
         arithmetic: makes the context to run in; by default that of the caller.
         view: what the model sees of the inputs; by default they themselves.
+        head: the name of its classifier, as in ``Observed``.
 
     Raises:
         UsageError: where another distiller, which is still there, trains the model.
@@ -46,6 +47,7 @@ class FrozenTeacher:
         output: str = "",
         arithmetic: Arithmetic = nullcontext,
         view: Callable[[Any], Any] | None = None,
+        head: str = "",
     ) -> None:
         if trained := trained_elsewhere(model):
             raise UsageError(
@@ -57,7 +59,7 @@ class FrozenTeacher:
             parameter.requires_grad_(False)
         set_mode(model, training=False)
         self._fixed = model.training  # in its mode, as exported modules are
-        self.observed = Observed(model, "teacher", output=output, arithmetic=arithmetic, view=view)
+        self.observed = Observed(model, "teacher", output=output, arithmetic=arithmetic, view=view, head=head)
         self._seen_whole: set[Tap] = set()
 
     @property
@@ -88,26 +90,32 @@ class FrozenTeacher:
         return activations
 
 
-def as_teacher(given: Any, *, output: str = "", shared: bool = False) -> Teacher | None:
+def as_teacher(given: Any, *, output: str = "", shared: bool = False, head: str = "") -> Teacher | None:
     """What a user gave, as a teacher: a module is frozen, a callable asked for what it has, a mapping is several.
 
     Args:
         given: checked by ``models_of``; None stays None.
         output: of a module, as in ``Observed``.
+        head: of a module, as in ``Observed``.
         shared: whether the student has parameters of the module; they are frozen already, and its mode is the
             student's.
     """
     if given is None:
         return None
     if isinstance(given, Mapping):
-        asked = {name: as_teacher(teacher, output=output, shared=shared) for name, teacher in given.items()}
+        asked = {name: as_teacher(teacher, output=output, shared=shared, head=head) for name, teacher in given.items()}
         return SeveralTeachers({name: teacher for name, teacher in asked.items() if teacher is not None})
     if isinstance(given, nn.Module) and not is_teacher(given):
-        return PeerTeacher(given, output=output) if shared else FrozenTeacher(given, output=output)
+        kind = PeerTeacher if shared else FrozenTeacher
+        return kind(given, output=output, head=head)
     if shared and isinstance(given, FrozenTeacher):
         seen = given.observed
         return PeerTeacher(
-            seen.model, output="".join(f"[{key}]" for key in seen.output), arithmetic=seen.arithmetic, view=seen.view
+            seen.model,
+            output="".join(f"[{key}]" for key in seen.output),
+            arithmetic=seen.arithmetic,
+            view=seen.view,
+            head=seen.head,
         )
     teacher: Teacher = given if is_teacher(given) else CalledTeacher(given, output)
     return teacher

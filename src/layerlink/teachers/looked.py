@@ -16,10 +16,10 @@ class Looked:
 
     Args:
         teacher: a module, or anything that may teach; or a model as it is read.
-        output: of a module, as in ``Observed``.
+        output, head: of a module, as in ``Observed``.
     """
 
-    def __init__(self, teacher: Any, output: str = "") -> None:
+    def __init__(self, teacher: Any, output: str = "", head: str = "") -> None:
         if isinstance(teacher, Observed):
             self.observed: Observed | None = teacher
             return
@@ -28,7 +28,7 @@ class Looked:
         known = getattr(teacher, "observed", None)
         self.observed = known if isinstance(known, Observed) else None
         if self.observed is None and modules:
-            self.observed = Observed(modules[0], "teacher", output=output)
+            self.observed = Observed(modules[0], "teacher", output=output, head=head)
 
     def models(self) -> tuple[nn.Module, ...]:
         """None that are to be moved."""

@@ -31,6 +31,7 @@ class PeerTeacher:
         output: where in its output the logits are, as in ``Observed``.
         arithmetic: makes the context to run in; by default that of the caller.
         view: what it sees of the inputs; by default they themselves.
+        head: the name of its classifier, as in ``Observed``.
     """
 
     def __init__(
@@ -40,8 +41,9 @@ class PeerTeacher:
         output: str = "",
         arithmetic: Arithmetic = nullcontext,
         view: Callable[[Any], Any] | None = None,
+        head: str = "",
     ) -> None:
-        self.observed = Observed(model, "teacher", output=output, arithmetic=arithmetic, view=view)
+        self.observed = Observed(model, "teacher", output=output, arithmetic=arithmetic, view=view, head=head)
 
     @property
     def model(self) -> nn.Module:

@@ -59,6 +59,8 @@ class Distiller(nn.Module):
         teacher_logits: the element of the teacher's output that holds the logits, such as ``"[0]"`` or
             ``"[scores]"``; not needed where the output is a tensor or has ``logits``.
         student_logits: the same of the student's output.
+        teacher_head: the name of the teacher's classifier, for losses that ask for it; with ``example`` it is found.
+        student_head: the same of the student.
         example: inputs of two examples. Where given, both models are run on them and links that cannot be compared are
             told now, before there is an optimiser, and not at the first batch. Needed where a link has an adapter or
             a loss with parameters: they are made from the shapes.
@@ -93,6 +95,8 @@ class Distiller(nn.Module):
         label_smoothing: float = 0.0,
         teacher_logits: str = "",
         student_logits: str = "",
+        teacher_head: str = "",
+        student_head: str = "",
         example: Any = None,
         facts: Facts | None = None,
         task: Task | str = "classification",
@@ -108,9 +112,9 @@ class Distiller(nn.Module):
         shared = check_models(modules, student)
         if has_lazy_layers(student):
             fill_from_example(student, example)
-        self._student = Observed(student, "student", output=student_logits)
+        self._student = Observed(student, "student", output=student_logits, head=student_head)
         self._always = (OUTPUT,) if student_logits else ()  # who names the output has it
-        asked = as_looked_at(teacher, teacher_logits)
+        asked = as_looked_at(teacher, teacher_logits, teacher_head)
         problems += missing_taps(readable, asked, self._student)
         if problems:
             raise links_error(links, problems)
@@ -132,7 +136,7 @@ class Distiller(nn.Module):
         self.whole_objective = Objective(hard, soft, every_link, label_smoothing, by_text, task=self.task)
         self.objective = self.whole_objective  # at this time of the training, see ``at``
         _ = self.objective.terms  # made now: inside a compiled pass they cannot be
-        self.teacher = as_teacher(teacher, output=teacher_logits, shared=shared)
+        self.teacher = as_teacher(teacher, output=teacher_logits, shared=shared, head=teacher_head)
         self.averages = nn.ModuleList(averages_among(self.teacher))  # a submodule: checkpoints go on with them
         is_trained_by(self, student)
         self.scales = LinkScales(every_link) if any(link.scale not in (None, "none") for link in every_link) else None

@@ -14,6 +14,7 @@ from layerlink.adapters import Adapter
 from layerlink.errors import UsageError
 from layerlink.losses import Context, Facts, ShapeError
 from layerlink.taps import Activations, Observed, Tap, trace
+from layerlink.taps.classifier import classifier_of
 from layerlink.teachers import SeveralTeachers, Teacher
 from layerlink.transfer.link import Link
 from layerlink.transfer.link_list import links_error, read_links
@@ -88,7 +89,7 @@ def inspect_observed(
             reports.append(LinkReport(index, str(links[index]), None, None, (reasons[index],)))
             continue
         with torch.random.fork_rng():
-            part, problems = _tried(link, learned, taught, inputs, facts or Facts(), student)
+            part, problems = _tried(link, learned, taught, inputs, facts or Facts(), student, teacher)
         reports.append(_report(index, str(links[index]), link, part, problems, learned, taught))
     return reports
 
@@ -114,10 +115,15 @@ def parts_of(
     if example is not None and teacher is not None and links:
         traced = _traced(links, teacher, student, example)
     for index, link in enumerate(links):
-        if traced is not None:
-            part, found = _tried(link, traced[1], traced[0], example, facts, student)
+        if traced is not None and teacher is not None:
+            part, found = _tried(link, traced[1], traced[0], example, facts, student, teacher)
         else:
             part, found = _built(link, None, None, facts)
+            if part is not None and part.needs & HEADS and teacher is not None:
+                try:
+                    part.heads = _heads(part, link, teacher, student, None)
+                except UsageError as error:
+                    found = [str(error)]
         problems += [(index, reason) for reason in found]
         parts += [] if part is None else [part]
     if problems:
@@ -179,7 +185,13 @@ def _taps(sides: Iterable[tuple[Tap, ...]]) -> list[Tap]:
 
 
 def _tried(
-    link: Link, learned: Activations, taught: Activations, inputs: Any, facts: Facts, observed: Observed
+    link: Link,
+    learned: Activations,
+    taught: Activations,
+    inputs: Any,
+    facts: Facts,
+    observed: Observed,
+    asked: Observed | Teacher,
 ) -> tuple[LinkPart | None, list[str]]:
     """A link's part, and what is wrong with it on this batch."""
     unread = missing(link, learned, taught)
@@ -195,6 +207,7 @@ def _tried(
         return None, problems
     part.to(student[0].device, _dtype_of(observed.model))
     try:
+        part.heads = _heads(part, link, asked, observed, inputs)
         context = contexts_of([link], {link.text: part}, inputs, _example_context(inputs), taught)
         with torch.no_grad(), torch.random.fork_rng(), observed.arithmetic():
             part.eval()(student, teacher, context.get(link.text, _example_context(inputs)))
@@ -205,6 +218,29 @@ def _tried(
     finally:
         part.train()
     return part, []
+
+
+HEADS = frozenset(("student_head", "teacher_head"))
+
+
+def _heads(
+    part: LinkPart, link: Link, teacher: Observed | Teacher, student: Observed, inputs: Any
+) -> dict[str, nn.Module]:
+    """The classifiers that a link's loss asks for.
+
+    Raises:
+        UsageError: where one cannot be found.
+    """
+    found = {}
+    if "student_head" in part.needs:
+        found["student_head"] = classifier_of(student, inputs)
+    if "teacher_head" in part.needs:
+        one = teacher.teachers[link.which] if isinstance(teacher, SeveralTeachers) else teacher
+        observed = one if isinstance(one, Observed) else getattr(one, "observed", None)
+        if observed is None:
+            raise UsageError(f"{part.name} needs the teacher's classifier, and this teacher gives its outputs alone")
+        found["teacher_head"] = classifier_of(observed, inputs)
+    return found
 
 
 def _dtype_of(model: nn.Module) -> torch.dtype | None:

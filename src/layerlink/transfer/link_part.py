@@ -36,6 +36,7 @@ class LinkPart(nn.Module):
         self.loss = loss  # a module of its own is found by ``parameters()`` through this
         self.adapters = nn.ModuleList(adapters)
         self.is_own = kind.make not in _OURS
+        self.heads: dict[str, nn.Module] = {}  # classifiers that the loss asks for; not modules of the link
         self.across: Across | None = None  # set where several processes have a part of the batch each
         self.share = 1.0  # see ``Losses.shares``; of the last batch
 
@@ -58,7 +59,7 @@ class LinkPart(nn.Module):
             student, teacher = (tuple(value.contiguous() for value in side) for side in (student, teacher))
         if self.across is not None:
             student, teacher, context = self._whole(student, teacher, context)
-        given = {need: getattr(context, need) for need in self.needs}
+        given = {need: getattr(context, need) for need in self.needs} | self.heads
         missing = [need for need, value in given.items() if value is None and need not in _MAY_BE_MISSING]
         if missing:
             raise UsageError(f"{self.name} needs {' and '.join(_WORDS.get(need, need) for need in missing)}")
@@ -138,8 +139,8 @@ _MAY_BE_MISSING = ("mask", "progress", "views")
 _WORDS = {
     "labels": "labels: pass them as target",
     "indices": "the examples' indices: pass indices=",
-    "student_head": "the student's classifier",
-    "teacher_head": "the teacher's classifier",
+    "student_head": "the student's classifier: pass example=, or student_head='LAYER'",
+    "teacher_head": "the teacher's classifier: pass example=, or teacher_head='LAYER'",
 }
 
 

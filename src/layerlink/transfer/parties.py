@@ -17,13 +17,13 @@ from layerlink.transfer.link import Link
 from layerlink.transfer.timed import Soft
 
 
-def as_looked_at(teacher: Any, output: str) -> Observed | Teacher | None:
+def as_looked_at(teacher: Any, output: str, head: str = "") -> Observed | Teacher | None:
     """What is looked at before the training: a model as its teacher reads it, several by name."""
     if teacher is None:
         return None
     if isinstance(teacher, Mapping):
-        return SeveralTeachers({name: Looked(it, output) for name, it in teacher.items()})
-    return Looked(teacher, output).observed or as_teacher(teacher, output=output)
+        return SeveralTeachers({name: Looked(it, output, head) for name, it in teacher.items()})
+    return Looked(teacher, output, head).observed or as_teacher(teacher, output=output)
 
 
 def missing_taps(

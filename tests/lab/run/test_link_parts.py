@@ -24,7 +24,10 @@ from layerlink.lab.run.training import train, train_cohort
 Make = Callable[..., LoadedRecipe]
 LINKS = (
     'links=["group2 -> group3 : mse, adapter=conv1x1(norm=True)", "group3 : vid * 0.1", '
-    '"@output : crd(dim=8, negatives=16) * 0.1", "group4 + group5 : fsp", "@output : dkd(beta=2), warmup=1"]'
+    '"@output : crd(dim=8, negatives=16) * 0.1", "group4 + group5 : fsp", "@output : dkd(beta=2), warmup=1", "@output
+    : ctkd * 0.1", ' '"@output : wkd(gamma=1.0) *
+    0.1"]'
+
 )
 
 

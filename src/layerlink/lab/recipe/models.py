@@ -25,6 +25,7 @@ class ModelSection(Section):
     )
     weights: FilePath | None = Field(None, description="a .safetensors file or a run folder")
     logits: str = Field("", description="element of the output that holds the logits, where it is no tensor")
+    head: str = Field("", description="its classifier, for losses that ask for it; found where it gives the logits")
 
     @property
     def loaded_from(self) -> Path | None:

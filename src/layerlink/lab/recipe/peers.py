@@ -38,7 +38,9 @@ Peer = Annotated[PeerSection, BeforeValidator(model_by_name)]
 def taught_by_peers(peers: dict[str, PeerSection]) -> dict[str, TeacherSection]:
     """What the recipe's student learns from, as teachers: two or more by name; one alone has none."""
     sections = {
-        name: TeacherSection.model_validate({"model": peer.model, "arguments": peer.arguments, "logits": peer.logits})
+        name: TeacherSection.model_validate(
+            {"model": peer.model, "arguments": peer.arguments, "logits": peer.logits, "head": peer.head}
+        )
         for name, peer in peers.items()
     }
     return sections if len(sections) > 1 else {"": next(iter(sections.values()))}

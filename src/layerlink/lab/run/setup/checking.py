@@ -64,7 +64,9 @@ def check_on_batch(
         problems.append(loaded.problem(("student",), "has no parameter to train: every one is frozen"))
     problems += [loaded.problem(("student",), what) for what in _check_state(student)]
     try:
-        learns = Observed(student, "student", output=recipe.student.logits, arithmetic=arithmetic)
+        learns = Observed(
+            student, "student", output=recipe.student.logits, arithmetic=arithmetic, head=recipe.student.head
+        )
         observed = {
             name: _as_teacher(recipe.every_teacher.get(name), model, images, arithmetic)
             for name, model in teachers.items()
@@ -114,8 +116,9 @@ def _check_outputs(
 
 
 def _as_teacher(section: TeacherSection | None, model: nn.Module, images: Images, arithmetic: Arithmetic) -> Observed:
-    output = "" if section is None else section.logits
-    return Observed(model, "teacher", output=output, arithmetic=arithmetic, view=teacher_view(section, images))
+    output, head = ("", "") if section is None else (section.logits, section.head)
+    view = teacher_view(section, images)
+    return Observed(model, "teacher", output=output, arithmetic=arithmetic, view=view, head=head)
 
 
 def _asked(

@@ -30,12 +30,14 @@ from layerlink.lab.run.setup.teachers import (
     taught_by,
     teacher_warnings,
 )
+from layerlink.losses import loss_kind
 from layerlink.taps import Observed
 from layerlink.taps.observed import Precision, arithmetic
 from layerlink.taps.randomness import seeded
 from layerlink.tasks import Classification, Task
 from layerlink.teachers import EMATeacher, FrozenTeacher, SeveralTeachers, Teacher
 from layerlink.transfer import Distiller, LinkReport
+from layerlink.transfer.inspection import HEADS
 from layerlink.transfer.link_part import needs_shapes
 
 
@@ -233,6 +235,7 @@ def _load(loaded: LoadedRecipe, problems: list[Problem], images: Images | None) 
 
 def _distiller(recipe: Recipe, task: Task, teacher: Teacher | None, student: nn.Module, images: Images) -> Distiller:
     has_shapes = any(needs_shapes(link) for link in recipe.whole_links)
+    asks_for_heads = any(loss_kind(link.loss).needs() & HEADS for link in recipe.whole_links)
     with seeded(recipe.seed):  # adapters begin alike whatever was drawn before
         return Distiller(
             teacher,
@@ -245,7 +248,8 @@ def _distiller(recipe: Recipe, task: Task, teacher: Teacher | None, student: nn.
             link_decay=recipe.link_decay,
             label_smoothing=recipe.training.label_smoothing,
             student_logits=recipe.student.logits,
-            example=images.sample if has_shapes else None,
+            student_head=recipe.student.head,
+            example=images.sample if has_shapes or asks_for_heads else None,
             facts=facts_of(images),
             task=task,
         )

@@ -46,6 +46,7 @@ def taught_by(
         name: kind(
             model,
             output=sections[name].logits if name in sections else "",
+            head=sections[name].head if name in sections else "",
             arithmetic=run_as,
             view=teacher_view(sections.get(name), images),
         )
