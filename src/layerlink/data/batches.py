@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -57,6 +57,7 @@ class Batches:
         batch_size: in images, >= 1, of all processes together.
         seed: of the order, together with the epoch's number.
         part: which of how many equal parts of every batch of an epoch to give; the order is that of the whole.
+        each: how many augmented views of every image a batch of an epoch holds: first one of all, then another of all.
     """
 
     images: ImageSet
@@ -64,6 +65,7 @@ class Batches:
     batch_size: int
     seed: int = 0
     part: tuple[int, int] = (0, 1)
+    each: int = 1
 
     def __len__(self) -> int:
         whole, rest = divmod(len(self.images), self.batch_size)
@@ -90,6 +92,16 @@ class Batches:
             stand_in = not len(indices)
             if stand_in:  # models need an image to run on
                 indices = whole[:1]
-            images = self.views(self.images.images[indices], indices, epoch)
-            labels = self.views.labels(self.images.labels[indices], indices, epoch)
-            yield Batch(images, labels, indices, epoch, step, None if parts == 1 else count, stand_in)
+            whole_count = None if parts == 1 else count
+            seen = [self._seen(indices, epoch, view) for view in range(1 if epoch is None else self.each)]
+            if len(seen) == 1:
+                yield Batch(*seen[0], indices, epoch, step, whole_count, stand_in)
+            else:
+                images, labels = (torch.cat(side) for side in zip(*seen, strict=True))
+                yield Batch(images, labels, indices.repeat(self.each), epoch, step, whole_count, stand_in)
+
+    def _seen(self, indices: Tensor, epoch: int | None, view: int) -> tuple[Tensor, Tensor]:
+        """Images and labels of a view."""
+        views = self.views if not view else replace(self.views, seed=self.views.seed + (view << 32))
+        images = views(self.images.images[indices], indices, epoch)
+        return images, views.labels(self.images.labels[indices], indices, epoch)

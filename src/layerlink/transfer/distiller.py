@@ -191,6 +191,7 @@ class Distiller(nn.Module):
         mask: Tensor | None = None,
         taught: Activations | None = None,
         studied: Activations | None = None,
+        views: int | None = None,
     ) -> Losses:
         """The losses of one batch.
 
@@ -204,6 +205,8 @@ class Distiller(nn.Module):
             taught: the teacher's activations for this batch, where they are known already; the teacher is not
                 run then.
             studied: what ``study`` gave for this batch, where it was called already; the student is not run then.
+            views: how many views of each image the batch holds, one of all after the other, for losses that compare
+                them.
 
         Raises:
             ProblemsError: every link that cannot be compared: shapes, a layer that does not run.
@@ -218,7 +221,7 @@ class Distiller(nn.Module):
                 )
             taught = self.teacher(inputs, self.wanted, indices=indices)
         student = self.study(inputs) if studied is None else studied
-        context = Context(labels=target, indices=indices, mask=mask, progress=self._progress)
+        context = Context(labels=target, indices=indices, mask=mask, progress=self._progress, views=views)
         if self.scales is not None and taught is not None:
             self.scales.by_teacher(taught)
         of_outputs = self._positions_of_output(student, target)

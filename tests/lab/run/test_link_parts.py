@@ -19,15 +19,16 @@ from layerlink.lab.run.interruption import Interrupted
 from layerlink.lab.run.learner import Learner
 from layerlink.lab.run.setup.cohort import set_up_cohort
 from layerlink.lab.run.setup.setup import set_up
+from layerlink.lab.run.step import losses_of, taught_for
 from layerlink.lab.run.training import train, train_cohort
+from layerlink.lab.run.verification import verify_run
+from layerlink.losses import mlkd
 
 Make = Callable[..., LoadedRecipe]
 LINKS = (
     'links=["group2 -> group3 : mse, adapter=conv1x1(norm=True)", "group3 : vid * 0.1", '
-    '"@output : crd(dim=8, negatives=16) * 0.1", "group4 + group5 : fsp", "@output : dkd(beta=2), warmup=1", "@output
-    : ctkd * 0.1", ' '"@output : wkd(gamma=1.0) *
-    0.1"]'
-
+    '"@output : crd(dim=8, negatives=16) * 0.1", "group4 + group5 : fsp", "@output : dkd(beta=2), warmup=1", '
+    '"@output : ctkd * 0.1", "@output : wkd(gamma=1.0) * 0.1"]'
 )
 
 
@@ -67,7 +68,8 @@ def test_every_parameter_of_a_link_is_trained_clipped_and_averaged(recipe: Make)
     learner = Learner(setup)
     own = list(setup.distiller.link_parameters())
     before = [parameter.detach().clone() for parameter in own]
-    assert len(own) == 2 + 1 + 4 + 4  # conv and norm, vid's three maps and spread, crd's two embeddings
+    # conv and norm, vid's three maps and spread, crd's two embeddings, ctkd's temperature
+    assert len(own) == 2 + 1 + 4 + 4 + 1
     groups = learner.optimizer.param_groups
     assert [group["weight_decay"] for group in groups] == [0.0, 0.1]
     assert [group["lr"] for group in groups] == [0.02, 0.5]
@@ -76,7 +78,7 @@ def test_every_parameter_of_a_link_is_trained_clipped_and_averaged(recipe: Make)
     learner.start_epoch(0)
     for batch in batches[:2]:
         losses = learner.step(batch)
-    assert len(losses.terms) == 7
+    assert len(losses.terms) == 9
     assert all(not torch.equal(old, new) for old, new in zip(before, own, strict=True))
     averaged = list(learner.links_ema.module.parameters()) if learner.links_ema else []
     assert len(averaged) == len(own)
@@ -129,3 +131,21 @@ def test_a_teacher_that_is_shared_has_its_weights_cast_already(recipe: Make) -> 
     learner = Learner(setups[1])
     learner.start_epoch(0)
     assert bool(learner.step(batch).total.isfinite())
+
+
+def test_two_views_of_every_image_reach_the_loss_that_asks_for_them(recipe: Make, tmp_path: Path) -> None:
+    run, two = RunFolder(tmp_path / "run"), ("data.views=2", "data.augment=crop-flip", 'links=["@output : mlkd * 0.1"]')
+    setup = set_up(recipe(*two, links=True))
+    batch = next(setup.batches.epoch(0))
+    setup.distiller.train()
+    losses = losses_of(setup, batch, taught_for(setup.taught_by, [setup], batch))
+    with torch.no_grad():
+        assert setup.teacher is not None
+        expected = mlkd(setup.student.logits(batch.images), setup.teacher.logits(batch.images), views=2)
+    assert float(losses.terms["@output : mlkd * 0.1"].detach()) == pytest.approx(float(expected), rel=1e-4)
+    train(set_up(recipe(*two, "training.epochs=1", links=True)), run)
+    assert verify_run(run).largest_difference == 0
+    with pytest.raises(ProblemsError, match="several views of an image are the same without augmentation"):
+        recipe("data.views=2", "data.augment=none", links=True)
+    with pytest.raises(ProblemsError, match="a store holds one view of every image"):
+        recipe(*two, "teacher.store=auto", links=True)

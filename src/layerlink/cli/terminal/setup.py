@@ -11,10 +11,11 @@ from layerlink.lab.parallel.processes import here
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.lab.run.teacher_reading import read_teacher
+from layerlink.losses.catalogue import published_weight
 from layerlink.measure.flops import count_parameters
 from layerlink.tasks import Classification, Score
 from layerlink.teachers import EMATeacher
-from layerlink.transfer import LinkReport
+from layerlink.transfer import Link, LinkReport
 
 
 def show_setup(console: Console, setup: Setup, run: RunFolder) -> None:
@@ -57,7 +58,9 @@ def show_setup(console: Console, setup: Setup, run: RunFolder) -> None:
     console.say(f"losses     hard{own} * {recipe.hard.weight:g}{_soft(setup)}")
     for name, each in {"": setup, **setup.peers}.items():
         for report in each.links:
-            console.say(f"link       {f'of {name}: ' if name else ''}{report.text}   {_shapes(report)}")
+            console.say(
+                f"link       {f'of {name}: ' if name else ''}{report.text}   {_shapes(report)}{_published(report)}"
+            )
     together = f"   {here().size} processes, each with its part of every batch" if here().size > 1 else ""
     console.say(f"machine    {setup.device}, {_precision(setup)}{together}")
 
@@ -126,6 +129,13 @@ def _shapes(report: LinkReport) -> str:
     if report.adapter:
         said += f"; adapter: {report.adapter}"
     return f"{said}; {report.parameters:,} parameters of its own" if report.parameters else said
+
+
+def _published(report: LinkReport) -> str:
+    """The weight that the link's loss was published with, where it is another one."""
+    link = Link.parse(report.text)
+    published = published_weight(str(link.loss))
+    return "" if published in (None, link.weight) else f"; published weight {published:g}"
 
 
 def _precision(setup: Setup) -> str:

@@ -48,6 +48,9 @@ class DataSection(Section):
     validation: float = Field(0.1, gt=0, description="kept apart for selection: a share below 1, or a count")
     split_seed: Whole = Field(0, ge=0, lt=2**31, description="of the split; the same for runs to be compared")
     augment: Literal["none", "flip", "crop", "crop-flip"] = "none"
+    views: Whole = Field(
+        1, ge=1, le=8, description="augmented views of every image in a batch, for losses that ask for them"
+    )
     crop_padding: Whole = Field(4, ge=0, le=64, description="largest shift of a crop, in stored pixels")
     normalize: Literal["mean-std", "mean", "none"] = Field(
         "mean-std", description="subtract the training images' mean; divide by their standard deviation"
@@ -59,6 +62,12 @@ class DataSection(Section):
         if value >= 1 and value != int(value):
             raise ValueError("a share below 1 or a whole number of images")
         return value
+
+    @model_validator(mode="after")
+    def _views_differ(self) -> DataSection:
+        if self.views > 1 and self.augment == "none":
+            raise ValueError("several views of an image are the same without augmentation: set augment")
+        return self
 
 
 class TaskSection(Section):
@@ -240,6 +249,8 @@ class Recipe(Section):
             raise ValueError("peers are students by name, one or more: peers: {wide: vgg11}")
         if self.teachers is not None and len(self.teachers) < 2:
             raise ValueError("teachers are two or more by name; one alone is teacher: {model: ..., weights: ...}")
+        if self.data.views > 1 and any(section.store is not None for section in self.every_teacher.values()):
+            raise ValueError("a store holds one view of every image and data.views are more: leave out teacher.store")
         if any(section.store is not None for section in (self.teachers or {}).values()):
             raise ValueError("teacher.store keeps one teacher; of several each batch is computed")
         if any(name == EMA for name in (section.model for section in (self.teachers or {}).values())):

@@ -35,6 +35,11 @@ def losses_of(setup: Setup, batch: Batch, taught: Activations | None, studied: A
     """The losses of a batch, in the run's arithmetic, with their graph."""
     with setup.arithmetic():
         losses: Losses = setup.distiller(
-            batch.images, batch.labels, indices=batch.indices, taught=taught, studied=studied
+            batch.images,
+            batch.labels,
+            indices=batch.indices,
+            taught=taught,
+            studied=studied,
+            views=setup.recipe.data.views,
         )
     return losses

@@ -82,7 +82,8 @@ class Setup:
     def batches(self) -> Batches:
         """The training batches; of each this process's part, where several train together."""
         part = (here().rank, here().size)
-        return Batches(self.images.train, self.images.views, self.recipe.training.batch_size, self.recipe.seed, part)
+        training, data = self.recipe.training, self.recipe.data
+        return Batches(self.images.train, self.images.views, training.batch_size, self.recipe.seed, part, data.views)
 
     @property
     def student(self) -> Observed:
@@ -222,6 +223,9 @@ def _load(loaded: LoadedRecipe, problems: list[Problem], images: Images | None) 
         device = choose_device(loaded.recipe.device)
     except UsageError as error:
         problems.append(loaded.problem(("device",), str(error)))
+    if loaded.recipe.data.views > 1 and here().size > 1:
+        what = f"several views are compared in one process; {here().size} were started"
+        problems.append(loaded.problem(("data", "views"), what))
     if loaded.recipe.training.batch_size < here().size:
         what = f"must give each of the {here().size} processes an image; got {loaded.recipe.training.batch_size}"
         problems.append(loaded.problem(("training", "batch_size"), what))
