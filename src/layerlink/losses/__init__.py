@@ -19,15 +19,32 @@ from layerlink.losses.outputs.dkd import dkd
 from layerlink.losses.outputs.hard import hard_cross_entropy
 from layerlink.losses.outputs.kd import kd
 from layerlink.losses.outputs.soft import soft_cross_entropy
+from layerlink.losses.relations.cc import CC
+from layerlink.losses.relations.cirkd import cirkd
+from layerlink.losses.relations.cka import cka
 from layerlink.losses.relations.crd import CRD
+from layerlink.losses.relations.ickd import ICKD
+from layerlink.losses.relations.itrd import ITRD
+from layerlink.losses.relations.pkt import pkt
 from layerlink.losses.relations.rkd import rkd
+from layerlink.losses.relations.sinkd import sinkd
 from layerlink.losses.relations.sp import sp
 from layerlink.losses.shapes import ShapeError
 from layerlink.losses.table import LINK_LOSSES, LOSSES, LinkLoss, loss_kind
+from layerlink.losses.tokens.attention_kl import attention_kl
+from layerlink.losses.tokens.attention_mse import attention_mse
+from layerlink.losses.tokens.hidden_mse import hidden_mse
 from layerlink.losses.tokens.minilm import minilm
+from layerlink.losses.tokens.minilmv2 import minilmv2
+from layerlink.losses.tokens.pkd import pkd
+from layerlink.losses.tokens.tinybert import TinyBERT
+from layerlink.losses.tokens.uld import uld
 
 __all__ = [
+    "CC",
     "CRD",
+    "ICKD",
+    "ITRD",
     "LINK_LOSSES",
     "LOSSES",
     "VID",
@@ -37,21 +54,32 @@ __all__ = [
     "LossKind",
     "Review",
     "ShapeError",
+    "TinyBERT",
     "at",
+    "attention_kl",
+    "attention_mse",
     "binary_cross_entropy",
     "binary_kd",
+    "cirkd",
+    "cka",
     "cosine",
     "dkd",
     "fsp",
     "hard_cross_entropy",
     "hcl",
+    "hidden_mse",
     "kd",
     "l1",
     "loss",
     "loss_kind",
     "minilm",
+    "minilmv2",
     "mse",
+    "pkd",
+    "pkt",
     "rkd",
+    "sinkd",
     "soft_cross_entropy",
     "sp",
+    "uld",
 ]
