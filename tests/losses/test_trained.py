@@ -8,9 +8,11 @@ from copy import deepcopy
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
 
 from layerlink.errors import UsageError
 from layerlink.losses import CRD, VID, Review, hcl
+from layerlink.transfer import Distiller
 
 
 def test_vid_is_the_gaussians_likelihood_and_begins_at_its_variance() -> None:
@@ -121,3 +123,51 @@ def test_review_hands_the_deeper_layer_on() -> None:
     (gradient,) = torch.autograd.grad(first, deep)
     assert float(gradient.abs().sum()) > 0.1, "the first layer's term learns through the deeper one"
     assert sum(parameter.numel() for parameter in loss.fusions[0].attention.parameters()) == 2 * 8 + 2
+
+
+class Layers(nn.Module):
+    """Hidden states and scores of attention, a map and a vector; as wide as asked."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.words, self.map, self.vector = nn.Linear(4, width), nn.Conv2d(1, width, 3), nn.Linear(4, width)
+        self.queries, self.scores = nn.Linear(width, 6), nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        states = self.words(x)
+        queries = self.queries(states)
+        scores = self.scores((queries @ queries.transpose(1, 2))[:, None])
+        pooled = self.map(x[:, None]).mean((1, 2, 3))
+        out: Tensor = self.vector(x.mean(1)).sum(1) + scores.mean((1, 2, 3)) + pooled
+        return out[:, None].expand(-1, 2)
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "vector : cc(dim=4)",
+        "vector : cc(dim=4, form=gaussian)",
+        "vector : itrd",
+        "map : ickd",
+        "words + scores : tinybert",
+    ],
+)
+def test_what_a_loss_trains_is_the_distillers_and_no_part_of_the_student(link: str) -> None:
+    torch.manual_seed(0)
+    teacher, student = Layers(5), Layers(3)
+    x = torch.randn(6, 5, 4)
+    names = set(student.state_dict())
+    distiller = Distiller(teacher, student, hard=0, links=[link], example=x[:2])
+    own = list(distiller.link_parameters())
+    assert own
+    before = [parameter.detach().clone() for parameter in own]
+    distiller(x).total.backward()
+    assert all(parameter.grad is not None and bool(parameter.grad.isfinite().all()) for parameter in own)
+    assert sum(float(parameter.grad.abs().sum()) for parameter in own if parameter.grad is not None) > 0
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+    assert {id(it) for it in own} <= {id(it) for it in distiller.trainable_parameters()}
+    torch.optim.SGD(own, lr=0.1).step()
+    assert any(not torch.equal(a, b) for a, b in zip(before, own, strict=True))
+    assert set(student.state_dict()) == names
+    saved = {name for name in distiller.state_dict() if name.startswith("parts.0.loss.")}
+    assert len(saved) >= len(own)

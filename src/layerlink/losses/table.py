@@ -31,7 +31,7 @@ from layerlink.losses.relations.rkd import rkd
 from layerlink.losses.relations.sinkd import sinkd
 from layerlink.losses.relations.sp import sp
 from layerlink.losses.tokens.attention_kl import attention_kl, rows_asked
-from layerlink.losses.tokens.attention_mse import attention_mse
+from layerlink.losses.tokens.attention_mse import attention_mse, pairs_compared
 from layerlink.losses.tokens.hidden_mse import hidden_mse
 from layerlink.losses.tokens.minilm import minilm
 from layerlink.losses.tokens.minilmv2 import minilmv2
@@ -67,7 +67,7 @@ LOSSES: dict[str, LossKind] = {
     "minilm": LossKind(minilm, same_shape=False, degree=None),
     "minilmv2": LossKind(minilmv2, taps=None, same_shape=False, degree=None),
     "hidden_mse": LossKind(hidden_mse),
-    "attention_mse": LossKind(attention_mse),
+    "attention_mse": LossKind(attention_mse, counted=pairs_compared),
     "attention_kl": LossKind(attention_kl, degree=None, counted=rows_asked),
     "pkd": LossKind(pkd, degree=0, counted=tokens_compared),
     "tinybert": LossKind(TinyBERT, taps=2, same_shape=False, degree=None),

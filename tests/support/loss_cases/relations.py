@@ -109,7 +109,7 @@ def cka(s: Array, t: Array, unbiased: bool = True) -> float:
 def itrd(s: Array, t: Array, correlation: float = 2.0, mutual: float = 1.0, alpha: float = 1.01) -> float:
     known = weights_of("itrd", s, t, correlation=correlation, mutual=mutual, alpha=alpha)
     s, t = s.reshape(len(s), -1), t.reshape(len(t), -1)
-    e = s @ known["embed.weight"].T + known["embed.bias"]
+    e = s @ known["embed.weight"].T + known["embed.bias"] if known else s
     total = 0.0
     for own, other in zip(e.T, t.T, strict=True):
         z_s, z_t = ((x - x.mean()) / x.std(ddof=1) for x in (own, other))
@@ -161,6 +161,7 @@ CASES = [
     LossCase("itrd", VECTOR, ((9,),), itrd, at_equality=None),
     LossCase("itrd", VECTOR, VECTOR, itrd, {"correlation": 1.0, "mutual": 0.5}, at_equality=None),
     LossCase("itrd", VECTOR, VECTOR, itrd, {"mutual": 0.0}, at_equality=None),
+    LossCase("itrd", VECTOR, VECTOR, itrd, {"correlation": 0.0}, at_equality=None),
     LossCase("cirkd", ((3, 4, 4),), ((5, 2, 2),), cirkd),
     LossCase("cirkd", MAP, MAP, cirkd, {"temperature": 0.5, "pool": 2}),
     LossCase("sinkd", VECTOR, VECTOR, sinkd, at_equality=None),

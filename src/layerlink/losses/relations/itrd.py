@@ -65,13 +65,13 @@ class ITRD(nn.Module):
         self.correlation, self.mutual, self.alpha = correlation, mutual, alpha
         own, other = (math.prod(shape[1:]) for shape in (student, teacher))
         self.differ = own != other
-        self.embed = nn.Linear(own, other)
+        self.embed = nn.Linear(own, other) if correlation or self.differ else None
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """The loss of a batch (N, ...)."""
         require_same_batch("itrd", student, teacher)
         other = flat(teacher.detach())
-        own = embedded(self.embed, student.flatten(1))
+        own = flat(student) if self.embed is None else embedded(self.embed, student.flatten(1))
         parts = []
         if self.correlation:
             parts.append(self.correlation * self._correlation(own, other))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -46,3 +48,8 @@ def attention_mse(
     if floor is not None:
         own, other = (torch.where(side <= floor, torch.zeros_like(side), side) for side in (own, other))
     return mean_of((own - other).square(), kept)
+
+
+def pairs_compared(mask: Tensor, **options: Any) -> Tensor:
+    """The pairs that the mean is over, of a mask of tokens or of pairs."""
+    return mask if mask.ndim == 3 else mask[:, :, None] & mask[:, None]
