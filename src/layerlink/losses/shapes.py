@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -44,6 +46,14 @@ def require_same_batch(loss: str, student: Tensor, teacher: Tensor) -> None:
         )
     require_elements(loss, student)
     require_elements(loss, teacher)
+
+
+def require_sizes(loss: str, student: Sequence[int], teacher: Sequence[int]) -> None:
+    """Raise ``ShapeError`` unless both are shapes (N, ...) of at least one number, for a loss that flattens them."""
+    if any(len(shape) < 2 or not min(shape) for shape in (student, teacher)):
+        raise ShapeError(
+            f"{loss} needs (N, ...) on both sides; student gives {tuple(student)}, teacher {tuple(teacher)}"
+        )
 
 
 def require_tokens(loss: str, student: Tensor, teacher: Tensor) -> None:

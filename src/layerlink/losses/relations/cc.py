@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from layerlink.errors import UsageError
 from layerlink.losses.relations.gram import gram
-from layerlink.losses.shapes import ShapeError, embedded, require_same_batch
+from layerlink.losses.shapes import embedded, require_same_batch, require_sizes
 
 
 class CC(nn.Module):
@@ -21,9 +21,9 @@ class CC(nn.Module):
         student: shape (N, ...) of the student's activation, flattened.
         teacher: of the teacher's; everything but the batch may differ.
         dim: numbers that each side is mapped to, >= 1.
-        form: "neighbours" as above, of each example and the next one; "gaussian": the mean over N^2 pairs of ``(K_s -
-            K_t)^2``, where K is the Taylor series of the Gaussian kernel ``exp(-gamma |e_i - e_j|^2)`` of embeddings
-            of length 1.
+        form: "neighbours" as above, of each example and the next one; "gaussian": the mean over all N^2 pairs of
+            ``(K_s - K_t)^2``, where K is the Taylor series of the Gaussian kernel ``exp(-gamma |e_i - e_j|^2)`` of
+            embeddings of length 1.
         gamma: of the kernel, > 0.
         order: of the series, >= 1.
 
@@ -49,10 +49,7 @@ class CC(nn.Module):
         order: int = 2,
     ) -> None:
         super().__init__()
-        if any(len(shape) < 2 or not min(shape) for shape in (student, teacher)):
-            raise ShapeError(
-                f"cc needs (N, ...) on both sides; student gives {tuple(student)}, teacher {tuple(teacher)}"
-            )
+        require_sizes("cc", student, teacher)
         if dim < 1 or not gamma > 0 or order < 1 or form not in ("neighbours", "gaussian"):
             raise UsageError(
                 "cc: dim and order must be >= 1, gamma > 0, form 'neighbours' or 'gaussian'; got "

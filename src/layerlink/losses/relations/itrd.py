@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from layerlink.errors import UsageError
 from layerlink.losses.relations.gram import flat, gram
-from layerlink.losses.shapes import ShapeError, embedded, require_same_batch
+from layerlink.losses.shapes import embedded, require_same_batch, require_sizes
 
 LEAST_DEVIATION = 1e-5
 EPSILON = 1e-7
@@ -53,10 +53,7 @@ class ITRD(nn.Module):
         alpha: float = 1.01,
     ) -> None:
         super().__init__()
-        if any(len(shape) < 2 or not min(shape) for shape in (student, teacher)):
-            raise ShapeError(
-                f"itrd needs (N, ...) on both sides; student gives {tuple(student)}, teacher {tuple(teacher)}"
-            )
+        require_sizes("itrd", student, teacher)
         if not (correlation >= 0 and mutual >= 0 and alpha > 0 and correlation + mutual > 0):
             raise UsageError(
                 "itrd: correlation and mutual must be >= 0 and not both 0, alpha > 0; got "

@@ -29,7 +29,8 @@ def attention_kl(
         teacher: the same shape.
         mask: bool (N, L), the tokens that count: others have neither a row nor a column, and the rest of a row has sum
             1; or (N, L, L) of pairs. The mean is over rows that have any.
-        given: "scores" before their softmax, or "probabilities" after it, taken to be 1e-12 at least.
+        given: "scores" before their softmax; or "probabilities" after it, which is what models return as attentions,
+            taken to be 1e-12 at least.
 
     Returns:
         Scalar in nats, float32 or wider, >= 0 up to rounding; 0 for equal maps.

@@ -19,8 +19,8 @@ def minilmv2(student: Taps, teacher: Taps, *, mask: Tensor | None = None, heads:
     means are over heads and tokens, as in ``minilm``.
 
     Args:
-        student: queries, keys and values, (N, L, D) each: a tap each, or one tap with all three side by side, (N, L, 3
-            D), and ``parts=3``. Any floating dtype.
+        student: queries, keys and values, (N, L, D) each, any floating dtype: a tap each; or one tap of all three side
+            by side, (N, L, 3 D), with ``parts=3``.
         teacher: as many, (N, L, D') each.
         mask: bool (N, L), the tokens that count; others are neither asked nor attended to.
         heads: of the relations, >= 1; must divide D and D'.
