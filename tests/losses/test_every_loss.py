@@ -78,15 +78,15 @@ def test_the_tester_fails_on_a_wrong_formula() -> None:
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.whole_gradient], ids=str)
 def test_its_gradient_is_that_of_finite_differences(case: LossCase) -> None:
-    loss = case.build()
-    student, teacher = case.pair(3)
+    loss, count = case.build(), 5 if case.name == "cka" else 3  # of which there is none for fewer than 4
+    student, teacher = case.pair(count)
     if case.name == "crd":  # its scale is that of the first batch, and its memory would move between the differences
-        loss(student, teacher, **case.context(3))
+        loss(student, teacher, **case.context(count))
         loss.eval()  # type: ignore[attr-defined]
     own = tensors(learning(student))
 
     def value(*given: Tensor) -> Tensor:
-        return loss(given if isinstance(student, tuple) else given[0], teacher, **case.context(3))
+        return loss(given if isinstance(student, tuple) else given[0], teacher, **case.context(count))
 
     assert torch.autograd.gradcheck(value, own, atol=1e-5)
 
@@ -135,24 +135,35 @@ def test_value_and_gradient_stay_finite(case: LossCase, how: str) -> None:
     assert all(own.grad is not None and bool(own.grad.isfinite().all()) for own in tensors(student))
 
 
+def hidden(mask: Tensor, values: Tensor) -> Tensor:
+    """What a mask leaves out of an activation: of maps of attention, tokens have rows and columns."""
+    if values.ndim == 4 and mask.ndim == 2:
+        return ~(mask[:, None, :, None] & mask[:, None, None])
+    return ~mask.unsqueeze(2 if values.ndim == 3 else 1)
+
+
 @masked_case
 def test_what_is_masked_changes_neither_value_nor_gradient(case: LossCase) -> None:
     loss, mask = case.build(), random_mask(case, 5)
     context = case.context(5, mask)
     found = []
     for junk in (0.0, 1e30, float("nan"), float("inf")):
-        student, teacher = case.pair()
-        axis = 2 if len(case.masked or ()) == 1 else 1
-        hidden = ~mask.unsqueeze(axis if mask.ndim > 1 else 1)
-        own = torch.where(hidden, junk, tensors(student)[0]).requires_grad_()
-        value = loss(own, torch.where(hidden, -junk, tensors(teacher)[0]), **context)
+        student, teacher = (
+            torch.utils._pytree.tree_map(lambda x, fill=fill: torch.where(hidden(mask, x), fill, x), side)
+            for fill, side in zip((junk, -junk), case.pair(), strict=True)
+        )
+        student = learning(student)
+        value = loss(student, teacher, **context)
         value.backward()
-        assert own.grad is not None
-        assert float(own.grad[hidden.expand_as(own)].abs().sum()) == 0
-        found.append((float(value.detach()), own.grad.clone()))
+        gradients = []
+        for own in tensors(student):
+            assert own.grad is not None
+            assert float(own.grad[hidden(mask, own).expand_as(own)].abs().sum()) == 0
+            gradients.append(own.grad.flatten())
+        found.append((float(value.detach()), torch.cat(gradients)))
     assert all(value == found[0][0] and torch.equal(gradient, found[0][1]) for value, gradient in found)
-    inverted = loss(*case.pair(), **{**context, "mask": ~mask}).detach()
-    assert float(inverted) != pytest.approx(found[0][0])
+    inverted = loss(*case.pair(), **{**context, "mask": ~mask})
+    assert float(inverted.detach()) != pytest.approx(found[0][0])
 
 
 @masked_case
@@ -180,7 +191,12 @@ def test_parts_of_a_batch_sum_to_the_whole(case: LossCase) -> None:
     assert 0.4 * part(slice(0, 2)) + 0.6 * part(slice(2, 5)) == pytest.approx(whole)
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.name != "crd"], ids=str)
+BY_ORDER = ("crd", "cc")  # of its memory; of neighbours in the batch
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.name not in BY_ORDER or case.options.get("form") == "gaussian"], ids=str
+)
 def test_the_order_of_images_changes_nothing(case: LossCase) -> None:
     loss, context = case.build(), case.context(5)
     student, teacher = case.pair()

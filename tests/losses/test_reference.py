@@ -13,9 +13,22 @@ import pytest
 import torch
 from torch import Tensor
 
-from layerlink.losses import at, dkd, hcl, kd, mse, rkd, sp
+from layerlink.losses import CC, at, dkd, hcl, kd, mse, pkt, rkd, sp
 
 Loss = Callable[..., Tensor]
+
+
+def cc(student: Tensor, teacher: Tensor) -> Tensor:
+    """After both embeddings: these are identities here."""
+    loss = CC(student.shape, teacher.shape, dim=student.shape[1]).double()
+    with torch.no_grad():
+        for embed in (loss.embed_student, loss.embed_teacher):
+            embed.weight.copy_(torch.eye(student.shape[1]))
+            embed.bias.zero_()
+    found: Tensor = loss(student, teacher)
+    return found
+
+
 # name, seed, scale, whether both are clamped at 0, shapes, what the loss is called with, value, norm of the gradient
 VALUES: list[tuple[str, int, float, bool, tuple[int, ...], tuple[int, ...], Loss, float, float]] = [
     ("kd", 1000, 3.0, False, (8, 10), (8, 10), partial(kd, temperature=1.0), 3.8685220590071783, 0.3400610414932192),
@@ -31,6 +44,10 @@ VALUES: list[tuple[str, int, float, bool, tuple[int, ...], tuple[int, ...], Loss
     ("sp", 1132, 1.0, True, (4, 8, 8, 8), (4, 8, 4, 4), sp, 0.001195110193629629, 0.0013803012470521652),
     ("rkd", 1200, 1.0, False, (8, 32), (8, 32), rkd, 0.7265133230852584, 0.3088018282787984),
     ("rkd", 1201, 1.0, False, (16, 64), (16, 64), rkd, 0.4719352516892207, 0.12390007677421795),
+    ("pkt", 1210, 1.0, False, (8, 32), (8, 32), pkt, 0.004349250740384939, 0.0013035488289037485),
+    ("pkt", 1211, 1.0, False, (16, 64), (16, 64), pkt, 0.0007503221921720743, 0.00015151381723620534),
+    ("cc", 1220, 1.0, False, (8, 32), (8, 32), cc, 39.6687610467414, 5.108640239146856),
+    ("cc", 1221, 1.0, False, (16, 64), (16, 64), cc, 79.47264910872909, 5.1286978621547945),
 ]
 
 
@@ -55,18 +72,18 @@ def test_a_loss_gives_the_published_value_and_gradient(case: Any) -> None:
     assert float(gradient.norm()) == pytest.approx(norm, rel=1e-6)
 
 
-LOSSES = {"kd": kd, "dkd": dkd, "mse": mse, "at": at, "hcl": hcl, "sp": sp, "rkd": rkd}
+LOSSES = {"kd": kd, "dkd": dkd, "mse": mse, "at": at, "hcl": hcl, "sp": sp, "rkd": rkd, "pkt": pkt, "cc": cc}
 OPTIONS = {"power": "p", "distance_weight": "distance", "angle_weight": "angle"}
 
 
 def test_all_values_that_are_known_agree(shared: Path) -> None:
     cases = list(json.loads((shared / "reference" / "loss_values.json").read_text()))
     cases = [case for case in cases if case["name"] in LOSSES]
-    assert len(cases) == 20
+    assert len(cases) == 24
     for case in cases:
         shapes = tuple(case["shape_s"]), tuple(case["shape_t"])
         own, other, labels = drawn(case["seed"], case["scale"], case["relu"], *shapes, case["name"] == "dkd")
-        options = {OPTIONS.get(name, name): float(value) for name, value in case["params"].items()}
+        options = {OPTIONS.get(name, name): float(value) for name, value in case["params"].items() if name != "note"}
         found = LOSSES[case["name"]](own, other, **labels, **options)  # type: ignore[operator]
         (gradient,) = torch.autograd.grad(found, own)
         assert float(found.detach()) == pytest.approx(case["value"], rel=1e-6), case["name"]

@@ -94,12 +94,33 @@ class Reader(nn.Module):
         return self.mix(self.words(ids)).mean(1)
 
 
-def losses_and_gradient(padding: int, links: list[str], hard: float = 0.0) -> tuple[dict[str, float], Tensor]:
+class Attending(Reader):
+    """Asks its neighbours; its scores know nothing of the mask, its probabilities do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queries, self.keys, self.scores, self.shares = (
+            nn.Linear(8, 8),
+            nn.Linear(8, 8),
+            nn.Identity(),
+            nn.Identity(),
+        )
+
+    def forward(self, ids: Tensor, attention_mask: Tensor) -> Tensor:
+        states = self.mix(self.words(ids))
+        queries, keys = (layer(states).unflatten(2, (2, 4)).transpose(1, 2) for layer in (self.queries, self.keys))
+        scores = self.scores(queries @ keys.transpose(2, 3))
+        shares = self.shares(scores.masked_fill(attention_mask[:, None, None] == 0, -1e4).softmax(-1))
+        return (shares.mean(1) @ states).mean(1)
+
+
+def losses_and_gradient(
+    padding: int, links: list[str], hard: float = 0.0, reader: type[Reader] = Reader
+) -> tuple[dict[str, float], Tensor]:
     torch.manual_seed(0)
-    teacher, student = Reader(), Reader()
-    ids = torch.tensor([[3, 4, padding], [5, padding, padding]])
-    distiller = Distiller(teacher, student, hard=hard, links=links)
-    losses = distiller({"ids": ids, "attention_mask": MASK})
+    teacher, student = reader(), reader()
+    inputs = {"ids": torch.tensor([[3, 4, padding], [5, padding, padding]]), "attention_mask": MASK}
+    losses = Distiller(teacher, student, hard=hard, links=links, example=inputs)(inputs)
     losses.total.backward()
     gradient = student.mix.weight.grad
     assert gradient is not None
@@ -110,6 +131,10 @@ LINKS = [
     "mix : mse, where=attention_mask",
     "mix : cosine, where=attention_mask",
     "mix : minilm(heads=2), where=attention_mask",
+    "mix : hidden_mse, where=attention_mask",
+    "mix : pkd, where=attention_mask",
+    "mix : pkd(tokens=all), where=attention_mask",
+    "mix : uld, where=attention_mask",
 ]
 
 
@@ -119,6 +144,27 @@ def test_what_stands_in_the_padding_changes_no_loss_and_no_gradient() -> None:
     assert torch.equal(first[1], second[1])
     unmasked = [losses_and_gradient(padding, ["mix : mse"])[0] for padding in (0, 17)]
     assert unmasked[0] != unmasked[1]
+
+
+OF_ATTENTION = [
+    "scores : attention_mse, where=attention_mask",
+    "scores : attention_kl, where=attention_mask",
+    "shares : attention_mse, where=attention_mask",
+    "shares : attention_kl(given=probabilities), where=attention_mask",
+    "queries + keys + mix : minilmv2(heads=2), where=attention_mask",
+    "mix + scores : tinybert, where=attention_mask",
+]
+
+
+@pytest.mark.parametrize("link", OF_ATTENTION)
+def test_what_stands_in_the_padding_changes_no_loss_of_attention(link: str) -> None:
+    first, second = (losses_and_gradient(padding, [link], reader=Attending) for padding in (0, 17))
+    assert first[0] == second[0]
+    assert torch.equal(first[1], second[1])
+    assert float(first[1].abs().sum()) > 0
+    plain = link.replace(", where=attention_mask", "")
+    first, second = (losses_and_gradient(padding, [plain], reader=Attending) for padding in (0, 17))
+    assert first[0] != second[0]
 
 
 def test_an_inverted_mask_looks_at_the_padding_alone() -> None:

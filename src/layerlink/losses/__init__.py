@@ -25,8 +25,15 @@ from layerlink.losses.outputs.soft import soft_cross_entropy
 from layerlink.losses.outputs.standardise import standardise
 from layerlink.losses.outputs.topk_kl import topk_kl
 from layerlink.losses.outputs.ttm import ttm, wttm
+from layerlink.losses.relations.cc import CC
+from layerlink.losses.relations.cirkd import cirkd
+from layerlink.losses.relations.cka import cka
 from layerlink.losses.relations.crd import CRD
+from layerlink.losses.relations.ickd import ICKD
+from layerlink.losses.relations.itrd import ITRD
+from layerlink.losses.relations.pkt import pkt
 from layerlink.losses.relations.rkd import rkd
+from layerlink.losses.relations.sinkd import sinkd
 from layerlink.losses.relations.sp import sp
 from layerlink.losses.shapes import ShapeError
 from layerlink.losses.table import LINK_LOSSES, LOSSES, LinkLoss, loss_kind
@@ -36,11 +43,21 @@ from layerlink.losses.targets.ofa import ofa
 from layerlink.losses.targets.rld import rld
 from layerlink.losses.targets.wkd import wkd
 from layerlink.losses.targets.wsld import wsld
+from layerlink.losses.tokens.attention_kl import attention_kl
+from layerlink.losses.tokens.attention_mse import attention_mse
+from layerlink.losses.tokens.hidden_mse import hidden_mse
 from layerlink.losses.tokens.minilm import minilm
+from layerlink.losses.tokens.minilmv2 import minilmv2
+from layerlink.losses.tokens.pkd import pkd
+from layerlink.losses.tokens.tinybert import TinyBERT
+from layerlink.losses.tokens.uld import uld
 
 __all__ = [
+    "CC",
     "CRD",
     "CTKD",
+    "ICKD",
+    "ITRD",
     "LINK_LOSSES",
     "LOSSES",
     "VID",
@@ -50,32 +67,43 @@ __all__ = [
     "LossKind",
     "Review",
     "ShapeError",
+    "TinyBERT",
     "abkd",
     "at",
+    "attention_kl",
+    "attention_mse",
     "binary_cross_entropy",
     "binary_kd",
+    "cirkd",
+    "cka",
     "cosine",
     "dist",
     "dkd",
     "fsp",
     "hard_cross_entropy",
     "hcl",
+    "hidden_mse",
     "kd",
     "l1",
     "loss",
     "loss_kind",
     "minilm",
+    "minilmv2",
     "mlkd",
     "mse",
     "nkd",
     "ofa",
+    "pkd",
+    "pkt",
     "rkd",
     "rld",
+    "sinkd",
     "soft_cross_entropy",
     "sp",
     "standardise",
     "topk_kl",
     "ttm",
+    "uld",
     "wkd",
     "wsld",
     "wttm",

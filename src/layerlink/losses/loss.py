@@ -60,6 +60,11 @@ _CONTEXT = frozenset(field.name for field in fields(Context))
 _FACTS = frozenset(field.name for field in fields(Facts))
 
 
+def all_of(mask: Tensor, **options: Any) -> Tensor:
+    """What a mask lets count, where a loss is the mean over it: every position that it keeps."""
+    return mask
+
+
 @dataclass(frozen=True)
 class LossKind:
     """A loss and what is to be known of it.
@@ -70,6 +75,7 @@ class LossKind:
         between_images: whether images of a batch are compared with each other, so that parts of it do not add up.
         same_shape: whether it compares equal shapes only.
         degree: it grows like scale^degree where both activations are scaled; 0 where not at all, None where otherwise.
+        counted: of a mask and the options, what the loss is the mean over; processes weigh their parts by its sum.
     """
 
     make: Callable[..., Any]
@@ -77,6 +83,7 @@ class LossKind:
     between_images: bool = False
     same_shape: bool = True
     degree: int | None = 2
+    counted: Callable[..., Tensor] = all_of
 
     @property
     def is_module(self) -> bool:

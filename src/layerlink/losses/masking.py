@@ -41,6 +41,29 @@ def cleared(loss: str, values: Tensor, mask: Tensor | None) -> Tensor:
     return values if mask is None else torch.where(positions(loss, mask, values), values, torch.zeros_like(values))
 
 
+def pairs(loss: str, mask: Tensor, values: Tensor) -> Tensor:
+    """Which entries of maps of attention count, so that it broadcasts over heads: (N, 1, L, L).
+
+    Args:
+        loss: for messages.
+        mask: bool, (N, L): true where a token counts, which hides the rows and the columns of others; or (N, L, L):
+            true where the pair does.
+        values: (N, heads, L, L).
+
+    Raises:
+        ShapeError: where the mask is of other tokens.
+    """
+    count, _, rows, columns = values.shape
+    if mask.dtype == torch.bool and mask.shape == (count, rows, columns):
+        return mask[:, None]
+    if mask.dtype == torch.bool and rows == columns and mask.shape == (count, rows):
+        return mask[:, None, :, None] & mask[:, None, None, :]
+    raise ShapeError(
+        f"{loss} needs a bool mask {(count, rows)} of tokens, or {(count, rows, columns)}, for {tuple(values.shape)}; "
+        f"got {mask.dtype} {tuple(mask.shape)}"
+    )
+
+
 def mean_of(values: Tensor, mask: Tensor | None) -> Tensor:
     """The mean over what is kept; 0, with a graph, where nothing is.
 

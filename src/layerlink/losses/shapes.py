@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from layerlink.errors import UsageError
 
@@ -46,6 +48,31 @@ def require_same_batch(loss: str, student: Tensor, teacher: Tensor) -> None:
     require_elements(loss, teacher)
 
 
+def require_sizes(loss: str, student: Sequence[int], teacher: Sequence[int]) -> None:
+    """Raise ``ShapeError`` unless both are shapes (N, ...) of at least one number, for a loss that flattens them."""
+    if any(len(shape) < 2 or not min(shape) for shape in (student, teacher)):
+        raise ShapeError(
+            f"{loss} needs (N, ...) on both sides; student gives {tuple(student)}, teacher {tuple(teacher)}"
+        )
+
+
+def require_tokens(loss: str, student: Tensor, teacher: Tensor) -> None:
+    """Raise ``ShapeError`` unless both are floating (N, L, D) of the same tokens, of any widths, and not empty."""
+    require_same_batch(loss, student, teacher)
+    if student.ndim != 3 or teacher.ndim != 3 or student.shape[1] != teacher.shape[1]:
+        raise ShapeError(
+            f"{loss} needs (N, L, D) of the same tokens; student gives {tuple(student.shape)}, teacher "
+            f"{tuple(teacher.shape)}"
+        )
+
+
+def require_attention(loss: str, student: Tensor, teacher: Tensor) -> None:
+    """Raise ``ShapeError`` unless both are floating (N, heads, L, L) of one shape, and not empty."""
+    require_equal_shapes(loss, student, teacher)
+    if student.ndim != 4:
+        raise ShapeError(f"{loss} needs maps of attention (N, heads, L, L); got {tuple(student.shape)}")
+
+
 def to_smaller_map(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     """Two maps (N, C, H, W) at the positions of the smaller one, by average pooling of the other."""
     height, width = (min(own, other) for own, other in zip(student.shape[2:], teacher.shape[2:], strict=True))
@@ -80,3 +107,8 @@ def own_digits(tensor: Tensor) -> torch.autocast:
 def at_least_float32(tensor: Tensor) -> Tensor:
     """``tensor`` in float32 where it has fewer digits: sums over bfloat16 keep three of them."""
     return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
+
+
+def embedded(layer: nn.Module, values: Tensor) -> Tensor:
+    """What a trained layer makes of an activation: computed in the layer's dtype, then float32 or wider."""
+    return at_least_float32(layer(values.to(next(layer.parameters()).dtype)))

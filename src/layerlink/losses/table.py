@@ -25,8 +25,15 @@ from layerlink.losses.outputs.kd import kd
 from layerlink.losses.outputs.mlkd import mlkd
 from layerlink.losses.outputs.topk_kl import topk_kl
 from layerlink.losses.outputs.ttm import ttm, wttm
+from layerlink.losses.relations.cc import CC
+from layerlink.losses.relations.cirkd import cirkd
+from layerlink.losses.relations.cka import cka
 from layerlink.losses.relations.crd import CRD
+from layerlink.losses.relations.ickd import ICKD
+from layerlink.losses.relations.itrd import ITRD
+from layerlink.losses.relations.pkt import pkt
 from layerlink.losses.relations.rkd import rkd
+from layerlink.losses.relations.sinkd import sinkd
 from layerlink.losses.relations.sp import sp
 from layerlink.losses.targets.dkd import dkd
 from layerlink.losses.targets.nkd import nkd
@@ -34,7 +41,14 @@ from layerlink.losses.targets.ofa import ofa
 from layerlink.losses.targets.rld import rld
 from layerlink.losses.targets.wkd import wkd
 from layerlink.losses.targets.wsld import wsld
+from layerlink.losses.tokens.attention_kl import attention_kl, rows_asked
+from layerlink.losses.tokens.attention_mse import attention_mse, pairs_compared
+from layerlink.losses.tokens.hidden_mse import hidden_mse
 from layerlink.losses.tokens.minilm import minilm
+from layerlink.losses.tokens.minilmv2 import minilmv2
+from layerlink.losses.tokens.pkd import pkd, tokens_compared
+from layerlink.losses.tokens.tinybert import TinyBERT
+from layerlink.losses.tokens.uld import uld
 from layerlink.user_code import named
 
 LinkLoss = Callable[[Tensor, Tensor], Tensor]
@@ -66,7 +80,21 @@ LOSSES: dict[str, LossKind] = {
     "sp": LossKind(sp, between_images=True, same_shape=False, degree=0),
     "rkd": LossKind(rkd, between_images=True, same_shape=False, degree=0),
     "crd": LossKind(CRD, between_images=True, same_shape=False, degree=None),
+    "pkt": LossKind(pkt, between_images=True, same_shape=False, degree=0),
+    "cc": LossKind(CC, between_images=True, same_shape=False, degree=None),
+    "ickd": LossKind(ICKD, same_shape=False, degree=None),
+    "cka": LossKind(cka, between_images=True, same_shape=False, degree=0),
+    "itrd": LossKind(ITRD, between_images=True, same_shape=False, degree=None),
+    "cirkd": LossKind(cirkd, between_images=True, same_shape=False, degree=0),
+    "sinkd": LossKind(sinkd, between_images=True, degree=None),
     "minilm": LossKind(minilm, same_shape=False, degree=None),
+    "minilmv2": LossKind(minilmv2, taps=None, same_shape=False, degree=None),
+    "hidden_mse": LossKind(hidden_mse),
+    "attention_mse": LossKind(attention_mse, counted=pairs_compared),
+    "attention_kl": LossKind(attention_kl, degree=None, counted=rows_asked),
+    "pkd": LossKind(pkd, degree=0, counted=tokens_compared),
+    "tinybert": LossKind(TinyBERT, taps=2, same_shape=False, degree=None),
+    "uld": LossKind(uld, same_shape=False, degree=None),
 }
 
 # Of these the plain functions of two tensors, for loops of one's own.

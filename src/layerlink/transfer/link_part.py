@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol, cast
 
 import torch
@@ -102,7 +103,8 @@ class LinkPart(nn.Module):
             )
             context = replace(context, labels=labels, indices=indices, mask=mask)
         elif context.mask is not None:
-            self.share = share_of(context.mask.sum(), across)
+            options = self.loss.keywords if isinstance(self.loss, partial) else {}
+            self.share = share_of(self.kind.counted(context.mask, **options).sum(), across)
         return student, teacher, context
 
 

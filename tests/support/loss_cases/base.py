@@ -81,6 +81,28 @@ class LossCase:
         return loss.to(dtype) if isinstance(loss, torch.nn.Module) else loss
 
 
+def weights_of(name: str, student: Any, teacher: Any, **options: Any) -> dict[str, Array]:
+    """The parameters and buffers of a loss that is trained, as ``LossCase.build`` makes it for such arrays."""
+    sides = [
+        tuple(side.shape[1:] for side in (given if isinstance(given, list) else [given]))
+        for given in (student, teacher)
+    ]
+    built = LossCase(name, *sides, None, options).build()
+    assert isinstance(built, nn.Module)
+    return {key: value.numpy() for key, value in built.state_dict().items()}
+
+
+def cosines(values: Array) -> Array:
+    """Between rows, by loops."""
+    lengths = [math.sqrt(np.dot(row, row)) for row in values]
+    return np.array(
+        [
+            [np.dot(a, b) / (m * n) for b, n in zip(values, lengths, strict=True)]
+            for a, m in zip(values, lengths, strict=True)
+        ]
+    )
+
+
 class Head(nn.Linear):
     """A classifier that takes features of any dtype."""
 
@@ -125,4 +147,4 @@ def pooled(values: Array, height: int, width: int) -> Array:
     return found
 
 
-VECTOR, TOKENS, MAP = ((6,),), ((7, 6),), ((3, 8, 8),)
+VECTOR, TOKENS, MAP, ATTENTION = ((6,),), ((7, 6),), ((3, 8, 8),), ((2, 7, 7),)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from layerlink.errors import UsageError
-from layerlink.losses.shapes import ShapeError, at_least_float32, own_digits, require_same_batch
+from layerlink.losses.shapes import ShapeError, at_least_float32, own_digits, require_same_batch, require_sizes
 
 EPSILON = 1e-7
 
@@ -54,10 +54,7 @@ class CRD(nn.Module):
         momentum: float = 0.5,
     ) -> None:
         super().__init__()
-        if any(len(shape) < 2 or not min(shape) for shape in (student, teacher)):
-            raise ShapeError(
-                f"crd needs (N, ...) on both sides; student gives {tuple(student)}, teacher {tuple(teacher)}"
-            )
+        require_sizes("crd", student, teacher)
         if train_size < 2 or dim < 1 or negatives < 1 or not temperature > 0 or not 0 <= momentum < 1:
             raise UsageError(
                 "crd: train_size must be >= 2, dim and negatives >= 1, temperature > 0, momentum 0 <= m < 1; got "

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from layerlink.losses.shapes import at_least_float32, own_digits, require_same_batch
+from layerlink.losses.relations.gram import flat, gram
+from layerlink.losses.shapes import require_same_batch
 
 EPSILON = 1e-12
 
@@ -43,8 +44,8 @@ def rkd(student: Tensor, teacher: Tensor, *, distance: float = 25.0, angle: floa
 
 def _directions(values: Tensor) -> Tensor:
     """From every example to every other: (N, N, D)."""
-    flat = at_least_float32(values).flatten(1)
-    return flat[None] - flat[:, None]
+    rows = flat(values)
+    return rows[None] - rows[:, None]
 
 
 def _distances(directions: Tensor) -> Tensor:
@@ -58,6 +59,4 @@ def _distances(directions: Tensor) -> Tensor:
 
 def _angles(directions: Tensor) -> Tensor:
     """(N, N, N): at the first example, between the directions to the second and to the third."""
-    unit = F.normalize(directions, dim=2)
-    with own_digits(unit):
-        return unit @ unit.transpose(1, 2)
+    return gram(F.normalize(directions, dim=2))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from layerlink.losses.shapes import at_least_float32, own_digits, require_same_batch
+from layerlink.losses.relations.gram import flat, gram
+from layerlink.losses.shapes import require_same_batch
 
 
 def sp(student: Tensor, teacher: Tensor) -> Tensor:
@@ -34,6 +35,4 @@ def sp(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def _similarities(values: Tensor) -> Tensor:
-    flat = at_least_float32(values).flatten(1)
-    with own_digits(flat):
-        return F.normalize(flat @ flat.T, dim=1)
+    return F.normalize(gram(flat(values)), dim=1)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from layerlink.losses.masking import cleared, mean_of
 from layerlink.losses.outputs.soft import divergences
-from layerlink.losses.shapes import ShapeError, at_least_float32, own_digits, require_same_batch
+from layerlink.losses.shapes import ShapeError, at_least_float32, own_digits, require_tokens
 
 
 def minilm(student: Tensor, teacher: Tensor, *, mask: Tensor | None = None, heads: int = 12) -> Tensor:
@@ -30,18 +30,26 @@ def minilm(student: Tensor, teacher: Tensor, *, mask: Tensor | None = None, head
 
     Source: Wang et al. 2021 (MiniLMv2, arXiv 2012.15828), eq. 6 to 8. Weight: 1 each for queries, keys and values.
     """
-    require_same_batch("minilm", student, teacher)
-    if student.ndim != 3 or teacher.ndim != 3 or student.shape[1] != teacher.shape[1]:
-        raise ShapeError(
-            f"minilm needs (N, L, D) of the same tokens; student gives {tuple(student.shape)}, teacher "
-            f"{tuple(teacher.shape)}"
-        )
+    return relations("minilm", student, teacher, mask, heads)
+
+
+def relations(loss: str, student: Tensor, teacher: Tensor, mask: Tensor | None, heads: int) -> Tensor:
+    """As ``minilm``.
+
+    Args:
+        loss: for messages.
+        student: (N, L, D).
+        teacher: (N, L, D').
+        mask: bool (N, L).
+        heads: of the relations.
+    """
+    require_tokens(loss, student, teacher)
     if heads < 1 or student.shape[2] % heads or teacher.shape[2] % heads:
         raise ShapeError(
-            f"minilm: heads must divide both widths; got {heads} heads, {student.shape[2]} of the student and "
+            f"{loss}: heads must divide both widths; got {heads} heads, {student.shape[2]} of the student and "
             f"{teacher.shape[2]} of the teacher"
         )
-    own, other = (_relations(cleared("minilm", side, mask), mask, heads) for side in (student, teacher))
+    own, other = (_relations(cleared(loss, side, mask), mask, heads) for side in (student, teacher))
     rows = divergences(own, other, temperature=1.0)
     if mask is None:
         return rows.mean()
