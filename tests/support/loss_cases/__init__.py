@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from loss_cases import maps, outputs, relations, tokens
+from loss_cases import dense, maps, outputs, relations, tokens, trained
 from loss_cases.base import LossCase, Side
 
 __all__ = ["CASES", "LossCase", "Side"]
 
-CASES = [*outputs.CASES, *maps.CASES, *relations.CASES, *tokens.CASES]
+CASES = [*outputs.CASES, *maps.CASES, *dense.CASES, *trained.CASES, *relations.CASES, *tokens.CASES]

@@ -33,6 +33,8 @@ class LossCase:
             trained.
         at_equality: its value where both sides are the same; None where that is no constant, or shapes differ.
         masked: shape of its mask without the batch; None where it takes none.
+        labels: shape of its labels without the batch.
+        draws: whether it draws something at random in training.
     """
 
     name: str
@@ -42,6 +44,8 @@ class LossCase:
     options: Mapping[str, Any] = field(default_factory=dict)
     at_equality: float | None = 0.0
     masked: tuple[int, ...] | None = None
+    labels: tuple[int, ...] = ()
+    draws: bool = False
 
     @property
     def kind(self) -> LossKind:
@@ -61,7 +65,7 @@ class LossCase:
 
     def context(self, count: int, mask: Tensor | None = None) -> dict[str, Any]:
         known = {
-            "labels": torch.arange(count) * 3 % 4,
+            "labels": (torch.arange(count * math.prod(self.labels)) * 3 % 4).reshape(count, *self.labels),
             "indices": torch.arange(count) * 7 % TRAIN_SIZE,
             "mask": mask,
             "progress": 0.5,
