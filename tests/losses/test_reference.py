@@ -62,8 +62,16 @@ def test_a_loss_gives_the_published_value_and_gradient(case: Any) -> None:
 
 
 LOSSES = {
-    "kd": kd, "dkd": dkd, "mse": mse, "at": at, "hcl": hcl, "sp": sp, "rkd": rkd,
-    "ft": ft, "nst": nst, "ab": ab,
+    "kd": kd,
+    "dkd": dkd,
+    "mse": mse,
+    "at": at,
+    "hcl": hcl,
+    "sp": sp,
+    "rkd": rkd,
+    "ft": ft,
+    "nst": nst,
+    "ab": ab,
 }
 OPTIONS = {"power": "p", "distance_weight": "distance", "angle_weight": "angle"}
 WORDS = ("factor", "levels")  # of parameters that say what is computed and are no options
