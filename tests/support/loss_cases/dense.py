@@ -58,7 +58,7 @@ def skds(s: Array, t: Array, scale: float = 0.5, pool: str = "max") -> float:
 CASES = [
     LossCase("cwd", MAP, MAP, cwd, masked=(8, 8)),
     LossCase("cwd", ((3, 4, 6),), ((3, 4, 6),), cwd, {"temperature": 1.0}, masked=(4, 6)),
-    LossCase("ifvd", ((3, 4, 6),), ((5, 4, 6),), ifvd, masked=(4, 6), labels=(8, 12)),
+    LossCase("ifvd", ((3, 4, 6),), ((5, 4, 6),), ifvd, masked=(4, 6), labels=(9, 7)),
     LossCase("ifvd", ((3, 5, 5),), ((3, 5, 5),), ifvd, {"ignore": 2}, masked=(5, 5), labels=(5, 5)),
     LossCase("ifvd", ((3, 4, 4),), ((3, 4, 4),), ifvd, masked=(4, 4)),
     LossCase("skds", MAP, ((5, 4, 4),), skds),

@@ -71,11 +71,10 @@ def _places(labels: Tensor, student: Tensor, ignore: int | None) -> tuple[Tensor
 
 
 def _variation(values: Tensor, places: Tensor, kept: Tensor) -> Tensor:
-    """The cosine at every position: (N * H * W,)."""
+    """The cosine at every position: (N * H * W,); what is not kept is 0 in ``values``."""
     rows = at_least_float32(values).movedim(1, -1).flatten(0, 2)
-    counts = kept.to(rows.dtype)
     centres = rows.new_zeros(int(places.max()) + 1, rows.shape[1])
-    sizes = rows.new_zeros(len(centres)).index_add(0, places, counts).clamp_min(1)
+    sizes = rows.new_zeros(len(centres)).index_add(0, places, kept.to(rows.dtype)).clamp_min(1)
     with own_digits(rows):
-        centres = centres.index_add(0, places, rows * counts[:, None]) / sizes[:, None]
+        centres = centres.index_add(0, places, rows) / sizes[:, None]
         return (unit(rows, 1) * unit(centres, 1)[places]).sum(1)

@@ -29,6 +29,8 @@ def at(student: Tensor, teacher: Tensor, *, p: float = 2.0) -> Tensor:
     Source: Zagoruyko & Komodakis 2017 (arXiv 1612.03928), section 3.1, eq. 2.
     Differs: the mean of squares that code in use takes, in place of the sum over positions of the difference's norm.
     Weight: 1000 a link.
+    When: convolutional networks, whose layers need not be equally wide.
+    Cost: one pass over both maps.
 
     >>> import torch
     >>> f = torch.rand(2, 3, 4, 4)
