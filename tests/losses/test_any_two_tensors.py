@@ -12,7 +12,8 @@ from torch import Tensor
 
 from cases import cases
 from layerlink.errors import UsageError
-from layerlink.losses import LOSSES, Facts
+from layerlink.losses import LOSSES, Facts, LossKind
+from loss_cases.base import head
 
 SHAPES = st.lists(st.integers(0, 5), max_size=4).map(tuple)
 FUNCTIONS = [name for name, kind in LOSSES.items() if not kind.is_module and kind.taps == 1]
@@ -23,6 +24,18 @@ DTYPES = st.sampled_from([torch.float32, torch.bfloat16, torch.float64, torch.in
 def drawn(shape: tuple[int, ...], dtype: torch.dtype, seed: int, size: float) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return (torch.randn(shape, generator=generator, dtype=torch.float64) * size).to(dtype)
+
+
+def context_of(kind: LossKind, student: Tensor, teacher: Tensor) -> dict[str, Any]:
+    known = {
+        "labels": torch.zeros(student.shape[:1], dtype=torch.int64),
+        "indices": torch.arange(2),
+        **{
+            f"{whose}_head": head(max(1, (*side.shape, 1, 1)[1]), 1)
+            for whose, side in (("student", student), ("teacher", teacher))
+        },
+    }
+    return {name: value for name, value in known.items() if name in kind.needs()}
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -42,12 +55,7 @@ def test_a_function_gives_a_number_or_a_sentence(
 ) -> None:
     kind = LOSSES[name]
     student, teacher = (drawn(it, dtype, seed + at, size) for at, it in enumerate((shape, shape if same else other)))
-    given_context: dict[str, Any] = {}
-    if "labels" in kind.needs():
-        given_context["labels"] = torch.zeros(shape[:1], dtype=torch.int64)
-    for role, side in (("student_head", student), ("teacher_head", teacher)):
-        if role in kind.needs():
-            given_context[role] = torch.nn.Linear(3, max(side.shape[1] if side.ndim > 1 else 1, 1), dtype=torch.float64)
+    given_context = context_of(kind, student, teacher)
     if mask is not None and "mask" in kind.needs():
         given_context["mask"] = torch.ones(mask, dtype=torch.bool)
     try:
@@ -67,8 +75,8 @@ def test_a_module_is_made_or_a_sentence_says_why_not(name: str, shape: tuple[int
     sizes = torch.Size((2, *shape)), torch.Size((2, *other))
     try:
         loss = LOSSES[name].build(*sizes, {}, Facts(train_size=50, num_classes=3))
-        context = {"indices": torch.arange(2)} if "indices" in LOSSES[name].needs() else {}
-        value = loss(torch.randn(sizes[0]), torch.randn(sizes[1]), **context)
+        student, teacher = torch.randn(sizes[0]), torch.randn(sizes[1])
+        value = loss(student, teacher, **context_of(LOSSES[name], student, teacher))
     except UsageError as error:
         assert "\n" not in str(error)
         return

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from layerlink.losses import CC, at, dkd, hcl, kd, mse, pkt, rkd, sp
+from layerlink.losses import CC, ab, at, dkd, ft, hcl, kd, mse, nst, pkt, rkd, sp
 
 Loss = Callable[..., Tensor]
 
@@ -38,6 +38,12 @@ VALUES: list[tuple[str, int, float, bool, tuple[int, ...], tuple[int, ...], Loss
     ("mse", 1141, 1.0, True, (4, 32, 4, 4), (4, 32, 4, 4), mse, 0.6552091184639661, 0.035772968977985785),
     ("at", 1100, 1.0, True, (8, 16, 8, 8), (8, 16, 8, 8), at, 0.007051318724837999, 0.0005181738234243193),
     ("at", 1102, 1.0, True, (4, 8, 8, 8), (4, 8, 4, 4), at, 0.02651894171943523, 0.006336591336557809),
+    ("ft", 1120, 1.0, True, (8, 16, 8, 8), (8, 16, 8, 8), ft, 0.06617453042651607, 0.0030432038574536462),
+    ("ft", 1122, 1.0, True, (4, 8, 8, 8), (4, 8, 4, 4), ft, 0.1301992172231753, 0.018615856233346512),
+    ("nst", 1110, 1.0, True, (8, 16, 8, 8), (8, 16, 8, 8), nst, 0.10966533884384744, 0.006085131347474316),
+    ("nst", 1112, 1.0, True, (4, 8, 8, 8), (4, 8, 4, 4), nst, 0.2994122346735081, 0.04041612657400035),
+    ("ab", 1150, 1.0, False, (8, 16, 8, 8), (8, 16, 8, 8), ab, 6.028708890372705, 0.09509502266448577),
+    ("ab", 1151, 1.0, False, (4, 32, 4, 4), (4, 32, 4, 4), ab, 3.0449929964347335, 0.09557708401758344),
     ("hcl", 1170, 1.0, True, (8, 16, 8, 8), (8, 16, 8, 8), hcl, 0.40687078673881555, 0.011320590560754408),
     ("hcl", 1171, 1.0, True, (4, 32, 4, 4), (4, 32, 4, 4), hcl, 0.46301974644575683, 0.024768445846376153),
     ("sp", 1131, 1.0, True, (4, 32, 4, 4), (4, 32, 4, 4), sp, 0.0009920205866670246, 0.001453746065382858),
@@ -72,18 +78,32 @@ def test_a_loss_gives_the_published_value_and_gradient(case: Any) -> None:
     assert float(gradient.norm()) == pytest.approx(norm, rel=1e-6)
 
 
-LOSSES = {"kd": kd, "dkd": dkd, "mse": mse, "at": at, "hcl": hcl, "sp": sp, "rkd": rkd, "pkt": pkt, "cc": cc}
+LOSSES = {
+    "kd": kd,
+    "dkd": dkd,
+    "mse": mse,
+    "at": at,
+    "hcl": hcl,
+    "sp": sp,
+    "rkd": rkd,
+    "pkt": pkt,
+    "cc": cc,
+    "ft": ft,
+    "nst": nst,
+    "ab": ab,
+}
 OPTIONS = {"power": "p", "distance_weight": "distance", "angle_weight": "angle"}
+WORDS = ("factor", "levels", "note")  # of parameters that say what is computed and are no options
 
 
 def test_all_values_that_are_known_agree(shared: Path) -> None:
     cases = list(json.loads((shared / "reference" / "loss_values.json").read_text()))
     cases = [case for case in cases if case["name"] in LOSSES]
-    assert len(cases) == 24
+    assert len(cases) == 32
     for case in cases:
         shapes = tuple(case["shape_s"]), tuple(case["shape_t"])
         own, other, labels = drawn(case["seed"], case["scale"], case["relu"], *shapes, case["name"] == "dkd")
-        options = {OPTIONS.get(name, name): float(value) for name, value in case["params"].items() if name != "note"}
+        options = {OPTIONS.get(name, name): float(value) for name, value in case["params"].items() if name not in WORDS}
         found = LOSSES[case["name"]](own, other, **labels, **options)  # type: ignore[operator]
         (gradient,) = torch.autograd.grad(found, own)
         assert float(found.detach()) == pytest.approx(case["value"], rel=1e-6), case["name"]

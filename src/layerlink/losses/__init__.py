@@ -5,15 +5,22 @@ A loss of one's own is a function or an ``nn.Module``; see ``loss.py`` for what 
 
 from __future__ import annotations
 
+from layerlink.losses.dense.cwd import cwd
+from layerlink.losses.dense.ifvd import ifvd
+from layerlink.losses.dense.skds import skds
 from layerlink.losses.loss import Context, Facts, LossKind, loss
+from layerlink.losses.maps.ab import ab
 from layerlink.losses.maps.at import at
+from layerlink.losses.maps.cat_kd import cat_kd
 from layerlink.losses.maps.cosine import cosine
 from layerlink.losses.maps.fsp import fsp
+from layerlink.losses.maps.ft import ft
 from layerlink.losses.maps.hcl import hcl
 from layerlink.losses.maps.l1 import l1
 from layerlink.losses.maps.mse import mse
-from layerlink.losses.maps.review import Review
-from layerlink.losses.maps.vid import VID
+from layerlink.losses.maps.nst import nst
+from layerlink.losses.maps.ofd import batch_norm_margin, ofd
+from layerlink.losses.maps.smooth_l1 import smooth_l1
 from layerlink.losses.outputs.abkd import abkd
 from layerlink.losses.outputs.binary import binary_cross_entropy, binary_kd
 from layerlink.losses.outputs.ctkd import CTKD
@@ -51,8 +58,17 @@ from layerlink.losses.tokens.minilmv2 import minilmv2
 from layerlink.losses.tokens.pkd import pkd
 from layerlink.losses.tokens.tinybert import TinyBERT
 from layerlink.losses.tokens.uld import uld
+from layerlink.losses.trained.afd import AFD
+from layerlink.losses.trained.mgd import MGD
+from layerlink.losses.trained.norm import NORM
+from layerlink.losses.trained.review import Review
+from layerlink.losses.trained.simkd import SimKD
+from layerlink.losses.trained.srrl import SRRL
+from layerlink.losses.trained.vid import VID
+from layerlink.losses.trained.vkd import VKD
 
 __all__ = [
+    "AFD",
     "CC",
     "CRD",
     "CTKD",
@@ -60,29 +76,40 @@ __all__ = [
     "ITRD",
     "LINK_LOSSES",
     "LOSSES",
+    "MGD",
+    "NORM",
+    "SRRL",
     "VID",
+    "VKD",
     "Context",
     "Facts",
     "LinkLoss",
     "LossKind",
     "Review",
     "ShapeError",
+    "SimKD",
     "TinyBERT",
+    "ab",
     "abkd",
     "at",
     "attention_kl",
     "attention_mse",
+    "batch_norm_margin",
     "binary_cross_entropy",
     "binary_kd",
+    "cat_kd",
     "cirkd",
     "cka",
     "cosine",
+    "cwd",
     "dist",
     "dkd",
     "fsp",
+    "ft",
     "hard_cross_entropy",
     "hcl",
     "hidden_mse",
+    "ifvd",
     "kd",
     "l1",
     "loss",
@@ -92,12 +119,16 @@ __all__ = [
     "mlkd",
     "mse",
     "nkd",
+    "nst",
     "ofa",
+    "ofd",
     "pkd",
     "pkt",
     "rkd",
     "rld",
     "sinkd",
+    "skds",
+    "smooth_l1",
     "soft_cross_entropy",
     "sp",
     "standardise",

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from layerlink.errors import UsageError
 
+_NOTHING = 1e-24  # the square of a length; float32 holds it
+
 
 class ShapeError(UsageError):
     """Two tensors that a loss cannot compare."""
@@ -81,6 +83,17 @@ def to_smaller_map(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
         for side in (student, teacher)
     ]
     return pooled[0], pooled[1]
+
+
+def unit(values: Tensor, axis: int) -> Tensor:
+    """Vectors along an axis brought to length 1; where one is 0 it stays 0, without a gradient.
+
+    ``normalize`` would hand 10^12 times the gradient on at such a place, and a ReLU leaves many of them.
+    """
+    squares = values.square().sum(axis, keepdim=True)
+    short = squares <= _NOTHING
+    lengths = torch.where(short, torch.ones_like(squares), squares).sqrt()
+    return torch.where(short, torch.zeros_like(values), values / lengths)
 
 
 def require_elements(loss: str, student: Tensor) -> None:

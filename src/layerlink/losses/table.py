@@ -8,15 +8,22 @@ from typing import Any
 from torch import Tensor
 
 from layerlink.errors import UsageError, unknown_name
+from layerlink.losses.dense.cwd import cwd
+from layerlink.losses.dense.ifvd import ifvd
+from layerlink.losses.dense.skds import skds
 from layerlink.losses.loss import LossKind, kind_of
+from layerlink.losses.maps.ab import ab
 from layerlink.losses.maps.at import at
+from layerlink.losses.maps.cat_kd import cat_kd
 from layerlink.losses.maps.cosine import cosine
 from layerlink.losses.maps.fsp import fsp
+from layerlink.losses.maps.ft import ft
 from layerlink.losses.maps.hcl import hcl
 from layerlink.losses.maps.l1 import l1
 from layerlink.losses.maps.mse import mse
-from layerlink.losses.maps.review import Review
-from layerlink.losses.maps.vid import VID
+from layerlink.losses.maps.nst import nst
+from layerlink.losses.maps.ofd import ofd
+from layerlink.losses.maps.smooth_l1 import smooth_l1
 from layerlink.losses.outputs.abkd import abkd
 from layerlink.losses.outputs.binary import binary_kd
 from layerlink.losses.outputs.ctkd import CTKD
@@ -49,6 +56,14 @@ from layerlink.losses.tokens.minilmv2 import minilmv2
 from layerlink.losses.tokens.pkd import pkd, tokens_compared
 from layerlink.losses.tokens.tinybert import TinyBERT
 from layerlink.losses.tokens.uld import uld
+from layerlink.losses.trained.afd import AFD
+from layerlink.losses.trained.mgd import MGD
+from layerlink.losses.trained.norm import NORM
+from layerlink.losses.trained.review import Review
+from layerlink.losses.trained.simkd import SimKD
+from layerlink.losses.trained.srrl import SRRL
+from layerlink.losses.trained.vid import VID
+from layerlink.losses.trained.vkd import VKD
 from layerlink.user_code import named
 
 LinkLoss = Callable[[Tensor, Tensor], Tensor]
@@ -71,12 +86,27 @@ LOSSES: dict[str, LossKind] = {
     "wkd": LossKind(wkd, degree=None),
     "mse": LossKind(mse),
     "l1": LossKind(l1, degree=1),
+    "smooth_l1": LossKind(smooth_l1, degree=None),
     "cosine": LossKind(cosine, degree=0),
     "at": LossKind(at, same_shape=False, degree=0),
+    "ft": LossKind(ft, same_shape=False, degree=0),
+    "nst": LossKind(nst, same_shape=False, degree=0),
+    "ab": LossKind(ab, degree=None),
+    "ofd": LossKind(ofd, between_images=True),
     "hcl": LossKind(hcl),
     "fsp": LossKind(fsp, taps=2, same_shape=False, degree=4),
+    "cat_kd": LossKind(cat_kd, same_shape=False, degree=None),
+    "cwd": LossKind(cwd, degree=None),
+    "ifvd": LossKind(ifvd, same_shape=False, degree=0),
+    "skds": LossKind(skds, same_shape=False, degree=0),
     "vid": LossKind(VID, same_shape=False, degree=None),
     "review": LossKind(Review, taps=None, same_shape=False, degree=None),
+    "mgd": LossKind(MGD, same_shape=False, degree=None),
+    "norm": LossKind(NORM, same_shape=False, degree=None),
+    "vkd": LossKind(VKD, same_shape=False, degree=None),
+    "srrl": LossKind(SRRL, same_shape=False, degree=None),
+    "simkd": LossKind(SimKD, same_shape=False, degree=None),
+    "afd": LossKind(AFD, taps=None, same_shape=False, degree=None),
     "sp": LossKind(sp, between_images=True, same_shape=False, degree=0),
     "rkd": LossKind(rkd, between_images=True, same_shape=False, degree=0),
     "crd": LossKind(CRD, between_images=True, same_shape=False, degree=None),
@@ -101,7 +131,7 @@ LOSSES: dict[str, LossKind] = {
 LINK_LOSSES: dict[str, LinkLoss] = {
     name: kind.make
     for name, kind in LOSSES.items()
-    if kind.taps == 1 and not kind.is_module and not kind.needs() & {"labels", "teacher_head", "student_head"}
+    if kind.taps == 1 and not kind.is_module and kind.needs() <= {"mask"}
 }
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from loss_cases import maps, outputs, relations, targets, tokens
+from loss_cases import dense, maps, outputs, relations, targets, tokens, trained
 from loss_cases.base import LossCase, Side
 
 __all__ = ["CASES", "LossCase", "Side"]
 
-CASES = [*outputs.CASES, *targets.CASES, *maps.CASES, *relations.CASES, *tokens.CASES]
+CASES = [
+    *(*outputs.CASES, *targets.CASES, *maps.CASES, *dense.CASES, *trained.CASES),
+    *(*relations.CASES, *tokens.CASES),
+]

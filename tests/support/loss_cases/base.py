@@ -34,6 +34,8 @@ class LossCase:
         at_equality: its value where both sides are the same; None where that is no constant, or shapes differ.
         masked: shape of its mask without the batch; None where it takes none.
         whole_gradient: whether its gradient is that of its value; not where a part of it is held fixed.
+        labels: shape of its labels without the batch.
+        draws: whether it draws something at random in training.
     """
 
     name: str
@@ -44,6 +46,8 @@ class LossCase:
     at_equality: float | None = 0.0
     masked: tuple[int, ...] | None = None
     whole_gradient: bool = True
+    labels: tuple[int, ...] = ()
+    draws: bool = False
 
     @property
     def kind(self) -> LossKind:
@@ -63,7 +67,7 @@ class LossCase:
 
     def context(self, count: int, mask: Tensor | None = None) -> dict[str, Any]:
         known = {
-            "labels": torch.arange(count) * 3 % 4,
+            "labels": (torch.arange(count * math.prod(self.labels)) * 3 % 4).reshape(count, *self.labels),
             "indices": torch.arange(count) * 7 % TRAIN_SIZE,
             "mask": mask,
             "progress": 0.5,

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from torch import nn
 
-from loss_cases.base import VECTOR, Array, LossCase, kl, log_softmax
+from loss_cases.base import VECTOR, Array, LossCase, head, kl, log_softmax
 
 
 def dkd(s: Array, t: Array, labels: Array) -> float:
@@ -69,10 +68,8 @@ def ofa(s: Array, t: Array, labels: Array, exponent: float = 1.0, temperature: f
     return total / len(s)
 
 
-def wkd(
-    s: Array, t: Array, labels: Array, teacher_head: nn.Module, gamma: float = 600.0, temperature: float = 8.0
-) -> float:
-    weight = teacher_head.weight.numpy()  # type: ignore[union-attr, operator]
+def wkd(s: Array, t: Array, labels: Array, gamma: float = 600.0, temperature: float = 8.0) -> float:
+    weight = head(t.shape[1], 12).weight.numpy()
     total = 0.0
     for own, other, label in zip(s, t, labels, strict=True):
         total -= _softmax(other)[label] * log_softmax(own)[label]

@@ -1,1 +1,1 @@
-"""Losses between activations."""
+"""Losses between activations, with nothing to train."""

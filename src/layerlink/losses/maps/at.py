@@ -29,6 +29,8 @@ def at(student: Tensor, teacher: Tensor, *, p: float = 2.0) -> Tensor:
     Source: Zagoruyko & Komodakis 2017 (arXiv 1612.03928), section 3.1, eq. 2.
     Differs: the mean of squares that code in use takes, in place of the sum over positions of the difference's norm.
     Weight: 1000 a link.
+    When: convolutional networks, whose layers need not be equally wide.
+    Cost: one pass over both maps.
 
     >>> import torch
     >>> f = torch.rand(2, 3, 4, 4)
@@ -39,9 +41,10 @@ def at(student: Tensor, teacher: Tensor, *, p: float = 2.0) -> Tensor:
     if not p > 0:
         raise UsageError(f"at: p must be > 0; got {p:g}")
     own, other = to_smaller_map(at_least_float32(student), at_least_float32(teacher))
-    return (_attention(own, p) - _attention(other, p)).square().mean()
+    return (attention(own, p) - attention(other, p)).square().mean()
 
 
-def _attention(values: Tensor, p: float) -> Tensor:
+def attention(values: Tensor, p: float) -> Tensor:
+    """Of maps (N, C, H, W) the mean over channels of ``|f|^p``, flattened and L2-normalised: (N, H * W)."""
     energy = values.square() if p == 2 else values.abs() ** p
     return F.normalize(energy.mean(1).flatten(1), dim=1)

@@ -23,7 +23,10 @@ def fsp(student: Pair, teacher: Pair) -> Tensor:
         ShapeError: where they are not two maps a side, or channels differ.
 
     Source: Yim et al. 2017 (CVPR 2017, "A Gift from Knowledge Distillation"), eq. 1 and 2.
-    Differs: the larger map is average-pooled, not max-pooled. Weight: as a first stage of its own, then labels alone.
+    Differs: the larger map is average-pooled, not max-pooled.
+    Weight: none is published: a first stage of its own, then labels alone.
+    When: a first stage before the training with labels, between stages of equal width on both sides.
+    Cost: N C1 C2 numbers a side.
     """
     if len(student) != 2 or len(teacher) != 2:
         raise ShapeError(f"fsp compares two layers a side; got {len(teacher)} of the teacher and {len(student)}")

@@ -25,7 +25,10 @@ def hcl(student: Tensor, teacher: Tensor) -> Tensor:
     Raises:
         ShapeError: where the shapes differ or are no maps.
 
-    Source: Chen et al. 2021 (ReviewKD, arXiv 2104.09044), section 3.4. Weight: as ``review``.
+    Source: Chen et al. 2021 (ReviewKD, arXiv 2104.09044), section 3.4.
+    Weight: 5, as ``review``, whose distance it is.
+    When: equal maps that should agree by regions before they agree by positions.
+    Cost: one pass over both maps.
     """
     require_equal_shapes("hcl", student, teacher)
     require_maps("hcl", student, teacher)

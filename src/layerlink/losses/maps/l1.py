@@ -24,6 +24,8 @@ def l1(student: Tensor, teacher: Tensor, *, mask: Tensor | None = None) -> Tenso
 
     Source: Kim et al. 2018 (Factor Transfer, arXiv 1802.04977), eq. 3 with p = 1, without their paraphraser.
     Weight: none is usual.
+    When: a few large activations would rule a mean of squares.
+    Cost: one pass over both activations.
 
     >>> import torch
     >>> l1(torch.tensor([1.0, 2.0]), torch.tensor([0.0, 4.0]))

@@ -30,6 +30,9 @@ def mse(student: Tensor, teacher: Tensor, *, mask: Tensor | None = None) -> Tens
     Source: Romero et al. 2015 (FitNets, arXiv 1412.6550), eq. 3, without the regressor.
     Differs: the mean over all elements in place of half the sum, so that a weight means the same at every
     batch size and resolution.
+    Weight: 100, after a regressor: ``adapter=conv1x1(norm=True)``.
+    When: the first thing to try between layers.
+    Cost: one pass over both activations.
 
     >>> import torch
     >>> mse(torch.tensor([1.0, 2.0]), torch.tensor([0.0, 4.0]))

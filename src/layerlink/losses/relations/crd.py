@@ -36,7 +36,10 @@ class CRD(nn.Module):
     ``forward`` gives a scalar in nats, float32 or wider, > 0. Which negatives are drawn follows from a seed and a
     count that are part of the state, so it is the same after resuming and in all processes.
 
-    Source: Tian et al. 2020 (arXiv 1910.10699), eq. 10 to 18. Weight: 0.8.
+    Source: Tian et al. 2020 (arXiv 1910.10699), eq. 10 to 18.
+    Weight: 0.8, at the pooled feature.
+    When: there are many epochs, over which its memory fills.
+    Cost: a memory of 2 x examples x ``dim``, and ``negatives`` products an example.
     """
 
     seed: Tensor

@@ -30,7 +30,10 @@ def rkd(student: Tensor, teacher: Tensor, *, distance: float = 25.0, angle: floa
     Raises:
         ShapeError: where they are not of the same examples.
 
-    Source: Park et al. 2019 (arXiv 1904.05068), eq. 5 to 9, at the pooled feature. Weight: 1, distance 25, angle 50.
+    Source: Park et al. 2019 (arXiv 1904.05068), eq. 5 to 9, at the pooled feature.
+    Weight: 1, distance 25, angle 50.
+    When: embeddings, whose relations are what is used.
+    Cost: memory N^2 D and N^3.
     """
     require_same_batch("rkd", student, teacher)
     own, other = (_directions(side) for side in (student, teacher))

@@ -22,7 +22,10 @@ def sp(student: Tensor, teacher: Tensor) -> Tensor:
     Raises:
         ShapeError: where they are not of the same examples.
 
-    Source: Tung & Mori 2019 (arXiv 1907.09682), eq. 2 to 4. Weight: 3000, at the last map alone.
+    Source: Tung & Mori 2019 (arXiv 1907.09682), eq. 2 to 4.
+    Weight: 3000, at the last map alone.
+    When: layers of any shapes, and batches that are not small.
+    Cost: one product N x N a side.
 
     >>> import torch
     >>> f = torch.rand(4, 3)

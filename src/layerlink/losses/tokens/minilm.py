@@ -28,7 +28,10 @@ def minilm(student: Tensor, teacher: Tensor, *, mask: Tensor | None = None, head
     Raises:
         ShapeError: where they are no sequences of the same tokens, or are not divisible by ``heads``.
 
-    Source: Wang et al. 2021 (MiniLMv2, arXiv 2012.15828), eq. 6 to 8. Weight: 1 each for queries, keys and values.
+    Source: Wang et al. 2021 (MiniLMv2, arXiv 2012.15828), eq. 6 to 8.
+    Weight: 1 each for queries, keys and values.
+    When: transformers of other widths and numbers of heads.
+    Cost: heads x L x L a layer and example.
     """
     return relations("minilm", student, teacher, mask, heads)
 

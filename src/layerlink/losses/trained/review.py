@@ -31,6 +31,8 @@ class Review(nn.Module):
     Source: Chen et al. 2021 (ReviewKD, arXiv 2104.09044), figure 3 and eq. 5. Initial weights: Kaiming uniform with a
         = 1.
     Weight: 5, rising over 20 epochs (``warmup=20``); the teacher's layers are read before their last ReLU.
+    When: several layers of a convolutional network at once, as all stages of a ResNet.
+    Cost: a 1x1 and a 3x3 convolution a layer.
     """
 
     def __init__(

@@ -29,6 +29,8 @@ class VID(nn.Module):
     Source: Ahn et al. 2019 (arXiv 1904.05835), eq. 5 and 6: mu is three 1x1 convolutions without bias, ReLU between
         them.
     Weight: 1.
+    When: not all of the teacher's channels can be told from the student's: those that cannot count less.
+    Cost: three 1x1 convolutions, the last two of the teacher's channels.
     """
 
     def __init__(self, student: Sequence[int], teacher: Sequence[int], *, variance: float = 5.0) -> None:

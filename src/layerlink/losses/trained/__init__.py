@@ -1,0 +1,1 @@
+"""Losses between activations that train something of their own."""
