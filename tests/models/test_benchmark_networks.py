@@ -51,13 +51,20 @@ STAGES: dict[str, dict[str, tuple[int, int]]] = {
         for k in (1, 2)
     },
     "mobilenet_v2": {
-        "layer1": (12, 16), "layer2": (16, 8), "layer3": (48, 4), "layer4": (160, 2),
-        "last": (1280, 2), "pool": (1280, 1),
+        "layer1": (12, 16),
+        "layer2": (16, 8),
+        "layer3": (48, 4),
+        "layer4": (160, 2),
+        "last": (1280, 2),
+        "pool": (1280, 1),
     },
     "shufflenet_v1": {"layer1": (240, 16), "layer2": (480, 8), "layer3": (960, 4), "pool": (960, 1)},
     "shufflenet_v2": {
-        "layer1": (116, 16), "layer2": (232, 8), "layer3": (464, 4),
-        "last": (1024, 4), "pool": (1024, 1),
+        "layer1": (116, 16),
+        "layer2": (232, 8),
+        "layer3": (464, 4),
+        "last": (1024, 4),
+        "pool": (1024, 1),
     },
 }
 every = pytest.mark.parametrize("name", PARAMETERS)
