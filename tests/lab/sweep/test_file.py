@@ -174,8 +174,16 @@ def test_the_methods_of_a_cifar100_pair_are_one_cohort_each_at_its_published_wei
     assert set(found.sweep.published.test_accuracy) == set(names(found))  # every row beside its published figure
     weights = {run.row.name: {link.weight for link in run.loaded.recipe.whole_links} for run in found.runs}
     assert weights == {
-        "labels only": set(), "KD": set(), "FitNets": {100}, "AT": {1000}, "SP": {3000}, "VID": {1}, "RKD": {1},
-        "CRD": {0.8}, "DKD": {1}, "ReviewKD": {5},
+        "labels only": set(),
+        "KD": set(),
+        "FitNets": {100},
+        "AT": {1000},
+        "SP": {3000},
+        "VID": {1},
+        "RKD": {1},
+        "CRD": {0.8},
+        "DKD": {1},
+        "ReviewKD": {5},
     }
     for run in found.runs:
         recipe, kd = run.loaded.recipe, run.row.name == "KD"
