@@ -78,7 +78,7 @@ def test_images_of_another_size_are_named() -> None:
 
 
 def test_names_and_arguments_that_are_not_there_are_answered() -> None:
-    with pytest.raises(UsageError, match=r"unknown model 'vgg17'. Did you mean vgg7 or vgg16\?"):
+    with pytest.raises(UsageError, match=r"unknown model 'vgg17'. Did you mean vgg7 or vgg16 or vgg13\?"):
         ll.build_model("vgg17")
     with pytest.raises(UsageError, match=r"model 'vgg7': got an unexpected keyword argument 'widht'. It takes"):
         ll.build_model("vgg7", num_classes=10, image_size=32, widht=1)

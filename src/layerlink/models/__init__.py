@@ -11,14 +11,30 @@ import torch
 from torch import nn
 
 from layerlink.errors import UsageError, unknown_name
-from layerlink.models.resnet import resnet8, resnet20, resnet32, resnet44, resnet56, resnet110
+from layerlink.models.mobilenet import mobilenet_v2
+from layerlink.models.resnet import (
+    resnet8,
+    resnet8x4,
+    resnet20,
+    resnet32,
+    resnet32x4,
+    resnet44,
+    resnet56,
+    resnet110,
+)
+from layerlink.models.shufflenet import shufflenet_v1
+from layerlink.models.shufflenet_v2 import shufflenet_v2
+from layerlink.models.small_vgg import vgg8, vgg13
 from layerlink.models.vgg import vgg7, vgg16
+from layerlink.models.wide_resnet import wrn_16_1, wrn_16_2, wrn_40_1, wrn_40_2
 from layerlink.user_code import named, told
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "vgg16": vgg16,
     "vgg7": vgg7,
     **{make.__name__: make for make in (resnet8, resnet20, resnet32, resnet44, resnet56, resnet110)},
+    **{make.__name__: make for make in (resnet8x4, resnet32x4, vgg8, vgg13, wrn_16_1, wrn_16_2, wrn_40_1, wrn_40_2)},
+    **{make.__name__: make for make in (mobilenet_v2, shufflenet_v1, shufflenet_v2)},
 }
 
 
@@ -29,7 +45,7 @@ def build_model(name: str, /, **arguments: Any) -> nn.Module:
         name: a name in ``MODELS``, or ``package.module:callable`` for a callable of your own; the current folder
             is searched too.
         **arguments: passed on. The project's own take ``num_classes``, ``image_size``, ``channels`` and ``width``,
-            ``vgg16`` and ``vgg7`` also ``batch_norm``.
+            ``vgg16`` and ``vgg7`` also ``batch_norm``, ``resnet8`` to ``resnet110`` ``shortcut``.
 
     Returns:
         The module, in train mode, on the CPU, initialised from torch's global random state.

@@ -3,11 +3,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
+import layerlink as ll
 from layerlink.config.shipped import shipped
 from layerlink.errors import ProblemsError, UsageError
 from layerlink.lab.sweep.file import Plan, load_sweep
+from layerlink.lab.sweep.running import cohorts
+from layerlink.models import build_model
 
+CIFAR100_PAIRS = [name for name in shipped("sweep") if name.startswith("cifar100/")]
 BASE = """\
 data: {name: digits}
 teacher: {model: vgg16, weights: somewhere}
@@ -159,6 +164,64 @@ def test_shipped_sweeps_load(name: str) -> None:
     size = 224 if name.endswith("-224") else 32
     assert {run.loaded.recipe.data.image_size for run in found.runs} == {size}
     assert found.family.teacher is None or found.family.teacher.recipe.data.image_size == size
+
+
+@pytest.mark.parametrize("name", CIFAR100_PAIRS)
+def test_the_methods_of_a_cifar100_pair_are_one_cohort_each_at_its_published_weight(name: str) -> None:
+    found = load_sweep(name)
+    assert len(list(cohorts(found.runs))) == 1
+    assert found.sweep.published is not None
+    assert set(found.sweep.published.test_accuracy) == set(names(found))  # every row beside its published figure
+    weights = {run.row.name: {link.weight for link in run.loaded.recipe.whole_links} for run in found.runs}
+    assert weights == {
+        "labels only": set(),
+        "KD": set(),
+        "FitNets": {100},
+        "AT": {1000},
+        "SP": {3000},
+        "VID": {1},
+        "RKD": {1},
+        "CRD": {0.8},
+        "DKD": {1},
+        "ReviewKD": {5},
+    }
+    for run in found.runs:
+        recipe, kd = run.loaded.recipe, run.row.name == "KD"
+        assert (recipe.hard.weight, recipe.soft is not None) == ((0.1, True) if kd else (1, False))
+    assert found.family.teacher is not None
+    for recipe in (found.family.teacher.recipe, *(run.loaded.recipe for run in found.runs)):
+        training = recipe.training
+        assert (training.epochs, training.milestones, training.step_factor) == (240, (150, 180, 210), 0.1)
+        assert (training.batch_size, training.lr, training.momentum, training.nesterov) == (64, 0.05, 0.9, False)
+        assert (training.weight_decay, training.keep, recipe.data.augment) == (5e-4, "last", "crop-flip")
+
+
+@pytest.mark.parametrize("name", CIFAR100_PAIRS)
+def test_every_method_of_a_cifar100_pair_can_learn(name: str) -> None:
+    torch.manual_seed(0)
+    images, labels = torch.randn(8, 3, 32, 32), torch.arange(8)
+    for run in load_sweep(name).runs:
+        recipe = run.loaded.recipe
+        assert recipe.teacher is not None
+        teacher, student = (
+            build_model(model, num_classes=100, width=0.1) for model in (recipe.teacher.model, recipe.student.model)
+        )
+        distiller = ll.Distiller(
+            teacher,
+            student,
+            hard=recipe.hard.build(),
+            soft=recipe.soft.build() if recipe.soft else None,
+            links=recipe.whole_links,
+            example=images[:2],
+            facts=ll.Facts(train_size=100, num_classes=100),
+        )
+        distiller.at(100, recipe.training.epochs)
+        losses = distiller(images, labels, indices=torch.arange(8))
+        assert len(losses.terms) == len(recipe.links) + 1 + (recipe.soft is not None)
+        losses.total.backward()
+        for path, parameter in distiller.named_parameters():
+            assert parameter.grad is not None, f"{run.row.name}: {path}"
+            assert bool(parameter.grad.isfinite().all()), f"{run.row.name}: {path}"
 
 
 def test_the_studys_tables_are_whole() -> None:

@@ -81,3 +81,35 @@ def test_pairs_of_different_hardware_are_told(runs: Path) -> None:
 
 def test_the_choice_of_the_first_row_is_warned_of(runs: Path) -> None:
     assert "“soft” is first of 2 rows by the test images that are told here" in results(runs).shown.note
+
+
+@pytest.mark.parametrize(
+    ("keep", "said"),
+    [
+        (("best", "best"), "once, with the epoch that did best on validation images."),
+        (("last", "last"), "once, with the weights of its last epoch."),
+        (("best", "last"), "on validation images; 1 of 2 runs with their last one."),
+    ],
+)
+def test_the_note_says_which_epoch_read_the_test_images(
+    keep: tuple[str, str], said: str, tmp_path: Path, fake_run: FakeRun
+) -> None:
+    for seed, which in enumerate(keep):
+        fake_run(tmp_path / f"labels-{seed}", seed, 60.0, f"training.keep={which}")
+    assert said in results(tmp_path).shown.note
+
+
+@pytest.mark.parametrize(("second", "shown"), [(73.0, ("70.4", "73.0")), (72.98, ("70.40", "72.98"))])
+def test_published_numbers_have_the_digits_of_their_source(
+    second: float, shown: tuple[str, str], tmp_path: Path, fake_run: FakeRun
+) -> None:
+    for row in ("labels", "soft"):
+        fake_run(tmp_path / f"{row}-0", 0, 60.0)
+    rows = [
+        {"name": name, "changes": {}, "baseline": False, "published": number, "runs": {"0": f"{name}-0"}}
+        for name, number in (("labels", 70.4), ("soft", second))
+    ]
+    manifest = {"name": "mine", "title": "", "question": "", "source": "Somebody 2020", "rows": rows}
+    (tmp_path / "sweep.json").write_text(json.dumps(manifest))
+    table = results(tmp_path)
+    assert (entry(table, "labels", "published, %"), entry(table, "soft", "published, %")) == shown

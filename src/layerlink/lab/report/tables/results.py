@@ -10,7 +10,7 @@ from layerlink.lab.report.answer import differences_of, values_of
 from layerlink.lab.report.chance.difference import Difference
 from layerlink.lab.report.chance.spread import Spread, spread_of
 from layerlink.lab.report.chance.verdict import Verdict, flattery, p_words, turned
-from layerlink.lab.report.gather.records import Row
+from layerlink.lab.report.gather.records import Row, RunRecord
 from layerlink.lab.report.gather.rows import Gathered
 from layerlink.lab.report.page.page import Cell, Table
 from layerlink.lab.report.tables.table import ReportTable, number_cell, spread_cell
@@ -36,9 +36,8 @@ def results_table(gathered: Gathered, verdict: Verdict | None) -> ReportTable:
         ("n", lambda it: _count_cell(it.row)),
     ]
     if any(row.published is not None for row in gathered.rows):
-        columns.append(
-            (f"published{unit}", lambda it: number_cell(it.row.published, f"{{:.{1 if unit else score.digits}f}}"))
-        )
+        digits = _digits_given(gathered) if unit else score.digits
+        columns.append((f"published{unit}", lambda it: number_cell(it.row.published, f"{{:.{digits}f}}")))
     if baseline is not None and len(gathered.rows) > 1:
         points = ", points" if score.unit == "%" else ""
         columns.append((f"minus “{baseline.name}”{points}", lambda it: _difference_cell(it.against, score.digits)))
@@ -155,7 +154,7 @@ def _results_note(gathered: Gathered, verdict: Verdict | None, stats: Sequence[_
         counted = f"{images.pop():,} test images" if len(images) == 1 else "the test images"
         parts.append(
             f"Mean ± sample standard deviation over n seeds; n = 1 is a single seed, without a spread. Each run read "
-            f"{counted} once, with the epoch that did best on validation images."
+            f"{counted} once, {_epoch_read(finished)}."
         )
     if any(it.nll for it in stats):
         parts.append("NLL is the mean negative log-likelihood, ECE the expected calibration error over 15 bins.")
@@ -168,6 +167,21 @@ def _results_note(gathered: Gathered, verdict: Verdict | None, stats: Sequence[_
     if any(it.against and it.against.p is not None for it in stats):
         parts += [RULE, *_unlike_machines(gathered)]
     return " ".join(parts)
+
+
+def _epoch_read(finished: Sequence[RunRecord]) -> str:
+    """Which epoch's weights read the test images."""
+    last = [run.recipe is not None and run.recipe.training.keep == "last" for run in finished]
+    if all(last):
+        return "with the weights of its last epoch"
+    best = "with the epoch that did best on validation images"
+    return f"{best}; {sum(last)} of {len(last)} runs with their last one" if any(last) else best
+
+
+def _digits_given(gathered: Gathered) -> int:
+    """Behind the point of the published numbers, as their source gives them: one or two."""
+    numbers = [row.published for row in gathered.rows if row.published is not None]
+    return 1 if all(number == round(number, 1) for number in numbers) else 2
 
 
 def _choice(gathered: Gathered, verdict: Verdict) -> list[str]:
