@@ -249,7 +249,7 @@ def holds_secret(folder: Path) -> list[str]:
     return found
 
 
-@settings(max_examples=2000 if LONG else 25)
+@settings(max_examples=2000 if LONG else 25, deadline=None)
 @given(what=st.lists(st.tuples(st.sampled_from(PLACES), KINDS), min_size=1, max_size=3), verb=st.sampled_from(VERBS))
 def test_no_folder_breaks_a_verb_or_leads_it_astray(
     what: list[tuple[str, Hostile]], verb: tuple[str, ...], whole: Path, capfd: pytest.CaptureFixture[str]
