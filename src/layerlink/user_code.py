@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 import sysconfig
@@ -50,21 +51,26 @@ def found_at(path: str) -> str:
     """
     top = path.partition(":")[0].partition(".")[0]
     loaded = sys.modules.get(top)
-    if loaded is not None:
-        return str(getattr(loaded, "__file__", None) or "built in")
-    if top in sys.builtin_module_names:
-        return "built in"
-    try:
-        spec = PathFinder.find_spec(top, [*sys.path, str(Path.cwd())])
-    except (ImportError, ValueError, OSError):
+    spec = getattr(loaded, "__spec__", None)
+    if spec is None and loaded is not None:  # made by hand, or the program itself
+        return str(getattr(loaded, "__file__", None) or "")
+    for finder in () if loaded is not None else sys.meta_path:  # as an import asks them; the last is that of the folder
+        with contextlib.suppress(ImportError, ValueError, OSError, AttributeError):
+            spec = spec or finder.find_spec(top, None)
+    if spec is None:
+        with contextlib.suppress(ImportError, ValueError, OSError):
+            spec = PathFinder.find_spec(top, [str(Path.cwd())])
+    if spec is None:
         return ""
-    places = [] if spec is None else [spec.origin, *(spec.submodule_search_locations or ())]
-    return next((str(place) for place in places if place), "")
+    if spec.origin in ("built-in", "frozen"):
+        return "built in"
+    # A package without __init__.py has folders and no file.
+    return next((str(place) for place in (spec.origin, *(spec.submodule_search_locations or ())) if place), "")
 
 
 def is_installed(place: str) -> bool:
     """Whether code lies where nothing of the user's own does: in Python itself, or among installed packages."""
-    return place in ("built in", "frozen") or any(Path(place).is_relative_to(it) for it in (_OURS, *_OTHERS))
+    return place == "built in" or any(Path(place).is_relative_to(it) for it in (_OURS, *_OTHERS))
 
 
 def _in_the_way(module: str) -> str:

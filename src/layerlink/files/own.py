@@ -10,8 +10,6 @@ import stat
 from functools import cache
 from pathlib import Path
 
-from layerlink.errors import LayerlinkError
-
 KEY = "key"  # in the configuration folder
 _BYTES = 32
 
@@ -34,8 +32,7 @@ def mark_of(content: bytes, purpose: str) -> str | None:
         content: all that the mark is to answer for.
         purpose: what it is, so that a mark of one thing is none of another: "run", "store".
 
-    Raises:
-        LayerlinkError: where the key is not this user's alone.
+    A key that others can read, as on file systems without rights of one's own, is none.
     """
     key = _key(config_folder())
     return None if key is None else hmac.new(key, purpose.encode() + b"\0" + content, hashlib.sha256).hexdigest()
@@ -55,29 +52,38 @@ def is_own(mark: object, content: bytes, purpose: str) -> bool:
     )
 
 
-@cache
+def why_no_key() -> str:
+    """Why nothing can be marked, and what to do, a sentence; empty where it can."""
+    return _found(config_folder())[1]
+
+
 def _key(folder: Path | None) -> bytes | None:
-    """The key, made where there is none; None where it cannot be kept."""
+    return _found(folder)[0]
+
+
+@cache
+def _found(folder: Path | None) -> tuple[bytes | None, str]:
+    """The key, made where there is none; None, and why, where it cannot be kept."""
     if folder is None:
-        return None
+        return None, "there is no home folder for your key. Name another: LAYERLINK_CONFIG=FOLDER"
     path = folder / KEY
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not path.exists():
             _make(path)
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0))
-    except OSError:
-        return None
+    except OSError as error:
+        return None, f"your key cannot be kept ({error}). Name another folder for it: LAYERLINK_CONFIG=FOLDER"
     with os.fdopen(handle, "rb") as file:
         facts = os.fstat(handle)
         known = file.read(_BYTES + 1) if stat.S_ISREG(facts.st_mode) else b""
     others = os.name != "nt" and (facts.st_uid != os.getuid() or facts.st_mode & 0o077)
-    if len(known) != _BYTES or others:
-        raise LayerlinkError(
-            f"{path} must be {_BYTES} bytes that only you can read, by which your runs are known from other people's. "
-            "Remove it, and another one is made (runs with code of your own then need --trust-code)"
-        )
-    return known
+    if len(known) == _BYTES and not others:
+        return known, ""
+    return None, (
+        f"{path} must be {_BYTES} bytes that only you can read. Remove it, and another one is made; or name a folder "
+        "where files can be yours alone: LAYERLINK_CONFIG=FOLDER"
+    )
 
 
 def _make(path: Path) -> None:

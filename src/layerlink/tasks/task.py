@@ -13,6 +13,7 @@ import torch
 from torch import Size, Tensor
 
 from layerlink.losses.shapes import at_least_float32
+from layerlink.printable import one_line
 
 CHANCE_SPREADS = 2.0  # standard deviations from chance that still count as chance
 
@@ -86,6 +87,8 @@ class Score:
             raise ValueError(f"a score has {', '.join(kinds)}; got {facts!r}")
         if not re.fullmatch(r"[a-z][a-z0-9_]{0,40}", facts["name"]) or not 0 <= facts["digits"] <= 9:
             raise ValueError(f"a score's name is a word, and it has up to 9 digits; got {facts!r}")
+        if any(one_line(facts[name]) != facts[name] or len(facts[name]) > 60 for name in ("words", "unit")):
+            raise ValueError(f"a score's words and unit are up to 60 letters on one line; got {facts!r}")
         return cls(**{name: facts[name] for name in kinds})
 
 

@@ -164,3 +164,18 @@ def test_a_shard_that_would_unpack_to_too_much_is_not_read(tmp_path: Path, monke
     monkeypatch.setattr("layerlink.data.formats.parquet.MOST_BYTES", 1000)
     with pytest.raises(LayerlinkError, match=r"would unpack to [\d,]+ bytes; at most 1,000 are read"):
         read(path)
+
+
+def test_a_dictionary_that_repeats_a_large_value_fills_no_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file says how large the value is, and not how often it stands there."""
+    monkeypatch.setattr("layerlink.data.formats.parquet.MOST_BYTES", 3_000_000)
+    image = pa.array(
+        [{"bytes": b"\0" * 100_000, "path": ""}] * 600, pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    )
+    table = pa.table({"img": image, "label": pa.array([0] * 600, pa.int64())})
+    pq.write_table(table, tmp_path / NAME, use_dictionary=True)
+    assert (tmp_path / NAME).stat().st_size < 100_000
+    with pytest.raises(LayerlinkError, match=r"unpacks to more than the 3,000,000 bytes|would unpack to"):
+        read(tmp_path / NAME)

@@ -6,13 +6,20 @@ import csv
 import json
 import re
 import shutil
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from layerlink.errors import LayerlinkError, UsageError
+from layerlink.lab.report import building
 from layerlink.lab.report.building import write_report
 from layerlink.lab.report.files import write_csv
+from layerlink.lab.run.evaluation import evaluate_run
+from layerlink.lab.run.folder import RunFolder
+from layerlink.lab.run.verification import verify_run
 
 
 @pytest.fixture
@@ -92,3 +99,56 @@ def test_names_are_one_line_of_letters_everywhere(study: Path, tmp_path: Path) -
 def test_numbers_in_a_csv_stay_numbers(tmp_path: Path) -> None:
     write_csv(tmp_path / "it.csv", [{"@name": "-x", "n": -1.5, "none": None}])
     assert (tmp_path / "it.csv").read_text() == "'@name,n,none\n'-x,-1.5,\n"
+
+
+def test_a_file_of_very_many_terms_or_rows_is_drawn_as_far_as_it_can_be_read(
+    fake_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    run = fake_run(tmp_path / "wide" / "x-0", 0, 60.0)
+    names = ["epoch", "validation_accuracy", *(f"c : {place}" for place in range(3000))]
+    (run / "metrics.csv").write_text(",".join(names) + "\n" + ",".join("1" for _ in names) + "\n")
+    start = time.monotonic()
+    write_report([tmp_path / "wide"], tmp_path / "report", measure=0)
+    assert time.monotonic() - start < 60
+    for place in range(3):
+        fake_run(tmp_path / "rows" / f"r{place}-0", 0, 60.0 + place, f"training.lr={0.1 + place}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(building, "MOST_ROWS", 2)
+        page = write_report([tmp_path / "rows"], tmp_path / "rows-report", measure=0).page.read_text()
+    assert "row by row (the first 2 of 3)" in page
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"first_losses": ["x"]}, "first_losses must be numbers"),
+        ({"first_losses": [10**400]}, "first_losses must be numbers"),
+        ({"first_losses": [1.0] * 99}, "99 losses of first steps are recorded"),
+        (
+            {"score": {"name": "accuracy", "words": "a\x1b[31m", "unit": "%", "higher_is_better": True, "digits": 2}},
+            "up to 60 letters on one line",
+        ),
+    ],
+)
+def test_a_result_that_was_made_by_hand_is_told(
+    change: dict[str, Any], message: str, study: Path, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(study / "links-0", tmp_path / "run"))
+    facts = json.loads((run / "result.json").read_text())
+    (run / "result.json").write_text(json.dumps(facts | change))
+    with pytest.raises(LayerlinkError) as caught:
+        verify_run(RunFolder(run))
+    assert message in str(caught.value)
+
+
+def test_a_standard_deviation_of_0_is_told(study: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(study / "links-0", tmp_path / "run"))
+    facts = json.loads((run / "data.json").read_text())
+    (run / "data.json").write_text(json.dumps(facts | {"std": [0.0] * len(facts["std"])}))
+    with pytest.raises(LayerlinkError, match="numbers > 0"):
+        evaluate_run(RunFolder(run))
+
+
+def test_rows_of_other_names_keep_their_columns(tmp_path: Path) -> None:
+    write_csv(tmp_path / "it.csv", [{"a": 1, "b": 2}, {"b": 3, "c": 4, "a": 5}])
+    assert (tmp_path / "it.csv").read_text() == "a,b,c\n1,2,\n5,3,4\n"

@@ -162,7 +162,7 @@ def test_what_is_wrong_with_any_is_told_with_its_line(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("peers: {student: vgg7}", "a peer needs another name than student"),
-        ("peers: {a b: vgg7}", "a peer's name is of letters, digits and _"),
+        ("peers: {a b: vgg7}", "a peer's name is of at most 60 letters, digits and _"),
         ("peers: {}", "peers are students by name, one or more"),
         ("peers: {a: vgg7}\nteacher: {model: vgg7}\nsoft: {}", "give teacher or peers, not both"),
         ("peers: {a: vgg7, b: vgg7}\nsoft: {teachers: {a: 1}}", "each learns from the mean of all others"),

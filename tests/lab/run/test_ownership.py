@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 import pytest
@@ -18,6 +22,7 @@ from layerlink.lab.run.ownership import ForeignCodeError, adopt, recipe_of_run, 
 from layerlink.lab.run.setup.setup import set_up
 from layerlink.lab.run.training import train
 from layerlink.lab.run.verification import verify_run
+from layerlink.user_code import found_at, named
 
 OWN = """
 data: {name: digits, image_size: 8, train_images: 60, validation: 40}
@@ -75,7 +80,7 @@ def test_one_of_somebody_else_is_told_and_not_called(run: RunFolder, capsys: pyt
         ("data", {"name": "os:system", "arguments": {"command": "touch MARKER"}}, "data.name os:system"),
         ("task", {"name": "os:system", "arguments": {"command": "touch MARKER"}}, "task.name os:system"),
         ("hard", {"weight": 1.0, "loss": "os:system"}, "hard.loss os:system"),
-        ("links", ["head : os:system"], "a link os:system"),
+        ("links", ["head : os:system"], "links os:system"),
         ("teachers", {"a": {"model": "os:system"}, "b": {"model": "os:abort"}}, "teachers.b.model os:abort"),
         ("peers", {"a": {"model": "os:system", "links": ["body : os:getpid"]}}, "peers.a.model os:system"),
     ],
@@ -111,9 +116,9 @@ def test_the_same_name_in_another_file_is_other_code(
     monkeypatch.chdir(here)
     (here / "own.yaml").write_text(OWN.replace("peoples_models:plain", "my_net_of_a_test:net"))
     train(set_up(load_recipe("own.yaml")), RunFolder(there / "run"))
-    monkeypatch.delitem(__import__("sys").modules, "my_net_of_a_test")
+    monkeypatch.delitem(sys.modules, "my_net_of_a_test")
     assert trusted_recipe_of_run(RunFolder(there / "run"))
-    monkeypatch.setattr("sys.path", [path for path in __import__("sys").path if path != str(here)])
+    monkeypatch.setattr("sys.path", [path for path in sys.path if path != str(here)])
     monkeypatch.chdir(there)
     with pytest.raises(ForeignCodeError, match="my_net_of_a_test:net"):
         trusted_recipe_of_run(RunFolder(Path("run")))
@@ -164,3 +169,61 @@ def test_a_recipe_that_is_no_file_of_the_run_is_not_read(run: RunFolder, tmp_pat
     run.recipe.write_text("#" * 2_000_000)
     with pytest.raises(UsageError, match="a recipe has at most"):
         trusted_recipe_of_run(run)
+
+
+def test_code_in_a_folder_without_init_is_known_again_by_another_process(tmp_path: Path) -> None:
+    (tmp_path / "nets_of_a_test").mkdir()
+    (tmp_path / "nets_of_a_test" / "mine.py").write_text(NET)
+    (tmp_path / "own.yaml").write_text(OWN.replace("peoples_models:plain", "nets_of_a_test.mine:net"))
+    support = str(Path(__file__).parents[2] / "support")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([support, os.environ.get("PYTHONPATH", "")])}
+    for words in (("run", "own.yaml", "--out", "run"), ("evaluate", "run"), ("verify", "run")):
+        done = subprocess.run(
+            [sys.executable, "-m", "layerlink", *words], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+    assert str(tmp_path / "nets_of_a_test") in (tmp_path / "run" / "mark.json").read_text()
+
+
+def test_code_that_an_installed_finder_finds_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "hidden").mkdir()
+    (tmp_path / "hidden" / "edited_pkg_of_a_test.py").write_text(NET)
+
+    class Finder:
+        @staticmethod
+        def find_spec(name: str, path: object = None, target: object = None) -> object:
+            return PathFinder.find_spec(name, [str(tmp_path / "hidden")]) if name == "edited_pkg_of_a_test" else None
+
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Finder])
+    place = str(tmp_path / "hidden" / "edited_pkg_of_a_test.py")
+    assert found_at("edited_pkg_of_a_test:net") == place
+    named("edited_pkg_of_a_test:net", "model")
+    assert found_at("edited_pkg_of_a_test:net") == place
+    monkeypatch.delitem(sys.modules, "edited_pkg_of_a_test")
+
+
+def test_a_run_of_before_is_marked_when_it_goes_on(run: RunFolder, tmp_path: Path) -> None:
+    lines = [
+        line for line in run.recipe.read_text().split("\n") if not line.strip().startswith(("peers", "most_pixels"))
+    ]
+    run.recipe.write_text("\n".join(lines))
+    run.mark.unlink()
+    with pytest.raises(ForeignCodeError, match="--resume with its recipe marks it"):
+        trusted_recipe_of_run(run)
+    (tmp_path / "own.yaml").write_text(OWN)
+    train(set_up(load_recipe(str(tmp_path / "own.yaml"))), run, resume=True)
+    assert trusted_recipe_of_run(run)
+
+
+@pytest.mark.usefixtures("stranger")
+def test_overrides_trust_what_they_name_and_nothing_else(run: RunFolder) -> None:
+    text = run.recipe.read_text()
+    peers = "peers:\n  wide:\n    model: vgg7\n    links: ['body : os:system']\n"
+    run.recipe.write_text(text.replace("peers: null\n", peers).replace("peoples_models:plain", "vgg7"))
+    with pytest.raises(ForeignCodeError, match=r"peers\.wide\.links os:system"):
+        trusted_recipe_of_run(run, ["links=[]"])
+    assert trusted_recipe_of_run(run, ["peers.wide.links=['body : mse']"])
+    run.recipe.write_text(text.replace("download: false", "download: true").replace("peoples_models:plain", "vgg7"))
+    for overrides in (["data.image_size=32"], ["data.root=x"], []):
+        assert not trusted_recipe_of_run(run, overrides).recipe.data.download
+    assert trusted_recipe_of_run(run, ["data.download=true"]).recipe.data.download

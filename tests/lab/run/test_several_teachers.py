@@ -102,7 +102,7 @@ def test_a_cohort_shares_several_teachers(tmp_path: Path, weights: list[Path]) -
     [
         ("teachers: {a: vgg7}", "teachers are two or more by name"),
         ("teachers: {a: vgg7, b: vgg7}\nteacher: vgg7", "give teacher or teachers, not both"),
-        ("teachers: {a b: vgg7, c: vgg7}", "a teacher's name is of letters, digits and _"),
+        ("teachers: {a b: vgg7, c: vgg7}", "a teacher's name is of at most 60 letters, digits and _"),
         ("teachers: {a: {model: vgg7, store: auto}, b: vgg7}", "of several each batch is computed"),
         ("teachers: {a: ema, b: vgg7}", "the student's own average is a teacher alone"),
         ("teachers: {a: vgg7, b: vgg7}\nsoft: {teachers: {c: 1}}", "soft.teachers: unknown teacher 'c'"),

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 
 from layerlink.config.shipped import shipped
-from layerlink.errors import ProblemsError, UsageError
+from layerlink.errors import LayerlinkError, ProblemsError, UsageError
 from layerlink.lab.run.interruption import Interrupted
 from layerlink.lab.run.watch import Watch
 from layerlink.lab.search import running as searching
@@ -128,3 +129,33 @@ def test_shipped_searches_load(name: str) -> None:
     assert search.space
     assert search.trials > 0
     assert family.base
+
+
+def test_a_trial_whose_folder_leads_out_is_not_written(search: Callable[..., list[Trial]], tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "trial-0001").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(LayerlinkError, match="leads out of"):
+        search("trials=2")
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_a_database_that_is_no_search_s_is_named(search: Callable[..., list[Trial]], tmp_path: Path) -> None:
+    database = tmp_path / "out" / "search.db"
+    database.parent.mkdir()
+    for content, why in ((b"junk", "it does not begin as one"), (b"SQLite format 3\0" + b"x" * 5000, "DatabaseError")):
+        database.write_bytes(content)
+        with pytest.raises(LayerlinkError, match=rf"search\.db is no database of a search, or a damaged one \(.*{why}"):
+            search("trials=1")
+    database.unlink()
+    os.mkfifo(database)
+    with pytest.raises(LayerlinkError, match="is a pipe and no regular file"):
+        search("trials=1")
+    database.unlink()
+    storage = optuna.storages.RDBStorage(f"sqlite:///{database}")
+    study = optuna.create_study(storage=storage, study_name="layerlink", direction="maximize")
+    study.ask({"training.lr": optuna.distributions.FloatDistribution(1e9, 1e10)})
+    with pytest.raises(LayerlinkError, match="it holds trials, and not what they were asked for"):
+        search("trials=1")
+    storage.remove_session()
+    storage.engine.dispose()

@@ -50,7 +50,7 @@ class Console(Watch):
         """Print a table; columns of numbers are set to the right."""
         table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
         for name in columns:
-            table.add_column(Text(name))
+            table.add_column(Text(one_line(name)))
         for column, cells in zip(table.columns, zip(*rows, strict=True), strict=False):
             column.justify = "right" if all(cell[:1].isdigit() or cell in ("", "-") for cell in cells) else "left"
             column.overflow = "fold"

@@ -102,7 +102,7 @@ def _read_shard(shard: Path, label_column: str, classes: int, size: int, skip_ba
         with parquet.ParquetFile(regular(shard), page_checksum_verification=True) as file:
             _check_columns(shard, file.schema_arrow, label_column)
             _check_size(shard, file.metadata)
-            table = file.read(columns=["img", label_column])
+            table = _read_within(shard, file, ["img", label_column])
             metadata = file.schema_arrow.metadata or {}
         encoded = compute.struct_field(table.column("img"), "bytes").to_pylist()
         labels = table.column(label_column).to_numpy()
@@ -126,6 +126,20 @@ def _read_shard(shard: Path, label_column: str, classes: int, size: int, skip_ba
     )
     labels = labels.astype(np.int64)[decoded.kept]
     return Split(decoded.pixels, labels, _class_names(metadata, label_column), decoded.bad)
+
+
+def _read_within(shard: Path, file: Any, columns: list[str]) -> Any:
+    """The columns, row by row as far as the limit goes: a dictionary may say a large value many times."""
+    arrow = need("pyarrow", "images", f"{shard}: reading Parquet")
+    parts, size = [], 0
+    for part in file.iter_batches(batch_size=64, columns=columns):
+        parts.append(part)
+        size += part.nbytes
+        if size > MOST_BYTES:
+            raise LayerlinkError(
+                f"{shard}: unpacks to more than the {MOST_BYTES:,} bytes that are read. Is this another data set?"
+            )
+    return arrow.Table.from_batches(parts, schema=parts[0].schema if parts else None)
 
 
 def _check_size(shard: Path, metadata: Any) -> None:

@@ -22,7 +22,10 @@ class PeerSection(ModelSection):
     It learns by the recipe's `hard` and `soft` with its training, from initial weights of its own.
     """
 
-    links: LinkTexts = Field((), description="from the others' layers to its own; the recipe's student is student/")
+    links: LinkTexts = Field(
+        (),
+        description="from the others' layers to its own; of several the recipe's student is student/, one has no name",
+    )
 
 
 def _is_free(value: str) -> str:

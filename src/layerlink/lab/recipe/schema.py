@@ -236,8 +236,11 @@ class Recipe(Section):
             named.append((f"peers.{name}.model", peer.model))
         if self.hard.loss is not None and not self.hard.loss.startswith("@"):
             named.append(("hard.loss", self.hard.loss))
-        links = [*self.links, *(link for peer in (self.peers or {}).values() for link in peer.links)]
-        named += [("a link", path) for path in user_code(links)]
+        links = {
+            "links": self.links,
+            **{f"peers.{name}.links": peer.links for name, peer in (self.peers or {}).items()},
+        }
+        named += [(who, path) for who, texts in links.items() for path in user_code(texts)]
         return [(who, path) for who, path in named if ":" in path]
 
     def _check_teachers(self) -> None:

@@ -28,6 +28,7 @@ from layerlink.lab.report.tables.table import ReportTable
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.ownership import trusted_recipe_of_run
 
+MOST_ROWS = 200  # in a picture
 PAGE, MARKDOWN = "index.html", "report.md"
 
 
@@ -151,9 +152,17 @@ def _score_pictures(gathered: Gathered) -> list[Picture]:
             chart = axis_chart(points, axis=axis, references=references, score=score)
             pictures.append(Picture(f"Test {score.words} against {axis}", chart, wide=True))
     points = [Point(row.name, row.values(), row.published) for row in gathered.rows if row.values()]
+    shown, points = (
+        (f" (the first {MOST_ROWS} of {len(points):,})" if len(points) > MOST_ROWS else ""),
+        points[:MOST_ROWS],
+    )
     if points:
         pictures.append(
-            Picture(f"Test {score.words}, row by row", row_chart(points, references=references, score=score), wide=True)
+            Picture(
+                f"Test {score.words}, row by row{shown}",
+                row_chart(points, references=references, score=score),
+                wide=True,
+            )
         )
     return pictures
 

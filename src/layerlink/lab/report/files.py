@@ -27,9 +27,11 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], within: Path | None
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([in_a_cell(name) for name in rows[0]] if rows else [])
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    writer.writerow([in_a_cell(name) for name in names])
     for row in rows:
-        writer.writerow([in_a_cell(value) if isinstance(value, str) else value for value in row.values()])
+        cells = [row.get(name) for name in names]
+        writer.writerow([in_a_cell(cell) if isinstance(cell, str) else cell for cell in cells])
     _write(path, text.getvalue(), within)
 
 

@@ -177,8 +177,9 @@ def as_the_run_saw(setup: Setup, run: RunFolder) -> Setup:
     seen = run.read_data()
     channels = setup.images.train.images.shape[1]
     for name in ("mean", "std"):
-        if not _is_statistic(seen.get(name), channels):
-            raise LayerlinkError(f"{run.data} is damaged: {name} must be {channels} numbers; got {seen.get(name)!r}")
+        if not _is_statistic(seen.get(name), channels) or (name == "std" and min(seen["std"]) <= 0):
+            what = f"{channels} numbers{' > 0' if name == 'std' else ''}"
+            raise LayerlinkError(f"{run.data} is damaged: {name} must be {what}; got {seen.get(name)!r}")
     trained, there = seen.get("classes"), list(setup.images.train.classes)
     if isinstance(trained, list) and trained != there:
         raise UsageError(

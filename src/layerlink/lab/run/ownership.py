@@ -14,7 +14,7 @@ from typing import Any
 
 from layerlink.config.changes import read_overrides
 from layerlink.errors import LayerlinkError, UsageError
-from layerlink.files.own import is_own, mark_of
+from layerlink.files.own import is_own, mark_of, why_no_key
 from layerlink.lab.recipe.file import LoadedRecipe, dump_recipe, load_recipe
 from layerlink.lab.recipe.schema import Recipe
 from layerlink.lab.run.folder import RunFolder
@@ -24,15 +24,25 @@ from layerlink.user_code import found_at, is_installed
 MOST_BYTES = 1_000_000  # of a recipe
 
 
+_WHY = (
+    "You did not make this run here, or it was changed since; or it is from before runs were marked: --resume with its "
+    "recipe marks it."
+)
+
+
 class ForeignCodeError(UsageError):
     """A folder that somebody else made names code."""
 
 
 def adopt(run: RunFolder, recipe: Recipe) -> None:
-    """Mark the run as this user's, who asked for just this recipe; nothing where the folder holds another."""
-    text = dump_recipe(recipe)
-    with suppress(OSError, UnicodeDecodeError):
-        if run.read_text(run.recipe) != text or _own_code(run, text) is not None:
+    """Mark the run as this user's, who asked for just this recipe; nothing where the folder holds another.
+
+    A recipe that was written before a field was there has its default.
+    """
+    with suppress(OSError, UnicodeDecodeError, LayerlinkError):
+        text = run.read_text(run.recipe)
+        asked, there = (_without_epochs(it) for it in (recipe, recipe_of_run(run).recipe))
+        if asked != there or _own_code(run, text) is not None:
             return
         code = {path: found_at(path) for _, path in recipe.user_code}
         mark = mark_of(_content(text, code), "run")
@@ -73,10 +83,14 @@ def trusted_recipe_of_run(run: RunFolder, overrides: Sequence[str] = (), *, trus
     if foreign:
         named = ", ".join(dict.fromkeys(one_line(f"{who} {path}") for who, path in foreign))
         raise ForeignCodeError(
-            f"{run.path} names code, which would be called: {named}. You did not make this run here, or it was changed "
-            "since. Where you trust it say --trust-code"
+            f"{run.path} names code, which would be called: {named}. {why_no_key() or _WHY} Where you trust it say "
+            "--trust-code"
         )
     return loaded if own is not None else _harmless(loaded, overrides)
+
+
+def _without_epochs(recipe: Recipe) -> str:
+    return dump_recipe(recipe.model_copy(update={"training": recipe.training.model_copy(update={"epochs": 1})}))
 
 
 def _text_of(run: RunFolder) -> str:
@@ -116,16 +130,14 @@ def _not_overridden(recipe: Recipe, overrides: Sequence[str]) -> list[tuple[str,
     """The code that the user does not name himself."""
     places = [".".join(map(str, change.place)) for change in read_overrides(overrides, [])]
     return [
-        (who, path)
-        for who, path in recipe.user_code
-        if not any(f"{'links' if who == 'a link' else who}.".startswith(f"{place}.") for place in places)
+        (who, path) for who, path in recipe.user_code if not any(f"{who}.".startswith(f"{place}.") for place in places)
     ]
 
 
 def _harmless(loaded: LoadedRecipe, overrides: Sequence[str]) -> LoadedRecipe:
     changes: dict[str, Any] = {}
     recipe = loaded.recipe
-    if not any(text.startswith("data") for text in overrides):
+    if not any(change.place in (("data",), ("data", "download")) for change in read_overrides(overrides, [])):
         changes["data"] = recipe.data.model_copy(update={"download": False})
     if recipe.teacher is not None and recipe.teacher.store is not None:
         store = recipe.teacher.store.model_copy(update={"root": None})

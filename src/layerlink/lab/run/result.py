@@ -29,6 +29,9 @@ def check_result(result: Mapping[str, Any]) -> None:
         value = result.get(name, 0)
         if type(value) not in (int, float) or not least <= value <= most:
             raise ValueError(f"{name} must be {what}; got {value!r}")
+    losses = result.get("first_losses", [])
+    if not isinstance(losses, list) or not all(type(loss) in (int, float) and abs(loss) <= 1e300 for loss in losses):
+        raise ValueError(f"first_losses must be numbers; got {losses!r}"[:200])
     peers = result.get("peers", {})
     if not isinstance(peers, Mapping) or not all(isinstance(it, Mapping) for it in peers.values()):
         raise ValueError(f"peers must be numbers by name; got {peers!r}")

@@ -85,6 +85,11 @@ def verify_run(run: RunFolder, overrides: Sequence[str] = (), *, trust_code: boo
     for _, batch in zip(recorded, setup.batches.epoch(0), strict=False):
         taught = taught_for(teacher, [setup], batch)
         losses.append(float(learner.step(batch, taught).total.detach()))
+    if len(losses) != len(recorded):
+        raise UsageError(
+            f"{run.path}: {len(recorded)} losses of first steps are recorded, and its recipe makes {len(losses)}: "
+            f"{run.result.name} or {run.recipe.name} was changed"
+        )
     reading, score = evaluate_run(run, overrides, trust_code=trust_code), setup.task.score
     name = f"test_{score.name}"
     then, tolerance = float(result[name]), TOLERANCE[setup.precision]

@@ -19,7 +19,7 @@ except ImportError as error:
         "Install it: pip install 'layerlink[search]'"
     ) from error
 
-__all__ = ["open_storage", "optuna"]
+__all__ = ["no_database", "open_storage", "optuna"]
 
 _BEGINS = b"SQLite format 3\0"
 
@@ -40,7 +40,7 @@ def open_storage(path: Path) -> Iterator[optuna.storages.RDBStorage]:
         finally:
             storage.remove_session()
     except (SQLAlchemyError, OptunaError) as error:
-        raise _no_database(path, str(error).strip().split("\n", 1)[0]) from error
+        raise no_database(path, str(error).strip().split("\n", 1)[0]) from error
 
 
 def _check(path: Path) -> None:
@@ -50,12 +50,13 @@ def _check(path: Path) -> None:
         with regular(path, path.parent).open("rb") as file:
             begins = file.read(len(_BEGINS))
     except OSError as error:
-        raise _no_database(path, str(error)) from None
+        raise no_database(path, str(error)) from None
     if begins not in (_BEGINS, b""):
-        raise _no_database(path, "it does not begin as one")
+        raise no_database(path, "it does not begin as one")
 
 
-def _no_database(path: Path, why: str) -> LayerlinkError:
+def no_database(path: Path, why: str) -> LayerlinkError:
+    """The error that says so, and what to do."""
     return LayerlinkError(
         f"{path} is no database of a search, or a damaged one ({why}). Remove it, or choose another folder: --out "
         "FOLDER"

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from layerlink.errors import UsageError
+from layerlink.files.inside import inside
 from layerlink.lab.run.folder import RunFolder, alone_in
 from layerlink.lab.run.interruption import several_trainings
 from layerlink.lab.run.learner import DroppedError
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.lab.run.watch import Watch
-from layerlink.lab.search.database import open_storage, optuna
+from layerlink.lab.search.database import no_database, open_storage, optuna
 from layerlink.lab.search.schema import Dimension, Search
 from layerlink.lab.sweep.family import LoadedFamily
 from layerlink.lab.sweep.file import Planned
@@ -67,6 +68,7 @@ def run_search(search: Search, family: LoadedFamily, *, watch: Watch) -> list[Tr
         UsageError: where the folder holds a search over another space, or another process runs it.
         Interrupted: where the user asked to stop. The same call goes on.
     """
+    inside(family.teacher_folder, family.folder)
     with alone_in(family.folder), _open_study(search, family) as study, several_trainings(family.folder):
         while trials := _next_trials(study, search):
             _run_trials(study, trials, search, family, watch)
@@ -93,6 +95,8 @@ def _study(storage: optuna.storages.RDBStorage, search: Search, family: LoadedFa
     space = {name: dimension.model_dump(mode="json") for name, dimension in search.space.items()}
     asked = json.dumps({"base": family.base, "space": space}, sort_keys=True)
     known = study.user_attrs.get("asked")
+    if known is None and study.get_trials(deepcopy=False):
+        raise no_database(family.folder / "search.db", "it holds trials, and not what they were asked for")
     if known is None:
         study.set_user_attr("asked", asked)
     elif known != asked:
@@ -100,6 +104,10 @@ def _study(storage: optuna.storages.RDBStorage, search: Search, family: LoadedFa
             f"{family.folder} holds a search over another space or base:\n  {known}\n  now: {asked}\n"
             "Ask for the same to go on with it, or choose another folder: --out FOLDER"
         )
+    distributions = {name: _distribution(dimension) for name, dimension in search.space.items()}
+    for trial in study.get_trials(deepcopy=False):
+        if trial.distributions != distributions:
+            raise no_database(family.folder / "search.db", f"trial {trial.number} is of another space")
     return study
 
 
@@ -149,6 +157,7 @@ def _run_trials(
         fields = _fields(trial.params, search)
         loaded = family.recipe(fields, f"trial {trial.number}")
         folder = _folder(trial.number, family)
+        inside(folder, family.folder)
         runs[folder] = trial, Planned(Row(folder.name, fields), loaded, folder)
     planned = [run for _, run in runs.values()]
     train_teacher(family, planned, watch)

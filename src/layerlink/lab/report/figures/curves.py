@@ -19,6 +19,7 @@ from layerlink.tasks import ACCURACY, Score
 from layerlink.transfer import Link
 
 MOST_CURVES = 12  # rows in a chart; more cannot be told apart
+MOST_TERMS = 40  # panels of a figure
 Epochs = Mapping[str, Sequence[float]]  # by quantity, one value an epoch
 
 
@@ -62,7 +63,8 @@ def _curves(averaged: Mapping[str, Epochs], quantity: str, unit: str = "") -> li
 
 
 def _terms(averaged: Mapping[str, Epochs]) -> list[str]:
-    return list(dict.fromkeys(name for epochs in averaged.values() for name in epochs if is_term(name)))
+    every = list(dict.fromkeys(name for epochs in averaged.values() for name in epochs if is_term(name)))
+    return every[:MOST_TERMS]
 
 
 def curve_runs(row: Row) -> tuple[RunRecord, ...]:
@@ -78,7 +80,9 @@ def average_epochs(runs: Sequence[RunRecord]) -> dict[str, list[float]]:
     if not runs:
         return {}
     epochs = min(len(run.metrics) for run in runs)
-    names = {name: raw_name(name) for run in runs for name in run.metrics[0] if name != "epoch"}
+    known = dict.fromkeys(name for run in runs for name in run.metrics[0] if name != "epoch")
+    terms = [name for name in known if is_term(name)][:MOST_TERMS]
+    names = {name: raw_name(name) for name in known if not is_term(name) or name in terms}
     return {
         shown: [
             math.fsum(values) / len(values) if all(map(math.isfinite, values)) else math.nan

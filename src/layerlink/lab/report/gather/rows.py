@@ -92,11 +92,10 @@ def gather(folders: Sequence[Path]) -> Gathered:
     manifests = [read_manifest(folder) for folder in sweeps.values()]
     gathered = _together(manifests, [read_record(folder) for folder in runs.values()], folders)
     gathered = replace(gathered, notes=(*gathered.notes, *outside))
-    scores = dict.fromkeys(run.score.words for run in gathered.runs if run.state == "finished")
+    scores = dict.fromkeys((run.score.words, run.score.name) for run in gathered.runs if run.state == "finished")
     if len(scores) > 1:
-        raise UsageError(
-            f"these runs are of different tasks, by {' and by '.join(scores)}: report the folders of each by themselves"
-        )
+        words = " and by ".join(words if words == name else f"{words} ({name})" for words, name in scores)
+        raise UsageError(f"these runs are of different tasks, by {words}: report the folders of each by themselves")
     return gathered
 
 

@@ -18,7 +18,7 @@ def peers_table(gathered: Gathered) -> ReportTable | None:
         for run in row.finished:
             for peer, numbers in run.result.get("peers", {}).items():
                 known = {name: value for name, value in numbers.items() if is_number(value)}
-                data.append({"row": row.name, "seed": run.seed, "peer": peer, **known})
+                data.append({"row": row.name, "seed": run.seed, "peer": peer} | _without(known, "row", "seed", "peer"))
     if not data:
         return None
     of_each: dict[tuple[str, str], list[dict[str, Any]]] = {}
@@ -34,3 +34,7 @@ def peers_table(gathered: Gathered) -> ReportTable | None:
     columns = "row", "peer", f"test {score.words}{f', {score.unit}' if score.unit else ''}", "n", "parameters"
     note = "As they were in the epoch in which the row's own student was at its best on the validation images."
     return ReportTable("peers", "Peers", Table(columns, rows, note), tuple(data))
+
+
+def _without(numbers: dict[str, float], *names: str) -> dict[str, float]:
+    return {name: value for name, value in numbers.items() if name not in names}

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.files.cache import cache_folder
-from layerlink.files.own import tag
+from layerlink.files.own import tag, why_no_key
 from layerlink.files.paths import expanded
 from layerlink.lab.recipe.models import StoreSection
 from layerlink.lab.run.interruption import stop_before_the_next
@@ -157,10 +157,7 @@ class Stores:
 def _tag() -> str:
     found = tag()
     if found is None:
-        raise UsageError(
-            "teacher.store: your key, by which stores are known as yours, cannot be kept in ~/.config/layerlink. Name "
-            "another folder for it: LAYERLINK_CONFIG=FOLDER"
-        )
+        raise UsageError(f"teacher.store: stores are known as yours by your key: {why_no_key()}")
     return found
 
 
