@@ -109,7 +109,7 @@ def test_a_link_to_try_is_told_as_yaml_and_shell_write_it(capsys: pytest.Capture
     assert "soft and links need a teacher" in err
     code, _, err = call(capsys, "check", "tiny.yaml", "--link", "a : att * 3")
     assert code == 2
-    assert "unknown loss 'att'. Did you mean at?" in err
+    assert "unknown loss 'att'. Did you mean at or ttm?" in err
 
 
 def test_code_that_a_link_names_is_told_before_it_runs(
@@ -138,7 +138,7 @@ def test_code_that_any_other_field_names_is_told_before_it_runs(
 
 def test_losses_and_adapters_are_listed_with_their_options(capsys: pytest.CaptureFixture[str]) -> None:
     out = call(capsys, "ls")[1]
-    assert "dkd(alpha=1, beta=8, temperature=4)" in out
+    assert "dkd(alpha=1, beta=8, temperature=4, standardise=False)" in out
     assert "\nadapter   conv1x1" in out
 
 

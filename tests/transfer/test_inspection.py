@@ -19,7 +19,7 @@ def test_every_link_is_reported_with_shapes_or_reasons() -> None:
     assert reports[0].teacher_shape == reports[0].student_shape == (2, 8, 8, 8)
     assert len(reports[1].problems) == 2  # neither model has it
     assert "runs 3 times" in reports[2].problems[0]
-    assert reports[3].problems[0].startswith("unknown loss 'oops'. Known: kd, dkd, binary_kd, mse")
+    assert reports[3].problems[0].startswith("unknown loss 'oops'. Known: kd, abkd, ttm")
     assert "stands here twice" in reports[4].problems[0]
 
 

@@ -37,7 +37,8 @@ def check(
     loaded = load_recipe(recipe, given)
     for who, path in loaded.recipe.user_code:
         # Before it happens: importing is running.
-        console.say(f"imports    {path}   code that {who} names, run from here on")
+        named_by = "a link" if who == "links" else who.replace(".links", "'s link")
+        console.say(f"imports    {path}   code that {named_by} names, run from here on")
     setup = set_up(loaded)
     folder = RunFolder(default_folder(loaded.name, loaded.recipe.seed))
     show_setup(console, setup, folder)

@@ -21,7 +21,7 @@ from layerlink.teachers import SeveralTeachers, Teacher, as_teacher, models_of
 from layerlink.teachers.trained import is_trained_by
 from layerlink.transfer.inspection import contexts_of, parts_of
 from layerlink.transfer.link import Link, Scale
-from layerlink.transfer.link_list import links_error, read_links
+from layerlink.transfer.link_list import idle_links, links_error, read_links
 from layerlink.transfer.link_part import Across
 from layerlink.transfer.objective import Losses, Objective
 from layerlink.transfer.parties import (
@@ -143,7 +143,7 @@ class Distiller(nn.Module):
         self._by_gradient = any(link.scale == "gradient" for link in every_link)
         if self._by_gradient and not self.objective.labels.weight and not (soft and soft.weight):
             raise UsageError("scale=gradient compares with the gradient of the labels: give hard or soft a weight > 0")
-        self._progress = 0.0
+        self._progress: float | None = None  # until ``at`` is told
         self._told_of_mode = False
 
     def at(self, epoch: float, epochs: float) -> None:
@@ -229,7 +229,8 @@ class Distiller(nn.Module):
         losses = self.objective(student, taught, context, self._factors(), contexts)
         if torch.is_grad_enabled():
             self._check_mode()
-            self._check_gradients(losses, student)
+            if idle := list(idle_links(self.objective.links, losses.terms, student)):
+                raise links_error(self.objective.links, idle)
             if self.scales is not None and self.scales.by_gradient(losses, student):
                 losses = self.objective.weigh(losses, self._factors())
         return losses
@@ -252,25 +253,6 @@ class Distiller(nn.Module):
                 "distiller.train() before the epoch; where losses are only looked at, use torch.no_grad()",
                 stacklevel=5,  # past torch's own two frames, to the line of the loop
             )
-
-    def _check_gradients(self, losses: Losses, student: Activations) -> None:
-        """Every link with a weight must teach the student, not its own adapter alone."""
-        idle = [
-            (
-                index,
-                f"teaches nothing: no gradient reaches the student's layer {_named(link)!r}. It is frozen, "
-                "an input, or computed under no_grad",
-            )
-            for index, link in enumerate(self.objective.links)
-            if link.weight
-            and link.text in losses.terms
-            and not (
-                losses.terms[link.text].requires_grad
-                and any(student.values[tap].requires_grad for tap in link.student_taps)
-            )
-        ]
-        if idle:
-            raise links_error(self.objective.links, idle)
 
     def study(self, inputs: Any, also: Iterable[Tap] = ()) -> Activations:
         """The student's logits and tapped activations for ``inputs``, with their graph.
@@ -314,7 +296,3 @@ class Distiller(nn.Module):
 
 
 _NEEDS_LABELS = "{} needs the label of every example, and some have none here: take another loss, or label all"
-
-
-def _named(link: Link) -> str:
-    return " + ".join(map(str, link.student_taps))

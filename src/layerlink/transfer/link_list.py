@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from torch import Tensor
 
 from layerlink.errors import Problem, ProblemsError, UsageError, unknown_name
+from layerlink.taps import Activations
 from layerlink.transfer.link import Link
 
 
@@ -60,3 +63,18 @@ def links_error(links: Sequence[str | Link], problems: Iterable[tuple[int, str]]
     """The error that tells every problem, in the order of the links."""
     ordered = sorted(problems, key=lambda problem: problem[0])
     return ProblemsError("links", [Problem(link_place(index, links[index]), what) for index, what in ordered])
+
+
+def idle_links(links: Iterable[Link], terms: Mapping[str, Tensor], student: Activations) -> Iterator[tuple[int, str]]:
+    """The links that have a weight and teach the student nothing, by their place: at most an adapter of their own."""
+    for index, link in enumerate(links):
+        term = terms.get(link.text)
+        if not link.weight or term is None:
+            continue
+        if not (term.requires_grad and any(student.values[tap].requires_grad for tap in link.student_taps)):
+            named = " + ".join(map(str, link.student_taps))
+            yield (
+                index,
+                f"teaches nothing: no gradient reaches the student's layer {named!r}. It is frozen, an input, or "
+                "computed under no_grad",
+            )

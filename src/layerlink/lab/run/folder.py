@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,10 @@ from torch import Tensor
 
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.files.inside import append_line, read_text, regular
-from layerlink.files.locks import HeldError, held
 from layerlink.files.weights import STUDENT, extra_file
 from layerlink.files.whole import load_tensors, write_text, write_whole
 from layerlink.lab.parallel.processes import here
+from layerlink.lab.run.holding import alone_in
 from layerlink.lab.run.result import check_result
 from layerlink.printable import one_line
 
@@ -284,23 +284,3 @@ class RunFolder:
         """Add a line to the warnings."""
         if here().first:
             append_line(self.warnings, one_line(text))
-
-
-@contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Make the folder, and keep other processes out of it meanwhile.
-
-    Raises:
-        UsageError: where another process holds it, or it cannot be made.
-    """
-    with ExitStack() as stack:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(held(folder))
-        except HeldError:
-            raise UsageError(
-                f"another process is training in {folder}. Wait for it, or choose another folder: --out FOLDER"
-            ) from None
-        except OSError as error:
-            raise UsageError(f"cannot make the run's folder: {error}. Choose another: --out FOLDER") from error
-        yield

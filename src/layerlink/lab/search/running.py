@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from layerlink.errors import UsageError
 from layerlink.files.inside import inside
-from layerlink.lab.run.folder import RunFolder, alone_in
+from layerlink.lab.run.folder import RunFolder
+from layerlink.lab.run.holding import alone_in
 from layerlink.lab.run.interruption import several_trainings
 from layerlink.lab.run.learner import DroppedError
 from layerlink.lab.run.setup.setup import Setup

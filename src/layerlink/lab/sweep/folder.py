@@ -12,7 +12,8 @@ from typing import Any
 from layerlink.errors import LayerlinkError
 from layerlink.files.inside import read_text
 from layerlink.files.whole import write_text
-from layerlink.lab.run.folder import RunFolder, alone_in
+from layerlink.lab.run.folder import RunFolder
+from layerlink.lab.run.holding import alone_in
 from layerlink.lab.sweep.file import Plan
 
 MANIFEST = "sweep.json"

@@ -132,32 +132,25 @@ def set_up(
         ProblemsError: everything about models and links that does not fit, with the recipe's lines.
         LayerlinkError: where data or weights cannot be read.
     """
-    problems: list[Problem] = []
+    problems, notes = list[Problem](), list[str]()
     device, images = _load(loaded, problems, images)
-    precision, notes = choose_precision(loaded.recipe.precision, device), list[str]()
-    run_as, own_student = partial(arithmetic, device, precision), student is None
-    everyone = {STUDENT: loaded, **loaded.peers}
-    students = {STUDENT: student} if student is not None else {}
-    for name, each in everyone.items():
-        if name not in students:
-            student = build_role(each, ("student",), each.recipe.student, images, problems, notes)
-            students |= {name: student} if student is not None else {}
+    precision = choose_precision(loaded.recipe.precision, device)
+    run_as, everyone = partial(arithmetic, device, precision), {STUDENT: loaded, **loaded.peers}
+    students = _students(everyone, {} if student is None else {STUDENT: student}, images, problems, notes)
     teachers = _by_name(teacher) if teacher is not None else build_teachers(loaded, images, problems, notes)
     task = _task(loaded, images, problems)
     if len(students) < len(everyone) or task is None or len(teachers) < len(loaded.recipe.frozen_teachers):
         raise loaded.error(problems)
-    samples = _samples(loaded, teachers, images, problems)
-    samples |= dict.fromkeys(students.values(), images.sample)
-    in_rows = [model for model, sample in samples.items() if keep_rows_together(model.to(device), sample, run_as)]
-    seen = {name: Checked() for name in everyone}
+    samples = _samples(loaded, teachers, images, problems) | dict.fromkeys(students.values(), images.sample)
+    in_rows = {model for model, sample in samples.items() if keep_rows_together(model.to(device), sample, run_as)}
     of_each = {name: teachers or _others(students, name, each) for name, each in everyone.items()}
+    seen = {name: Checked() for name in everyone}
     for name, each in everyone.items():
         found = check_on_batch(each, task, of_each[name], students[name], images, run_as, seen[name])
         problems += [problem for problem in found if problem not in problems]
     if problems:
         raise loaded.error(problems)
-    warnings = (*_bad_images(images), *teacher_warnings(loaded.recipe, images))
-    setups = {}
+    warnings, setups = (*_bad_images(images), *teacher_warnings(loaded.recipe, images)), {}
     for name, each in everyone.items():
         teaching = taught_by(each.recipe, of_each[name], students[name], images, run_as)
         with run_as():  # a teacher that is shared may have its weights in the products' precision
@@ -170,13 +163,28 @@ def set_up(
     for model in in_rows:
         model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     for name, model in students.items():
-        if (own_student or name != STUDENT) and model not in in_rows:
+        if (student is None or name != STUDENT) and model not in in_rows:
             make_fast(model, device)
     for model in teachers.values() if teacher is None else ():  # those that nobody else uses
         if model not in in_rows:
             make_fast(model, device, frozen=True)
         keep_cast_weights(model, precision, samples[model])
     return replace(setups.pop(STUDENT), peers=setups)
+
+
+def _students(
+    everyone: Mapping[str, LoadedRecipe],
+    given: dict[str, nn.Module],
+    images: Images,
+    problems: list[Problem],
+    notes: list[str],
+) -> dict[str, nn.Module]:
+    """The student and its peers by name, those that are given and those that their recipes name."""
+    for name, each in everyone.items():
+        if name not in given:
+            model = build_role(each, ("student",), each.recipe.student, images, problems, notes)
+            given |= {} if model is None else {name: model}
+    return given
 
 
 def _samples(
