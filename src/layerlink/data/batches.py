@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ class Batch:
         step: from 0, within the epoch.
         whole: how many images the step has in all processes that train together; None where these are all.
         stand_in: there are fewer images than processes, and this one has another's, which counts there.
+        sizes: the same views in other sizes, by their pixels, for teachers that were trained on such.
     """
 
     images: Tensor
@@ -33,6 +34,12 @@ class Batch:
     step: int
     whole: int | None = None
     stand_in: bool = False
+    sizes: Mapping[int, Tensor] = field(default_factory=dict)
+
+    @property
+    def inputs(self) -> Tensor | dict[int, Tensor]:
+        """What teachers are called with: the images, or where some see other sizes all of them."""
+        return {self.images.shape[-1]: self.images, **self.sizes} if self.sizes else self.images
 
     @property
     def count(self) -> int:
@@ -58,6 +65,7 @@ class Batches:
         seed: of the order, together with the epoch's number.
         part: which of how many equal parts of every batch of an epoch to give; the order is that of the whole.
         each: how many augmented views of every image a batch of an epoch holds: first one of all, then another of all.
+        sizes: in which pixels, beside those of ``views``, a batch of an epoch holds its views.
     """
 
     images: ImageSet
@@ -66,6 +74,7 @@ class Batches:
     seed: int = 0
     part: tuple[int, int] = (0, 1)
     each: int = 1
+    sizes: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         whole, rest = divmod(len(self.images), self.batch_size)
@@ -92,16 +101,20 @@ class Batches:
             stand_in = not len(indices)
             if stand_in:  # models need an image to run on
                 indices = whole[:1]
-            whole_count = None if parts == 1 else count
-            seen = [self._seen(indices, epoch, view) for view in range(1 if epoch is None else self.each)]
-            if len(seen) == 1:
-                yield Batch(*seen[0], indices, epoch, step, whole_count, stand_in)
-            else:
-                images, labels = (torch.cat(side) for side in zip(*seen, strict=True))
-                yield Batch(images, labels, indices.repeat(self.each), epoch, step, whole_count, stand_in)
+            whole_count, many = None if parts == 1 else count, 1 if epoch is None else self.each
+            views = [
+                self.views if not n else replace(self.views, seed=self.views.seed + (n << 32)) for n in range(many)
+            ]
+            pixels, own = self.images.images[indices], self.images.labels[indices]
+            images, *sizes = (
+                _joined([replace(it, image_size=size)(pixels, indices, epoch) for it in views])
+                for size in (self.views.image_size, *(self.sizes if epoch is not None else ()))
+            )
+            labels = _joined([it.labels(own, indices, epoch) for it in views])
+            indices = indices.repeat(many) if many > 1 else indices
+            others = dict(zip(self.sizes, sizes, strict=False))
+            yield Batch(images, labels, indices, epoch, step, whole_count, stand_in, others)
 
-    def _seen(self, indices: Tensor, epoch: int | None, view: int) -> tuple[Tensor, Tensor]:
-        """Images and labels of a view."""
-        views = self.views if not view else replace(self.views, seed=self.views.seed + (view << 32))
-        images = views(self.images.images[indices], indices, epoch)
-        return images, views.labels(self.images.labels[indices], indices, epoch)
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -53,7 +54,8 @@ def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, 
 class Renormalised:
     """Images that are normalised one way, as another model was trained to see them: one product and sum a channel.
 
-    What was padded in a view is the same shade for both. Called with (N, C, H, W); gives that.
+    What was padded in a view is the same shade for both. Called with (N, C, H, W), or with the same views in several
+    sizes, by their pixels; gives that. Of sizes that it is not given it scales the first.
 
     Args:
         seen: mean and standard deviation that the images are normalised by, where white is 1.
@@ -67,8 +69,10 @@ class Renormalised:
         self.shift = tuple((own - other) / std for own, other, std in zip(seen[0], wanted[0], wanted[1], strict=True))
         self._on_device: tuple[Tensor, Tensor] | None = None
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images: Tensor | Mapping[int, Tensor]) -> Tensor:
         """The same images as the other model sees them."""
+        if isinstance(images, Mapping):
+            images = images.get(self.size or 0, next(iter(images.values())))
         if self.size is not None and images.shape[-2:] != (self.size, self.size):
             smaller = self.size < min(images.shape[-2:])
             images = F.interpolate(images, size=(self.size, self.size), mode="bilinear", antialias=smaller)

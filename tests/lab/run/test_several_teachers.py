@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.interruption import Interrupted
 from layerlink.lab.run.setup.cohort import set_up_cohort
 from layerlink.lab.run.setup.setup import set_up
+from layerlink.lab.run.step import taught_for
 from layerlink.lab.run.training import train, train_cohort
 from layerlink.lab.run.verification import verify_run
 from layerlink.measure.flops import count_flops
@@ -208,3 +210,45 @@ def test_weights_that_the_callable_has_loaded(tmp_path: Path) -> None:
     assert torch.equal(setup.teachers[""].head.weight, trained_already().head.weight)
     with pytest.raises(ProblemsError, match="own where its callable has loaded them"):
         set_up(recipe(tmp_path, text.replace(", weights: own", "")))
+
+
+def test_a_teacher_of_more_pixels_gets_them_from_the_images_and_not_from_the_student_s_view(tmp_path: Path) -> None:
+    """The same crop and flip: the student's view is the teacher's, scaled down."""
+    for place in range(24):
+        picture = tmp_path / "data" / "ab"[place % 2] / f"{place}.png"
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(place).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(picture)
+    file = tmp_path / "teacher.safetensors"
+    teacher = build_model("vgg7", num_classes=2, image_size=64, channels=3, width=0.1)
+    safetensors.torch.save_file(teacher.state_dict(), file)
+    text = (
+        f"data: {{name: folder, root: {tmp_path / 'data'}, validation: 4, image_size: 32, augment: crop-flip}}\n"
+        "student: {model: vgg7, arguments: {width: 0.05}}\ntraining: {epochs: 1, batch_size: 4, lr: 0.001}\n"
+        f"teacher: {{model: vgg7, arguments: {{width: 0.1}}, weights: {file}, mean: [0.5, 0.5, 0.5], "
+        "std: [0.25, 0.25, 0.25], image_size: 64}\nsoft: {}\nprecision: float32\n"
+    )
+    (tmp_path / "pixels.yaml").write_text(text)
+    setup = set_up(load_recipe(str(tmp_path / "pixels.yaml")))
+    assert setup.images.train.images.shape[-1] == 64
+    assert setup.images.views.padding == 8  # as far as 4 of 32
+    batch = next(setup.batches.epoch(0))
+    large = replace(setup.images.views, image_size=64)(setup.images.train.images[batch.indices], batch.indices, 0)
+    assert batch.images.shape[-1] == 32
+    assert torch.equal(batch.sizes[64], large)
+    scaled = F.interpolate(large, size=(32, 32), mode="bilinear", antialias=True)
+    torch.testing.assert_close(batch.images, scaled, rtol=1e-4, atol=1e-4)
+    views = setup.images.views
+    pixels = large * torch.tensor(views.std).view(3, 1, 1) + torch.tensor(views.mean).view(3, 1, 1)
+    expected = teacher.eval()((pixels - 0.5) / 0.25)
+    given = taught_for(setup.taught_by, [setup], batch)
+    assert given is not None
+    torch.testing.assert_close(given.logits, expected, rtol=1e-4, atol=1e-4)
+    plain = replace(views, image_size=64)(setup.images.test.images)
+    right = teacher(
+        (plain * torch.tensor(views.std).view(3, 1, 1) + torch.tensor(views.mean).view(3, 1, 1) - 0.5) / 0.25
+    )
+    result = train(setup, RunFolder(tmp_path / "run"))
+    share = 100 * float((right.argmax(1) == setup.images.test.labels).double().mean())
+    assert result["teacher_test_accuracy"] == pytest.approx(share)
+    assert verify_run(RunFolder(tmp_path / "run")).largest_difference == 0

@@ -224,6 +224,12 @@ class Recipe(Section):
         return {name: section for name, section in every.items() if section.model != EMA}
 
     @property
+    def teacher_sizes(self) -> list[int]:
+        """The pixels that teachers were trained with, where they say so, each once."""
+        sizes = (section.image_size for section in self.every_teacher.values())
+        return sorted({size for size in sizes if size is not None})
+
+    @property
     def user_code(self) -> list[tuple[str, str]]:
         """The code of the user's own that it names as ``package.module:name``: who names it, and the path.
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from layerlink.data import Batches, ImageSet, Views
+from layerlink.data.normalisation import Renormalised
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.files.paths import expanded
 from layerlink.files.weights import load_weights
@@ -48,7 +49,7 @@ def each_image(
     Returns:
         For each of these (N, ...), in the images' order, on their device.
     """
-    own = here().part(len(images))
+    own, views = here().part(len(images)), views_of(observed, views)
     mine = ImageSet(images.images[own], images.labels[own], images.classes)
     found = []
     # A model that draws random numbers in evaluation, too, answers the same again.
@@ -56,6 +57,12 @@ def each_image(
         for batch in Batches(mine, views, EVALUATION_BATCH).in_order():
             found.append(reading(observed.logits(batch.images), batch.labels))
     return tuple(_whole(parts, own, len(images)) for parts in zip(*found, strict=True))
+
+
+def views_of(observed: Observed, views: Views) -> Views:
+    """The views in the pixels that a model was trained with, where it says which."""
+    size = observed.view.size if isinstance(observed.view, Renormalised) else None
+    return views if size is None else dataclasses.replace(views, image_size=size)
 
 
 def _whole(parts: Sequence[Tensor], own: slice, count: int) -> Tensor:

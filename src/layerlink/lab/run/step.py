@@ -28,7 +28,7 @@ def taught_for(teacher: Teacher | None, setups: Iterable[Setup], batch: Batch) -
         return None
     # What a teacher draws, if it draws, follows from the step: the same alone, in a cohort, and after a resume.
     with seeded(((batch.epoch or 0) << 24) + batch.step):
-        return teacher(batch.images, tuple(wanted), indices=batch.indices)
+        return teacher(batch.inputs, tuple(wanted), indices=batch.indices)
 
 
 def losses_of(setup: Setup, batch: Batch, taught: Activations | None, studied: Activations | None = None) -> Losses:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from layerlink.files.weights import load_weights
 from layerlink.lab.recipe.schema import Recipe
+from layerlink.lab.run.evaluation import views_of
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.measure.cka import centred_gram, cka_of_grams
 from layerlink.taps import OUTPUT, Observed, Tap
@@ -102,9 +103,10 @@ class Alikeness:
     def _grams(self, observed: Observed, taps: Sequence[Tap], setup: Setup) -> dict[Tap, Tensor]:
         """The centred Gram matrix of every tap that can be read."""
         found: dict[Tap, list[Tensor]] = {}
+        views = views_of(observed, setup.images.views)
         with evaluating(observed.model):
             for batch in torch.split(setup.images.validation.images[: self.count], _BATCH):
-                for tap, value in observed.read(setup.images.views(batch), taps).values.items():
+                for tap, value in observed.read(views(batch), taps).values.items():
                     found.setdefault(tap, []).append(value.detach().float().cpu().flatten(1))
         # One at a time leaves memory as soon as its Gram matrix is there.
         return {tap: centred_gram(torch.cat(found.pop(tap))) for tap in list(found)}

@@ -52,10 +52,12 @@ def load_images(recipe: Recipe, device: torch.device) -> Images:
         LayerlinkError: where it cannot be read or has too few images.
     """
     data = recipe.data
+    # Of a folder's images as many pixels are kept as any model sees; its views scale them down.
+    kept = max(data.image_size, *recipe.teacher_sizes, 0) if data.name == "folder" else data.image_size
     source = load_source(
         data.name,
         data.root,
-        size=data.image_size,
+        size=kept,
         download=data.download,
         skip_bad=data.skip_bad,
         most_pixels=data.most_pixels,
@@ -68,7 +70,8 @@ def load_images(recipe: Recipe, device: torch.device) -> Images:
         labels = task.partly_labelled().without_label(train.labels, chosen)
         train = replace(train, labels=labels)
     mean, std = normalisation(source.train.images, data.normalize)
-    views = Views(data.image_size, mean, std, data.augment, recipe.seed, data.crop_padding, task.ignore)
+    padding = round(data.crop_padding * kept / data.image_size)  # as far as without the teacher's pixels
+    views = Views(data.image_size, mean, std, data.augment, recipe.seed, padding, task.ignore)
     stamp = {
         "classes": list(train.classes),
         "image_size": data.image_size,

@@ -83,7 +83,10 @@ class Setup:
         """The training batches; of each this process's part, where several train together."""
         part = (here().rank, here().size)
         training, data = self.recipe.training, self.recipe.data
-        return Batches(self.images.train, self.images.views, training.batch_size, self.recipe.seed, part, data.views)
+        sizes = tuple(size for size in self.recipe.teacher_sizes if size != data.image_size)
+        return Batches(
+            self.images.train, self.images.views, training.batch_size, self.recipe.seed, part, data.views, sizes
+        )
 
     @property
     def student(self) -> Observed:

@@ -42,13 +42,16 @@ def taught_by(
     if recipe.teacher is not None and recipe.teacher.model == EMA and not teachers:
         return EMATeacher(student, recipe.teacher.decay, output=recipe.student.logits, arithmetic=run_as)
     sections, kind = recipe.every_teacher, FrozenTeacher if recipe.peers is None else PeerTeacher
+    seen = images.views.mean, images.views.std
+    # Where one sees another size all are called with several.
+    plain = Renormalised(seen, seen) if recipe.teacher_sizes else None
     each = {
         name: kind(
             model,
             output=sections[name].logits if name in sections else "",
             head=sections[name].head if name in sections else "",
             arithmetic=run_as,
-            view=teacher_view(sections.get(name), images),
+            view=teacher_view(sections.get(name), images) or plain,
         )
         for name, model in teachers.items()
     }
