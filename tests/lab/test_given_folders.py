@@ -151,9 +151,17 @@ def filled(content: bytes) -> Hostile:
     return fill
 
 
+def plain_file(path: Path) -> bool:
+    """Whether it may be read and written again here: what an earlier change made of it may lead anywhere."""
+    if path.is_symlink() or not path.is_file():
+        return False
+    found = path.stat()
+    return found.st_nlink == 1 and found.st_size < 50_000_000
+
+
 def cut(share: float) -> Hostile:
     def shorten(path: Path, _outside: Path) -> None:
-        if path.is_file():
+        if plain_file(path):
             content = path.read_bytes()
             path.write_bytes(content[: int(share * len(content))])
 
@@ -162,7 +170,7 @@ def cut(share: float) -> Hostile:
 
 def calling(path: Path, outside: Path) -> None:
     """Every model, loss, task and data set that a recipe may name, as a command of the shell."""
-    if path.is_file() and path.suffix == ".yaml":
+    if plain_file(path) and path.suffix == ".yaml":
         call = {"model": "os:system", "arguments": {"command": f"touch {outside}/CALLED"}}
         lines = path.read_text()
         lines = re.sub(r"(?m)^student:\n(  .*\n)+", f"student: {json.dumps(call)}\n", lines)
@@ -174,7 +182,7 @@ def changed(name: str, value: Any) -> Hostile:
     """A field of a JSON file, of a CSV's first line or of YAML is something else."""
 
     def change(path: Path, _outside: Path) -> None:
-        if not path.is_file():
+        if not plain_file(path):
             return
         if path.suffix == ".json":
             try:

@@ -97,7 +97,7 @@ def test_its_dtype_is_the_inputs_and_at_least_float32(case: LossCase, dtype: tor
     student, teacher = case.pair(dtype=dtype)
     if isinstance(loss, torch.nn.Module):  # under autocast activations are halves and weights are not
         student = torch.utils._pytree.tree_map(lambda value: value.to(wide), student)
-    student = learning(student)
+    student, teacher = learning(student), learning(teacher)
     value = loss(student, teacher, **case.context(5))
     assert value.ndim == 0
     assert value.dtype == wide
@@ -111,6 +111,9 @@ def test_its_value_for_equal_sides_is_the_constant_that_it_states(case: LossCase
     student, _ = replace(case, teacher=case.student).pair()
     found = case.build()(student, student, **case.context(5)).detach()
     assert float(found) == pytest.approx(case.at_equality, abs=1e-12)
+
+
+STEEP = ("simkd",)  # three batch normalisations of what does not vary multiply by 316 each
 
 
 @every_case
@@ -131,6 +134,8 @@ def test_value_and_gradient_stay_finite(case: LossCase, how: str) -> None:
     value.backward()
     assert bool(value.isfinite()), value
     assert all(own.grad is not None and bool(own.grad.isfinite().all()) for own in tensors(student))
+    if how != "a gap of 10^4" and case.name not in STEEP:  # a root or a length at 0 would give 10^7 and more
+        assert max(float(own.grad.abs().max()) for own in tensors(student) if own.grad is not None) < 100
 
 
 def hidden(mask: Tensor, values: Tensor) -> Tensor:

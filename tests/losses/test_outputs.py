@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from layerlink.errors import UsageError
-from layerlink.losses import CTKD, ShapeError, abkd, dist, dkd, kd, mlkd, nkd, rld, standardise, topk_kl, wsld
+from layerlink.losses import (
+    CTKD,
+    ShapeError,
+    abkd,
+    kd,
+    mlkd,
+    rld,
+    standardise,
+    topk_kl,
+    ttm,
+    wttm,
+)
+from loss_cases import CASES, LossCase
 
 
 def test_the_temperature_of_ctkd_climbs_what_the_student_goes_down() -> None:
@@ -40,20 +53,44 @@ def test_views_of_an_image_are_compared_each_with_its_own() -> None:
         mlkd(weak[0][:5], weak[1][:5], views=2)
 
 
-def test_standardised_logits_forget_their_range() -> None:
-    student, teacher = torch.randn(5, 7).double(), torch.randn(5, 7).double()
-    for loss in (kd, dist):
-        one = loss(student, teacher, standardise=True)
-        assert float(loss(3 * student + 2, 0.5 * teacher - 4, standardise=True)) == pytest.approx(float(one), rel=1e-5)
-        assert float(loss(3 * student, teacher)) != pytest.approx(float(loss(student, teacher)), rel=1e-3)
-    labels = torch.arange(5)
-    for labelled in (dkd, nkd, wsld, rld):
-        moved = labelled(3 * student + 2, 0.5 * teacher, labels=labels, standardise=True)  # type: ignore[operator]
-        still = labelled(standardise(student), standardise(teacher), labels=labels)  # type: ignore[operator]
-        if labelled is not wsld:  # whose weight is of the logits as they are
-            assert float(moved) == pytest.approx(float(still), rel=1e-5)
+STANDARDISED = {
+    case.name: case for case in reversed(CASES) if "standardise" in case.kind.options().keys() - case.options.keys()
+}
+OWN_LABELS = ("wsld", "wkd")  # part of which is of the logits as they are
+
+
+def test_all_losses_of_softened_classes_can_standardise() -> None:
+    names = "abkd ctkd dist dkd kd mlkd nkd ofa rld sinkd topk_kl ttm wkd wsld wttm"
+    assert STANDARDISED.keys() == set(names.split())
+
+
+@pytest.mark.parametrize("case", STANDARDISED.values(), ids=str)
+def test_standardised_logits_forget_their_range(case: LossCase) -> None:
+    student, teacher = torch.randn(2, 5, *case.student[0]).double()
+    context = case.context(5)
+
+    def value(own: torch.Tensor, other: torch.Tensor, *, standardised: bool) -> float:
+        built = replace(case, options={**case.options, "standardise": standardised}).build()
+        return float(built(own, other, **context).detach())
+
+    found = value(student, teacher, standardised=True)
+    if case.name not in OWN_LABELS:
+        plain = value(
+            *(standardise(side, axis=2 if side.ndim == 3 else 1) for side in (student, teacher)), standardised=False
+        )
+        assert found == pytest.approx(plain, rel=1e-5)
+        assert found == pytest.approx(value(3 * student + 2, 0.5 * teacher - 4, standardised=True), rel=1e-5)
+    raw = value(student, teacher, standardised=False)
+    assert value(3 * student, teacher, standardised=False) != pytest.approx(raw, rel=1e-3)
+    assert found != pytest.approx(raw, rel=1e-4)
+
+
+def test_tokens_are_standardised_over_their_classes() -> None:
     tokens = torch.randn(2, 3, 7).double()
     assert float(standardise(tokens, axis=2).std(2).mean()) == pytest.approx(1, rel=1e-6)
+    for loss in (kd, abkd, ttm, wttm, topk_kl):
+        flat = loss(tokens.flatten(0, 1), 2 * tokens.flip(2).flatten(0, 1), standardise=True)  # type: ignore[operator]
+        assert float(loss(tokens, 2 * tokens.flip(2), standardise=True)) == pytest.approx(float(flat))  # type: ignore[operator]
 
 
 def test_divergences_meet_at_their_ends() -> None:

@@ -98,7 +98,7 @@ def test_crd_remembers_nothing_while_it_is_only_looked_at() -> None:
     assert int(loss.steps) == 0
     loss.eval()(own, other, indices=indices)
     assert int(loss.steps) == 0
-    with pytest.raises(UsageError, match="train_size must be >= 2"):
+    with pytest.raises(UsageError, match="train_size >= 2"):
         CRD((2, 6), (2, 9), train_size=1)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from layerlink.errors import UsageError
 
-_NOTHING = 1e-24  # the square of a length; float32 holds it
+_NOTHING = 1e-12  # of a length
 
 
 class ShapeError(UsageError):
@@ -88,12 +88,12 @@ def to_smaller_map(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
 def unit(values: Tensor, axis: int) -> Tensor:
     """Vectors along an axis brought to length 1; where one is 0 it stays 0, without a gradient.
 
-    ``normalize`` would hand 10^12 times the gradient on at such a place, and a ReLU leaves many of them.
+    ``normalize`` would hand 10^12 times the gradient on at such a place, and a ReLU leaves many of them. Elsewhere it
+    is the same to the bit.
     """
-    squares = values.square().sum(axis, keepdim=True)
-    short = squares <= _NOTHING
-    lengths = torch.where(short, torch.ones_like(squares), squares).sqrt()
-    return torch.where(short, torch.zeros_like(values), values / lengths)
+    lengths = torch.linalg.vector_norm(values, dim=axis, keepdim=True)
+    short = lengths <= _NOTHING
+    return torch.where(short, torch.zeros_like(values), values / torch.where(short, torch.ones_like(lengths), lengths))
 
 
 def require_elements(loss: str, student: Tensor) -> None:

@@ -120,7 +120,7 @@ LOSSES: dict[str, LossKind] = {
     "minilm": LossKind(minilm, same_shape=False, degree=None),
     "minilmv2": LossKind(minilmv2, taps=None, same_shape=False, degree=None),
     "hidden_mse": LossKind(hidden_mse),
-    "attention_mse": LossKind(attention_mse, counted=pairs_compared),
+    "attention_mse": LossKind(attention_mse, degree=None, counted=pairs_compared),
     "attention_kl": LossKind(attention_kl, degree=None, counted=rows_asked),
     "pkd": LossKind(pkd, degree=0, counted=tokens_compared),
     "tinybert": LossKind(TinyBERT, taps=2, same_shape=False, degree=None),

@@ -17,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from layerlink.data import Batch
 from layerlink.lab.parallel.processes import Processes
+from layerlink.losses.trained.layers import BatchNorm
 from layerlink.taps import Activations
 from layerlink.taps.modes import untouched
 from layerlink.transfer import Distiller, Losses
@@ -41,7 +42,7 @@ class DataParallel:
         self.images = self.own = 1  # of this step, in all processes and here
         (unused,) = processes.any(_leaves_parameters_unused(distiller, example))
         for module in (*distiller.student.modules(), *distiller.parts.modules()):
-            if type(module) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d):
+            if type(module) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, BatchNorm):
                 module.__class__ = WholeBatchNorm  # parameters, buffers and hooks stay, the root may be one too
                 module.parallel = self  # type: ignore[assignment]
         distiller.share_with(self)

@@ -41,16 +41,17 @@ def cwd(student: Tensor, teacher: Tensor, *, mask: Tensor | None = None, tempera
     >>> abs(float(cwd(f, f))) < 1e-6
     True
     """
+    teacher = teacher.detach()
     require_equal_shapes("cwd", student, teacher)
     require_maps("cwd", student, teacher)
     if not temperature > 0:
         raise UsageError(f"cwd: temperature must be > 0; got {temperature:g}")
-    own, other = (at_least_float32(cleared("cwd", side, mask)) for side in (student, teacher))
+    own, other = (at_least_float32(cleared("cwd", side, mask)) / temperature for side in (student, teacher))
     if mask is not None:
         hidden = ~positions("cwd", mask, student)
-        # Not minus infinity: a channel of nothing else would be NaN.
+        # Not minus infinity: a channel of nothing else would be NaN. After the division, which could make it that.
         own, other = (side.masked_fill(hidden, torch.finfo(side.dtype).min / 2) for side in (own, other))
-    rows = divergences(own.flatten(2), other.flatten(2), temperature=temperature)
+    rows = divergences(own.flatten(2), other.flatten(2), temperature=1.0)
     if mask is None:
         return temperature**2 * rows.mean()
     kept = mask.flatten(1)

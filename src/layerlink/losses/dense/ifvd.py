@@ -39,6 +39,7 @@ def ifvd(
     When: semantic segmentation.
     Cost: one pass over both maps, and their classes' centres.
     """
+    teacher = teacher.detach()
     require_maps("ifvd", student, teacher)
     if student.shape[2:] != teacher.shape[2:]:
         raise ShapeError(

@@ -34,6 +34,7 @@ def skds(student: Tensor, teacher: Tensor, *, scale: float = 0.5, pool: Literal[
     When: dense predictions.
     Cost: N P^2 numbers for P regions.
     """
+    teacher = teacher.detach()
     require_maps("skds", student, teacher)
     if not 0 <= scale <= 1:
         raise UsageError(f"skds: scale must lie in 0..1; got {scale:g}")

@@ -39,6 +39,7 @@ def ab(student: Tensor, teacher: Tensor, *, margin: float = 1.0, factor: float =
     >>> float(ab(torch.tensor([[0.5, -3.0]]), torch.tensor([[2.0, -1.0]]), factor=1.0))
     0.25
     """
+    teacher = teacher.detach()
     require_equal_shapes("ab", student, teacher)
     require_same_batch("ab", student, teacher)
     if not margin > 0 or not factor > 0:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from layerlink.errors import UsageError
-from layerlink.losses.shapes import at_least_float32, require_maps, to_smaller_map
+from layerlink.losses.shapes import at_least_float32, require_maps, to_smaller_map, unit
 
 
 def at(student: Tensor, teacher: Tensor, *, p: float = 2.0) -> Tensor:
@@ -17,7 +16,7 @@ def at(student: Tensor, teacher: Tensor, *, p: float = 2.0) -> Tensor:
     Args:
         student: (N, C, H, W), any floating dtype.
         teacher: (N, D, H', W').
-        p: exponent, > 0.
+        p: exponent, >= 1.
 
     Returns:
         Scalar, float32 or wider, >= 0; 0 for equal maps of attention. The activations' scale does not matter.
@@ -37,9 +36,10 @@ def at(student: Tensor, teacher: Tensor, *, p: float = 2.0) -> Tensor:
     >>> float(at(f, 3 * f)) < 1e-12
     True
     """
+    teacher = teacher.detach()
     require_maps("at", student, teacher)
-    if not p > 0:
-        raise UsageError(f"at: p must be > 0; got {p:g}")
+    if not p >= 1:  # the slope of |f|^p at 0, where a ReLU leaves many, is infinite below
+        raise UsageError(f"at: p must be >= 1; got {p:g}")
     own, other = to_smaller_map(at_least_float32(student), at_least_float32(teacher))
     return (attention(own, p) - attention(other, p)).square().mean()
 
@@ -47,4 +47,4 @@ def at(student: Tensor, teacher: Tensor, *, p: float = 2.0) -> Tensor:
 def attention(values: Tensor, p: float) -> Tensor:
     """Of maps (N, C, H, W) the mean over channels of ``|f|^p``, flattened and L2-normalised: (N, H * W)."""
     energy = values.square() if p == 2 else values.abs() ** p
-    return F.normalize(energy.mean(1).flatten(1), dim=1)
+    return unit(energy.mean(1).flatten(1), 1)

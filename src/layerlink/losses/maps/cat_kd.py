@@ -46,6 +46,7 @@ def cat_kd(
     When: convolutional classifiers that end in average pooling and one linear layer.
     Cost: a 1x1 convolution to the classes a side, at few positions.
     """
+    teacher = teacher.detach()
     require_maps("cat_kd", student, teacher)
     if resolution < 1:
         raise UsageError(f"cat_kd: resolution must be >= 1; got {resolution}")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from layerlink.losses.masking import channel_axis, cleared, mean_of
-from layerlink.losses.shapes import ShapeError, at_least_float32, require_equal_shapes
+from layerlink.losses.shapes import ShapeError, at_least_float32, require_equal_shapes, unit
 
 
 def cosine(student: Tensor, teacher: Tensor, *, mask: Tensor | None = None) -> Tensor:
@@ -33,12 +32,11 @@ def cosine(student: Tensor, teacher: Tensor, *, mask: Tensor | None = None) -> T
     >>> cosine(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 2.0]]))
     tensor(1.)
     """
+    teacher = teacher.detach()
     require_equal_shapes("cosine", student, teacher)
     if student.ndim < 2:
         raise ShapeError(f"cosine needs activations (N, C, ...); got {tuple(student.shape)}")
     axis = channel_axis(student)
-    first, second = (
-        F.normalize(at_least_float32(cleared("cosine", side, mask)), dim=axis) for side in (student, teacher)
-    )
+    first, second = (unit(at_least_float32(cleared("cosine", side, mask)), axis) for side in (student, teacher))
     apart = 1 - (first * second).sum(axis)
     return mean_of(apart if mask is None else apart * mask, mask)

@@ -36,7 +36,7 @@ def fsp(student: Pair, teacher: Pair) -> Tensor:
             raise ShapeError(
                 f"fsp needs equal channels; student gives {tuple(own.shape)}, teacher {tuple(other.shape)}"
             )
-    return (_flow(student) - _flow(teacher)).square().mean()
+    return (_flow(student) - _flow(teacher).detach()).square().mean()
 
 
 def _flow(pair: Pair) -> Tensor:

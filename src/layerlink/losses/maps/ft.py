@@ -1,4 +1,4 @@
-"""Factor transfer: what of a map is told by its normalised factors."""
+"""Factor transfer without its paraphraser: how normalised maps differ, by their size and not by its square."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def ft(
     Args:
         student: (N, C, H, W), any floating dtype.
         teacher: (N, D, H', W').
-        form: "attention", as code in use has it, or "factor", as the paper does.
+        form: "attention", or "factor", the paper's distance of whole maps.
         p: exponent of the difference, >= 1; 1 and 2 are the paper's.
 
     Returns:
@@ -34,8 +34,9 @@ def ft(
         UsageError: for an impossible option.
 
     Source: Kim, Park & Kwak 2018 (arXiv 1802.04977), eq. 3.
-    Differs: the paper compares what a paraphraser, trained for 30 epochs before, and a translator make of the maps
-        (rate 0.5); the mean in place of the norm, as code in use takes it.
+    Differs: the paper compares what a paraphraser, trained for 30 epochs before on the teacher's maps, and a translator
+    make of the maps (rate 0.5). Neither is here: "attention" is the normalised sum over channels alone, and published
+    figures of FT are not to be expected of it. The mean stands in place of the norm, as code in use takes it.
     Weight: 200 a link.
     When: as ``at``, where differences are to count by their size and not by its square.
     Cost: one pass over both maps.
@@ -45,6 +46,7 @@ def ft(
     >>> float(ft(f, 3 * f)) < 1e-6
     True
     """
+    teacher = teacher.detach()
     require_maps("ft", student, teacher)
     if form not in ("attention", "factor"):
         raise UsageError(f"ft: form must be 'attention' or 'factor'; got {form!r}")

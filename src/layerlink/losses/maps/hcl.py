@@ -30,6 +30,7 @@ def hcl(student: Tensor, teacher: Tensor) -> Tensor:
     When: equal maps that should agree by regions before they agree by positions.
     Cost: one pass over both maps.
     """
+    teacher = teacher.detach()
     require_equal_shapes("hcl", student, teacher)
     require_maps("hcl", student, teacher)
     own, other = at_least_float32(student), at_least_float32(teacher)

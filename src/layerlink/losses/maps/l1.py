@@ -31,6 +31,7 @@ def l1(student: Tensor, teacher: Tensor, *, mask: Tensor | None = None) -> Tenso
     >>> l1(torch.tensor([1.0, 2.0]), torch.tensor([0.0, 4.0]))
     tensor(1.5000)
     """
+    teacher = teacher.detach()
     require_equal_shapes("l1", student, teacher)
     student, teacher = (at_least_float32(cleared("l1", side, mask)) for side in (student, teacher))
     return mean_of((student - teacher).abs(), None if mask is None else positions("l1", mask, student))

@@ -38,6 +38,7 @@ def mse(student: Tensor, teacher: Tensor, *, mask: Tensor | None = None) -> Tens
     >>> mse(torch.tensor([1.0, 2.0]), torch.tensor([0.0, 4.0]))
     tensor(2.5000)
     """
+    teacher = teacher.detach()
     require_equal_shapes("mse", student, teacher)
     if mask is not None:
         student, teacher = (at_least_float32(cleared("mse", side, mask)) for side in (student, teacher))

@@ -35,6 +35,7 @@ def nst(student: Tensor, teacher: Tensor, *, kernel: Literal["polynomial", "line
     When: channels of both sides do not stand for the same, or differ in number, and an adapter is not wanted.
     Cost: N (C + D)^2 numbers.
     """
+    teacher = teacher.detach()
     require_maps("nst", student, teacher)
     if kernel not in ("polynomial", "linear"):
         raise UsageError(f"nst: kernel must be 'polynomial' or 'linear'; got {kernel!r}")

@@ -35,6 +35,7 @@ def smooth_l1(student: Tensor, teacher: Tensor, *, mask: Tensor | None = None, b
     >>> smooth_l1(torch.tensor([1.0, 2.0]), torch.tensor([0.5, 4.0]))
     tensor(0.8125)
     """
+    teacher = teacher.detach()
     require_equal_shapes("smooth_l1", student, teacher)
     if not beta > 0:
         raise UsageError(f"smooth_l1: beta must be > 0; got {beta:g}")

@@ -26,23 +26,21 @@ class MeanSquaredError(torch.autograd.Function):
         student = student if _dense(student) else student.contiguous()
         if teacher.stride() != student.stride():
             teacher = torch.empty_like(student, dtype=teacher.dtype).copy_(teacher)
-        learns = any(ctx.needs_input_grad)
+        learns = ctx.needs_input_grad[0]
         digits = torch.float32 if student.dtype == torch.float16 else student.dtype
         kept = torch.empty_like(student, dtype=digits) if learns else None
         total = _sum_of_squares(_flat(student), _flat(teacher), None if kept is None else _flat(kept))
         if kept is not None:
             ctx.save_for_backward(kept)
-            ctx.dtypes = student.dtype, teacher.dtype
+            ctx.dtype = student.dtype
         return total / student.numel()
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """Of both inputs, where asked for."""
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        """Of the student's side; the teacher's has none."""
         (difference,) = ctx.saved_tensors
-        student = difference * (gradient * (2 / difference.numel()))
-        (first, second), (own, other) = ctx.needs_input_grad, ctx.dtypes
-        return student.to(own) if first else None, (-student).to(other) if second else None
+        return (difference * (gradient * (2 / difference.numel()))).to(ctx.dtype), None
 
 
 def _sum_of_squares(student: Tensor, teacher: Tensor, kept: Tensor | None) -> Tensor:

@@ -6,7 +6,8 @@ from torch import Tensor
 
 from layerlink.errors import UsageError
 from layerlink.losses.masking import channel_axis, cleared, mean_of
-from layerlink.losses.shapes import ShapeError, at_least_float32, require_classes, require_equal_shapes
+from layerlink.losses.outputs.standardise import comparable
+from layerlink.losses.shapes import ShapeError, require_classes, require_equal_shapes
 
 
 def abkd(
@@ -18,6 +19,7 @@ def abkd(
     beta: float = 0.3,
     temperature: float = 4.0,
     t_squared: bool = False,
+    standardise: bool = False,
 ) -> Tensor:
     """``sum_c [a p_t^(a+b) + b p_s^(a+b) - (a+b) p_t^a p_s^b] / (a b (a+b))`` at T, mean over the positions.
 
@@ -31,6 +33,7 @@ def abkd(
         beta: b > 0: the larger, the more it counts where the student is sure.
         temperature: T > 0.
         t_squared: multiply by T^2.
+        standardise: compare standardised logits, see ``standardise``.
 
     Returns:
         Scalar, float32 or wider, >= 0 up to rounding; 0 for equal outputs.
@@ -51,6 +54,7 @@ def abkd(
     >>> abs(float(abkd(z, z))) < 1e-6
     True
     """
+    teacher = teacher.detach()
     require_equal_shapes("abkd", student, teacher)
     if student.ndim not in (2, 3, 4):
         raise ShapeError(f"abkd needs logits (N, C), (N, L, C) or (N, C, H, W); got {tuple(student.shape)}")
@@ -59,7 +63,8 @@ def abkd(
         raise UsageError(f"abkd: alpha, beta and temperature must be > 0; got {alpha:g}, {beta:g}, {temperature:g}")
     axis, both = channel_axis(student), alpha + beta
     own, other = (
-        (at_least_float32(cleared("abkd", side, mask)) / temperature).log_softmax(axis) for side in (student, teacher)
+        (comparable(cleared("abkd", side, mask), standardise, axis=axis) / temperature).log_softmax(axis)
+        for side in (student, teacher)
     )
     cross = (alpha * other + beta * own).exp()
     rows = ((alpha * (both * other).exp() + beta * (both * own).exp() - both * cross) / (alpha * beta * both)).sum(axis)

@@ -82,6 +82,7 @@ def binary_kd(
     >>> binary_kd(torch.tensor([[0.0]]), torch.tensor([[0.0]]))
     tensor(0.)
     """
+    teacher = teacher.detach()
     if not temperature > 0:
         raise UsageError(f"binary_kd: temperature must be > 0; got {temperature:g}")
     require_equal_shapes("binary_kd", student, teacher)

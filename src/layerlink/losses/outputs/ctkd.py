@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from layerlink.errors import UsageError
 from layerlink.losses.masking import channel_axis, cleared, mean_of
 from layerlink.losses.outputs.soft import divergences
+from layerlink.losses.outputs.standardise import comparable
 from layerlink.losses.shapes import ShapeError, require_classes, require_equal_shapes
 
 
@@ -27,6 +28,7 @@ class CTKD(nn.Module):
         start: smallest temperature, > 0.
         span: the largest is ``start + span``, > 0.
         rise: share of the training after which lambda is 1, 0..1.
+        standardise: compare standardised logits, see ``standardise``.
 
     ``forward`` gives a scalar in nats times T^2, float32 or wider; 0 for equal outputs.
 
@@ -44,6 +46,7 @@ class CTKD(nn.Module):
         start: float = 1.0,
         span: float = 20.0,
         rise: float = 10 / 240,
+        standardise: bool = False,
     ) -> None:
         super().__init__()
         if tuple(student[1:]) != tuple(teacher[1:]) or len(student) not in (2, 3, 4):
@@ -51,22 +54,24 @@ class CTKD(nn.Module):
         if not (start > 0 and span > 0 and 0 <= rise <= 1):
             raise UsageError(f"ctkd: start and span must be > 0, rise in 0..1; got {start:g}, {span:g}, {rise:g}")
         self.start, self.span, self.rise = start, span, rise
+        self.standardise = standardise
         self.height = nn.Parameter(torch.ones(()))
 
     def forward(
         self, student: Tensor, teacher: Tensor, *, mask: Tensor | None = None, progress: float | None = None
     ) -> Tensor:
         """The loss of two outputs; without ``progress`` lambda is 1."""
+        teacher = teacher.detach()
         require_equal_shapes("ctkd", student, teacher)
         require_classes("ctkd", student)
         share = 1.0 if progress is None or progress >= self.rise else progress / self.rise
         turned: Tensor = _Turned.apply(self.height, 0.5 - 0.5 * math.cos(math.pi * share))  # type: ignore[no-untyped-call]
-        own, other = (cleared("ctkd", side, mask) for side in (student, teacher))
-        dtype = torch.promote_types(student.dtype, torch.float32)
-        temperature = (self.start + self.span * turned.sigmoid()).to(dtype)
-        rows = divergences(
-            own.to(dtype) / temperature, other.to(dtype) / temperature, temperature=1.0, axis=channel_axis(student)
+        axis = channel_axis(student)
+        own, other = (
+            comparable(cleared("ctkd", side, mask), self.standardise, axis=axis) for side in (student, teacher)
         )
+        temperature = (self.start + self.span * turned.sigmoid()).to(own.dtype)
+        rows = divergences(own / temperature, other / temperature, temperature=1.0, axis=axis)
         return mean_of(rows if mask is None else rows * mask, mask) * temperature.square()
 
 

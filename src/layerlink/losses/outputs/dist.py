@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from layerlink.errors import UsageError
-from layerlink.losses.outputs.standardise import standardise as standardised
-from layerlink.losses.shapes import ShapeError, at_least_float32, require_classes, require_equal_shapes
+from layerlink.losses.outputs.standardise import comparable
+from layerlink.losses.shapes import ShapeError, require_classes, require_equal_shapes
 
 EPSILON = 1e-8
 
@@ -48,6 +48,7 @@ def dist(
     Cost: that of two softmaxes.
     Differs: the product of norms is at least 1e-8, where code in use adds that; so equal outputs give exactly 0.
     """
+    teacher = teacher.detach()
     require_equal_shapes("dist", student, teacher)
     if student.ndim != 2:
         raise ShapeError(f"dist needs logits (N, C); got {tuple(student.shape)}")
@@ -56,10 +57,7 @@ def dist(
         raise UsageError(
             f"dist: temperature must be > 0, inter and intra >= 0; got {temperature:g}, {inter:g}, {intra:g}"
         )
-    own, other = (
-        ((standardised(side) if standardise else at_least_float32(side)) / temperature).softmax(1)
-        for side in (student, teacher)
-    )
+    own, other = ((comparable(side, standardise) / temperature).softmax(1) for side in (student, teacher))
     loss = inter * (1 - _correlation(own, other, 1).mean()) + intra * (1 - _correlation(own, other, 0).mean())
     return loss * temperature**2 if t_squared else loss
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from layerlink.errors import UsageError
 from layerlink.losses.masking import channel_axis, cleared, mean_of
 from layerlink.losses.outputs.soft import divergences, soft_cross_entropy
-from layerlink.losses.outputs.standardise import standardise as standardised
+from layerlink.losses.outputs.standardise import comparable
 from layerlink.losses.shapes import ShapeError, at_least_float32, require_classes, require_equal_shapes
 
 Form = Literal["kl", "cross-entropy", "reverse", "js", "skew", "skew-reverse"]
@@ -64,6 +64,7 @@ def kd(
     >>> kd(z, z)
     tensor(0.)
     """
+    teacher = teacher.detach()
     if not temperature > 0:
         raise UsageError(f"kd: temperature must be > 0; got {temperature:g}")
     if form not in FORMS:
@@ -80,9 +81,7 @@ def kd(
         raise ShapeError(f"kd needs logits (N, C), (N, L, C) or (N, C, H, W); got {tuple(student.shape)}")
     require_classes("kd", student)
     axis = channel_axis(student)
-    own, other = (cleared("kd", side, mask) for side in (student, teacher))
-    if standardise:
-        own, other = standardised(own, axis=axis), standardised(other, axis=axis)
+    own, other = (comparable(cleared("kd", side, mask), standardise, axis=axis) for side in (student, teacher))
     if plain:
         rows = divergences(own, other, temperature=temperature, entropy=entropy, axis=axis)
     else:

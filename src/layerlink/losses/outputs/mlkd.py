@@ -7,8 +7,8 @@ from torch import Tensor
 
 from layerlink.errors import UsageError
 from layerlink.losses.outputs.soft import divergences
-from layerlink.losses.outputs.standardise import standardise as standardised
-from layerlink.losses.shapes import ShapeError, at_least_float32, own_digits, require_classes, require_equal_shapes
+from layerlink.losses.outputs.standardise import comparable
+from layerlink.losses.shapes import ShapeError, own_digits, require_classes, require_equal_shapes
 
 
 def mlkd(
@@ -44,23 +44,28 @@ def mlkd(
         UsageError: for an impossible option.
 
     Source: Jin, Wang & Lin 2023 (CVPR 2023, pages 24276 to 24285), eq. 3 to 7.
-    Weight: 1 beside 1 of the labels, with a weak and a strong view of every image (``views``), 480 epochs.
+    Weight: 0.9 beside 0.1 of the labels, whose cross-entropy the paper sums over the views (0.2 where it is their mean,
+    as here, of two); 480 epochs.
     When: there is time for a long training with strong augmentation.
     Cost: five softmaxes a side; memory N^2 and C^2 a temperature.
-    Differs: examples of which the teacher is unsure are left out of KL, where the code in use multiplies the whole by
-    their share; both views have all three terms.
+    Differs: the paper pairs a weak view with a strong one (random policies), where ``data.views`` makes all of the same
+    augmentation. KL is the mean over the examples of which the teacher is surest; code in use masks the others and
+    takes the mean over all.
     """
+    teacher = teacher.detach()
     require_equal_shapes("mlkd", student, teacher)
     count = 1 if views is None else views
     if student.ndim != 2 or count < 1 or len(student) % count:
         raise ShapeError(f"mlkd needs logits (V N, C) of {count} views; got {tuple(student.shape)}")
     require_classes("mlkd", student)
+    if not isinstance(temperatures, tuple | list):
+        raise UsageError(f"mlkd: temperatures must be a list of numbers > 0, as (2, 4, 6); got {temperatures!r}")
     if not temperatures or not min(temperatures) > 0 or not (classes >= 0 and batch >= 0 and 0 <= confident < 1):
         raise UsageError(
             f"mlkd: temperatures must be > 0, weights >= 0, 0 <= confident < 1; got {temperatures}, {classes:g}, "
             f"{batch:g}, {confident:g}"
         )
-    own, other = (standardised(side) if standardise else at_least_float32(side) for side in (student, teacher))
+    own, other = (comparable(side, standardise) for side in (student, teacher))
     loss = own.new_zeros(())
     for s, t in zip(own.chunk(count), other.chunk(count), strict=True):
         for temperature in temperatures:

@@ -37,6 +37,7 @@ def soft_cross_entropy(
     >>> soft_cross_entropy(z, z, temperature=4.0)
     tensor(0.)
     """
+    teacher = teacher.detach()
     require_equal_shapes("soft loss", student, teacher)
     if student.ndim != 2:
         raise ShapeError(f"soft loss needs logits (N, C); got {tuple(student.shape)}")
@@ -60,6 +61,7 @@ def divergences(
     Returns:
         (...), the shape without the classes, float32 or wider.
     """
+    teacher = teacher.detach()
     log_student = (at_least_float32(student) / temperature).log_softmax(dim=axis)
     log_teacher = (at_least_float32(teacher) / temperature).log_softmax(dim=axis)
     # Written out: p_t is exactly 0 where log p_t is very negative, and 0 * finite stays 0. The logarithms are

@@ -40,3 +40,8 @@ def standardise(logits: Tensor, *, axis: int = 1) -> Tensor:
     varies = variance > 0  # the slope of a root at 0 is infinite
     deviation = torch.where(varies, torch.where(varies, variance, torch.ones_like(variance)).sqrt(), variance)
     return values / (deviation + EPSILON)
+
+
+def comparable(logits: Tensor, standardised: bool, *, axis: int = 1) -> Tensor:
+    """What a loss of outputs compares: the logits, or what ``standardise`` makes of them; float32 or wider."""
+    return standardise(logits, axis=axis) if standardised else at_least_float32(logits)

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from layerlink.errors import UsageError
 from layerlink.losses.masking import channel_axis, cleared, mean_of
-from layerlink.losses.shapes import ShapeError, at_least_float32, require_classes, require_equal_shapes
+from layerlink.losses.outputs.standardise import comparable
+from layerlink.losses.shapes import ShapeError, require_classes, require_equal_shapes
 
 
 def topk_kl(
@@ -18,6 +19,7 @@ def topk_kl(
     k: int = 64,
     temperature: float = 1.0,
     t_squared: bool = True,
+    standardise: bool = False,
 ) -> Tensor:
     """``T^2 * sum p_t log(p_t / p_s)`` over the teacher's k likeliest classes, and the rest of both as one class.
 
@@ -28,6 +30,7 @@ def topk_kl(
         k: how many classes, >= 1; C or more is plain ``kd``.
         temperature: T > 0. What the k classes hold shrinks fast with it: at T 4 a few percent in large vocabularies.
         t_squared: multiply by T^2.
+        standardise: compare standardised logits, see ``standardise``.
 
     Returns:
         Scalar in nats, float32 or wider, >= 0 up to rounding: a sum over the k alone is no divergence and goes below 0.
@@ -42,6 +45,7 @@ def topk_kl(
     When: vocabularies are large and the teacher's outputs are stored, or slow to move.
     Cost: that of two softmaxes and a top-k; of a store 2 k numbers a position.
     """
+    teacher = teacher.detach()
     require_equal_shapes("topk_kl", student, teacher)
     if student.ndim not in (2, 3, 4):
         raise ShapeError(f"topk_kl needs logits (N, C), (N, L, C) or (N, C, H, W); got {tuple(student.shape)}")
@@ -50,7 +54,9 @@ def topk_kl(
         raise UsageError(f"topk_kl: temperature must be > 0 and k >= 1; got {temperature:g}, {k}")
     axis = channel_axis(student)
     own, other = (
-        (at_least_float32(cleared("topk_kl", side, mask)).movedim(axis, -1) / temperature).log_softmax(-1)
+        (
+            comparable(cleared("topk_kl", side, mask), standardise, axis=axis).movedim(axis, -1) / temperature
+        ).log_softmax(-1)
         for side in (student, teacher)
     )
     if k < other.shape[-1]:

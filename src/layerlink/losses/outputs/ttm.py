@@ -6,10 +6,18 @@ from torch import Tensor
 
 from layerlink.errors import UsageError
 from layerlink.losses.masking import channel_axis, cleared, mean_of
-from layerlink.losses.shapes import ShapeError, at_least_float32, require_classes, require_equal_shapes
+from layerlink.losses.outputs.standardise import comparable
+from layerlink.losses.shapes import ShapeError, require_classes, require_equal_shapes
 
 
-def ttm(student: Tensor, teacher: Tensor, *, mask: Tensor | None = None, exponent: float = 0.1) -> Tensor:
+def ttm(
+    student: Tensor,
+    teacher: Tensor,
+    *,
+    mask: Tensor | None = None,
+    exponent: float = 0.1,
+    standardise: bool = False,
+) -> Tensor:
     """``KL(q, softmax(z_s))`` with ``q = p_t^g / sum p_t^g``, mean over the positions.
 
     Args:
@@ -17,6 +25,7 @@ def ttm(student: Tensor, teacher: Tensor, *, mask: Tensor | None = None, exponen
         teacher: the same shape.
         mask: bool (N,), (N, L) or (N, H, W), the positions that count.
         exponent: g, 0 < g <= 1: the inverse of the teacher's temperature.
+        standardise: compare standardised logits, see ``standardise``.
 
     Returns:
         Scalar in nats, float32 or wider, >= 0 up to rounding; 0 where the student's logits are g times the teacher's.
@@ -31,11 +40,19 @@ def ttm(student: Tensor, teacher: Tensor, *, mask: Tensor | None = None, exponen
     Cost: that of two softmaxes.
     Differs: the code in use gives the cross-entropy, which has the same gradient and is not 0 there.
     """
-    rows, _ = _matched("ttm", student, teacher, mask, exponent)
+    teacher = teacher.detach()
+    rows, _ = _matched("ttm", student, teacher, mask, exponent, standardise)
     return mean_of(rows if mask is None else rows * mask, mask)
 
 
-def wttm(student: Tensor, teacher: Tensor, *, mask: Tensor | None = None, exponent: float = 0.1) -> Tensor:
+def wttm(
+    student: Tensor,
+    teacher: Tensor,
+    *,
+    mask: Tensor | None = None,
+    exponent: float = 0.1,
+    standardise: bool = False,
+) -> Tensor:
     """``ttm`` with every position weighed by ``sum_c p_t^g``, the teacher's power sum: the less sure it is, the more.
 
     Args:
@@ -43,6 +60,7 @@ def wttm(student: Tensor, teacher: Tensor, *, mask: Tensor | None = None, expone
         teacher: the same shape.
         mask: bool (N,), (N, L) or (N, H, W), the positions that count.
         exponent: g, 0 < g <= 1. The weight grows up to C^(1 - g).
+        standardise: compare standardised logits, see ``standardise``.
 
     Returns:
         Scalar in nats, float32 or wider, >= 0 up to rounding; 0 where the student's logits are g times the teacher's.
@@ -56,13 +74,14 @@ def wttm(student: Tensor, teacher: Tensor, *, mask: Tensor | None = None, expone
     When: as ttm, where the teacher is unsure of some examples.
     Cost: that of two softmaxes.
     """
-    rows, weights = _matched("wttm", student, teacher, mask, exponent)
+    teacher = teacher.detach()
+    rows, weights = _matched("wttm", student, teacher, mask, exponent, standardise)
     rows = rows * weights
     return mean_of(rows if mask is None else rows * mask, mask)
 
 
 def _matched(
-    loss: str, student: Tensor, teacher: Tensor, mask: Tensor | None, exponent: float
+    loss: str, student: Tensor, teacher: Tensor, mask: Tensor | None, exponent: float, standardise: bool
 ) -> tuple[Tensor, Tensor]:
     """The divergence of every position, and the teacher's power sum there."""
     require_equal_shapes(loss, student, teacher)
@@ -72,7 +91,9 @@ def _matched(
     if not 0 < exponent <= 1:
         raise UsageError(f"{loss}: exponent must lie in 0 < g <= 1; got {exponent:g}")
     axis = channel_axis(student)
-    own, other = (at_least_float32(cleared(loss, side, mask)).log_softmax(axis) for side in (student, teacher))
+    own, other = (
+        comparable(cleared(loss, side, mask), standardise, axis=axis).log_softmax(axis) for side in (student, teacher)
+    )
     powers = exponent * other
     total = powers.logsumexp(axis, keepdim=True)
     wanted = powers - total

@@ -6,12 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from layerlink.errors import UsageError
 from layerlink.losses.relations.gram import gram
-from layerlink.losses.shapes import embedded, require_same_batch, require_sizes
+from layerlink.losses.shapes import embedded, require_same_batch, require_sizes, unit
 
 
 class CC(nn.Module):
@@ -71,7 +70,7 @@ class CC(nn.Module):
     def _kernel(self, embeddings: Tensor) -> Tensor:
         """(N, N)."""
         # |a - b|^2 = 2 - 2 a.b of lengths of 1: exp(-2 gamma) times the series of exp(2 gamma a.b).
-        near = 2 * self.gamma * gram(F.normalize(embeddings, dim=1))
+        near = 2 * self.gamma * gram(unit(embeddings, 1))
         term = series = near.new_ones(near.shape)
         for power in range(1, self.order + 1):
             term = term * near / power

@@ -9,7 +9,7 @@ from torch import Tensor
 from layerlink.errors import UsageError
 from layerlink.losses.outputs.soft import divergences
 from layerlink.losses.relations.gram import gram
-from layerlink.losses.shapes import at_least_float32, require_maps, to_smaller_map
+from layerlink.losses.shapes import at_least_float32, require_maps, to_smaller_map, unit
 
 
 def cirkd(student: Tensor, teacher: Tensor, *, temperature: float = 0.1, pool: int = 1) -> Tensor:
@@ -56,4 +56,4 @@ def _pixels(values: Tensor, pool: int) -> Tensor:
     """(N, H W, C), of length 1 each."""
     if pool > 1:
         values = F.avg_pool2d(values, pool, ceil_mode=True)
-    return F.normalize(values, dim=1).flatten(2).transpose(1, 2)
+    return unit(values, 1).flatten(2).transpose(1, 2)

@@ -6,11 +6,10 @@ import math
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from layerlink.errors import UsageError
-from layerlink.losses.shapes import ShapeError, at_least_float32, own_digits, require_same_batch, require_sizes
+from layerlink.losses.shapes import ShapeError, at_least_float32, own_digits, require_same_batch, require_sizes, unit
 
 EPSILON = 1e-7
 
@@ -40,6 +39,7 @@ class CRD(nn.Module):
     Weight: 0.8, at the pooled feature.
     When: there are many epochs, over which its memory fills.
     Cost: a memory of 2 x examples x ``dim``, and ``negatives`` products an example.
+    Differs: negatives are drawn of all other examples; code in use can leave out those of the example's class.
     """
 
     seed: Tensor
@@ -58,11 +58,9 @@ class CRD(nn.Module):
     ) -> None:
         super().__init__()
         require_sizes("crd", student, teacher)
-        if train_size < 2 or dim < 1 or negatives < 1 or not temperature > 0 or not 0 <= momentum < 1:
-            raise UsageError(
-                "crd: train_size must be >= 2, dim and negatives >= 1, temperature > 0, momentum 0 <= m < 1; got "
-                f"{train_size}, {dim}, {negatives}, {temperature:g}, {momentum:g}"
-            )
+        if min(train_size - 1, dim, negatives) < 1 or not temperature > 0 or not 0 <= momentum < 1:
+            got = f"got {train_size}, {dim}, {negatives}, {temperature:g}, {momentum:g}"
+            raise UsageError(f"crd: train_size >= 2, dim and negatives >= 1, temperature > 0, 0 <= momentum < 1; {got}")
         self.train_size, self.negatives, self.temperature, self.momentum = train_size, negatives, temperature, momentum
         self.embed_student, self.embed_teacher = (nn.Linear(math.prod(shape[1:]), dim) for shape in (student, teacher))
         bound = 1 / math.sqrt(dim / 3)
@@ -74,11 +72,12 @@ class CRD(nn.Module):
 
     def forward(self, student: Tensor, teacher: Tensor, *, indices: Tensor) -> Tensor:
         """The loss of a batch (N, ...), with ``indices`` (N,) int64 of which training examples these are."""
+        teacher = teacher.detach()
         require_same_batch("crd", student, teacher)
         if indices.shape != student.shape[:1] or indices.dtype != torch.int64:
             raise ShapeError(f"crd needs int64 indices ({len(student)},); got {indices.dtype} {tuple(indices.shape)}")
         own, other = (
-            F.normalize(at_least_float32(embed(at_least_float32(side).flatten(1))), dim=1)
+            unit(at_least_float32(embed(at_least_float32(side).flatten(1))), 1)
             for embed, side in ((self.embed_student, student), (self.embed_teacher, teacher))
         )
         drawn = self._draw(indices)
@@ -106,11 +105,9 @@ class CRD(nn.Module):
     def _one_way(self, features: Tensor, memory: Tensor, scale: Tensor) -> Tensor:
         with own_digits(features):
             scores = (torch.einsum("nkd,nd->nk", memory.to(features.dtype), features) / self.temperature).exp()
-        known = scale
-        if not scale:
-            known = scores.detach().double().mean() * self.train_size
-            if self._learns():
-                scale.copy_(known)
+        known = scale if scale else scores.detach().double().mean() * self.train_size
+        if self._learns():
+            scale.copy_(known)
         p = scores / known.to(scores.dtype)
         noise = self.negatives / self.train_size
         same = (p[:, 0] / (p[:, 0] + noise + EPSILON)).log()
@@ -120,4 +117,4 @@ class CRD(nn.Module):
     @torch.no_grad()
     def _remember(self, memory: Tensor, indices: Tensor, features: Tensor) -> None:
         moved = self.momentum * memory[indices] + (1 - self.momentum) * features.to(memory.dtype)
-        memory[indices] = F.normalize(moved, dim=1)
+        memory[indices] = unit(moved, 1)

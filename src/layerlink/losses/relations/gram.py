@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor
 
-from layerlink.losses.shapes import at_least_float32, own_digits
+from layerlink.losses.shapes import at_least_float32, own_digits, unit
 
 
 def flat(values: Tensor) -> Tensor:
@@ -22,4 +21,4 @@ def gram(first: Tensor, second: Tensor | None = None) -> Tensor:
 
 def cosines(values: Tensor) -> Tensor:
     """Cosines between examples, (N, N) of (N, ...); 0 beside an example of zeros."""
-    return gram(F.normalize(flat(values), dim=1))
+    return gram(unit(flat(values), 1))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from layerlink.losses.relations.gram import flat, gram
-from layerlink.losses.shapes import ShapeError, at_least_float32, embedded, require_same_batch
+from layerlink.losses.shapes import ShapeError, at_least_float32, embedded, require_same_batch, unit
+from layerlink.losses.trained.layers import BatchNorm
 
 
 class ICKD(nn.Module):
@@ -38,9 +38,7 @@ class ICKD(nn.Module):
             )
         own, other = student[1], teacher[1]
         self.channels = other
-        self.embed = (
-            None if own == other else nn.Sequential(nn.Conv2d(own, other, 1, bias=False), nn.BatchNorm2d(other))
-        )
+        self.embed = None if own == other else nn.Sequential(nn.Conv2d(own, other, 1, bias=False), BatchNorm(other))
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """The loss of two maps with the channels it was made for; any batch and map size."""
@@ -58,4 +56,4 @@ class ICKD(nn.Module):
 
 def _correlations(values: Tensor) -> Tensor:
     """(N, C, C)."""
-    return F.normalize(gram(values.flatten(2)), dim=2)
+    return unit(gram(values.flatten(2)), 2)

@@ -6,12 +6,11 @@ import math
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from layerlink.errors import UsageError
 from layerlink.losses.relations.gram import flat, gram
-from layerlink.losses.shapes import embedded, require_same_batch, require_sizes
+from layerlink.losses.shapes import embedded, require_same_batch, require_sizes, unit
 
 LEAST_DEVIATION = 1e-5
 EPSILON = 1e-7
@@ -90,7 +89,7 @@ def _standardised(values: Tensor) -> Tensor:
 
 
 def _mutual(own: Tensor, other: Tensor) -> Tensor:
-    student, teacher = (gram(F.normalize(side, dim=1)) for side in (own, other))
+    student, teacher = (gram(unit(side, 1)) for side in (own, other))
     both = student * teacher
     student, both = (kernel / kernel.trace().clamp_min(EPSILON) for kernel in (student, both))
     return student.square().sum() - both.square().sum()

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from layerlink.losses.relations.gram import flat, gram
-from layerlink.losses.shapes import require_same_batch
+from layerlink.losses.shapes import require_same_batch, unit
 
 EPSILON = 1e-12
 
@@ -35,6 +35,7 @@ def rkd(student: Tensor, teacher: Tensor, *, distance: float = 25.0, angle: floa
     When: embeddings, whose relations are what is used.
     Cost: memory N^2 D and N^3.
     """
+    teacher = teacher.detach()
     require_same_batch("rkd", student, teacher)
     own, other = (_directions(side) for side in (student, teacher))
     loss = own.new_zeros(())
@@ -62,4 +63,4 @@ def _distances(directions: Tensor) -> Tensor:
 
 def _angles(directions: Tensor) -> Tensor:
     """(N, N, N): at the first example, between the directions to the second and to the third."""
-    return gram(F.normalize(directions, dim=2))
+    return gram(unit(directions, 2))

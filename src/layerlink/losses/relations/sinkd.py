@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from layerlink.errors import UsageError
-from layerlink.losses.shapes import ShapeError, at_least_float32, own_digits, require_classes, require_equal_shapes
+from layerlink.losses.outputs.standardise import comparable
+from layerlink.losses.shapes import ShapeError, own_digits, require_classes, require_equal_shapes
 
 
 def sinkd(
@@ -19,6 +20,7 @@ def sinkd(
     epsilon: float = 0.1,
     iterations: int = 20,
     reduction: Literal["sum", "mean"] = "sum",
+    standardise: bool = False,
 ) -> Tensor:
     """``sum_ij P_ij W_ij``: W is the L1 distance of ``softmax(z / T)`` of example i and j, P the plan of transport.
 
@@ -31,6 +33,7 @@ def sinkd(
         epsilon: of the entropy that smooths the plan, > 0, in units of W, which is 0..2.
         iterations: >= 1.
         reduction: "sum" over the batch, or "mean": divided by N.
+        standardise: compare standardised logits, see ``standardise``.
 
     Returns:
         Scalar, float32 or wider, >= 0, at most 2 N. Not 0 for equal outputs but what the smoothed plan carries between
@@ -55,7 +58,7 @@ def sinkd(
             "sinkd: temperature and epsilon must be > 0, iterations >= 1, reduction 'sum' or 'mean'; got "
             f"{temperature:g}, {epsilon:g}, {iterations}, {reduction!r}"
         )
-    own, other = ((at_least_float32(side) / temperature).softmax(1) for side in (student, teacher.detach()))
+    own, other = ((comparable(side, standardise) / temperature).softmax(1) for side in (student, teacher.detach()))
     with own_digits(own):
         apart = torch.cdist(own, other.to(own.dtype), p=1)
     plan = -apart / epsilon

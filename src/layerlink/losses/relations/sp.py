@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from layerlink.losses.relations.gram import flat, gram
-from layerlink.losses.shapes import require_same_batch
+from layerlink.losses.shapes import require_same_batch, unit
 
 
 def sp(student: Tensor, teacher: Tensor) -> Tensor:
@@ -32,10 +31,11 @@ def sp(student: Tensor, teacher: Tensor) -> Tensor:
     >>> float(sp(f, 2 * f)) < 1e-12
     True
     """
+    teacher = teacher.detach()
     require_same_batch("sp", student, teacher)
     apart = _similarities(student) - _similarities(teacher)
     return apart.square().sum() / len(student) ** 2
 
 
 def _similarities(values: Tensor) -> Tensor:
-    return F.normalize(gram(flat(values)), dim=1)
+    return unit(gram(flat(values)), 1)

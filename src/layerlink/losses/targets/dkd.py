@@ -5,8 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from layerlink.errors import UsageError
-from layerlink.losses.outputs.standardise import standardise as standardised
-from layerlink.losses.shapes import at_least_float32
+from layerlink.losses.outputs.standardise import comparable
 from layerlink.losses.targets.classes import divergence, others, require_labelled, target_and_rest
 
 
@@ -47,12 +46,11 @@ def dkd(
     Cost: that of three softmaxes.
     Differs: the other classes are left out exactly, not by 1000 subtracted from the label's logit.
     """
+    teacher = teacher.detach()
     target = require_labelled("dkd", student, teacher, labels)
     if not (temperature > 0 and alpha >= 0 and beta >= 0):
         raise UsageError(f"dkd: temperature must be > 0, alpha and beta >= 0; got {temperature:g}, {alpha:g}, {beta:g}")
-    own, other = (
-        (standardised(side) if standardise else at_least_float32(side)) / temperature for side in (student, teacher)
-    )
+    own, other = (comparable(side, standardise) / temperature for side in (student, teacher))
     binary = divergence(target_and_rest(own, target), target_and_rest(other, target))
     rest = divergence(others(own, target), others(other, target), left_out=target)
     return (alpha * binary + beta * rest).mean() * temperature**2

@@ -5,8 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from layerlink.errors import UsageError
-from layerlink.losses.outputs.standardise import standardise as standardised
-from layerlink.losses.shapes import at_least_float32
+from layerlink.losses.outputs.standardise import comparable
 from layerlink.losses.targets.classes import others, picked, require_labelled
 
 
@@ -43,10 +42,11 @@ def nkd(
     When: as dkd; its parts are balanced by the teacher's confidence.
     Cost: that of two softmaxes a side.
     """
+    teacher = teacher.detach()
     target = require_labelled("nkd", student, teacher, labels)
     if not (gamma >= 0 and temperature > 0):
         raise UsageError(f"nkd: gamma must be >= 0 and temperature > 0; got {gamma:g}, {temperature:g}")
-    own, other = (standardised(side) if standardise else at_least_float32(side) for side in (student, teacher))
+    own, other = (comparable(side, standardise) for side in (student, teacher))
     of_label = picked(other.log_softmax(1), target).exp() * picked(own.log_softmax(1), target)
     log_s, log_t = (others(side / temperature, target).masked_fill(target, 0.0) for side in (own, other))
     among = (log_t.exp().masked_fill(target, 0.0) * log_s).sum(1)

@@ -5,11 +5,19 @@ from __future__ import annotations
 from torch import Tensor
 
 from layerlink.errors import UsageError
-from layerlink.losses.shapes import at_least_float32
+from layerlink.losses.outputs.standardise import comparable
 from layerlink.losses.targets.classes import require_labelled
 
 
-def ofa(student: Tensor, teacher: Tensor, *, labels: Tensor, exponent: float = 1.0, temperature: float = 1.0) -> Tensor:
+def ofa(
+    student: Tensor,
+    teacher: Tensor,
+    *,
+    labels: Tensor,
+    exponent: float = 1.0,
+    temperature: float = 1.0,
+    standardise: bool = False,
+) -> Tensor:
     """``-sum_c ((p_t + 1_y)^e - 1_y) log p_s`` with ``p = softmax(z / T)``, mean over the batch.
 
     Args:
@@ -18,6 +26,7 @@ def ofa(student: Tensor, teacher: Tensor, *, labels: Tensor, exponent: float = 1
         labels: (N,) int64 in 0..C-1.
         exponent: e >= 1: the larger, the more the label counts where the teacher is unsure.
         temperature: T > 0.
+        standardise: compare standardised logits, see ``standardise``.
 
     Returns:
         Scalar in nats, float32 or wider; a cross-entropy, not 0 for equal outputs.
@@ -32,10 +41,11 @@ def ofa(student: Tensor, teacher: Tensor, *, labels: Tensor, exponent: float = 1
     Cost: that of two softmaxes, and a small head a stage.
     Differs: logarithms are of the log-softmax, which stays finite at any gap.
     """
+    teacher = teacher.detach()
     target = require_labelled("ofa", student, teacher, labels)
     if not (exponent >= 1 and temperature > 0):
         raise UsageError(f"ofa: exponent must be >= 1 and temperature > 0; got {exponent:g}, {temperature:g}")
-    own, other = (at_least_float32(side) / temperature for side in (student, teacher))
+    own, other = (comparable(side, standardise) / temperature for side in (student, teacher))
     label = target.to(own.dtype)
     wanted = (other.softmax(1) + label).pow(exponent) - label
     return -(wanted * own.log_softmax(1)).sum(1).mean()

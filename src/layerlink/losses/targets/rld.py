@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from layerlink.errors import UsageError
-from layerlink.losses.outputs.standardise import standardise as standardised
-from layerlink.losses.shapes import at_least_float32
+from layerlink.losses.outputs.standardise import comparable
 from layerlink.losses.targets.classes import divergence, require_labelled, target_and_rest
 
 
@@ -51,13 +50,14 @@ def rld(
     Cost: that of three softmaxes.
     Differs: an example whose label the teacher ranks last has no MCD; classes are left out exactly, not by -1e9.
     """
+    teacher = teacher.detach()
     target = require_labelled("rld", student, teacher, labels)
     if not (temperature > 0 and sample_temperature > 0 and alpha >= 0 and beta >= 0):
         raise UsageError(
             f"rld: temperatures must be > 0, alpha and beta >= 0; got {temperature:g}, {sample_temperature:g}, "
             f"{alpha:g}, {beta:g}"
         )
-    own, other = (standardised(side) if standardise else at_least_float32(side) for side in (student, teacher))
+    own, other = (comparable(side, standardise) for side in (student, teacher))
     likeliest = torch.zeros_like(target).scatter_(1, other.argmax(1, keepdim=True), True)
     sure = target_and_rest(own / sample_temperature, target), target_and_rest(other / sample_temperature, likeliest)
     sample = divergence(*sure) * sample_temperature**2

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from layerlink.errors import UsageError
-from layerlink.losses.shapes import ShapeError, at_least_float32, own_digits
+from layerlink.losses.heads import weight_of
+from layerlink.losses.outputs.standardise import comparable
+from layerlink.losses.shapes import ShapeError, at_least_float32, own_digits, unit
 from layerlink.losses.targets.classes import picked, require_labelled
 
 LEAST = -60.0  # of the logarithm of a probability that is moved: less is nothing in any dtype
@@ -24,6 +26,7 @@ def wkd(
     temperature: float = 8.0,
     regularisation: float = 0.05,
     iterations: int = 10,
+    standardise: bool = False,
 ) -> Tensor:
     """``-p_t[y] log p_s[y] + gamma * W(q_t, q_s)``, mean over the batch.
 
@@ -34,11 +37,12 @@ def wkd(
         student: logits (N, C), C >= 3, any floating dtype.
         teacher: the same shape.
         labels: (N,) int64 in 0..C-1.
-        teacher_head: the teacher's classifier, with a weight (C, D).
+        teacher_head: the teacher's classifier, one linear layer (C, D) or 1x1 convolution.
         gamma: weight of W, >= 0.
         temperature: T > 0 of q.
         regularisation: of the entropy of what is moved, > 0.
         iterations: of Sinkhorn's, >= 1; the marginals hold the nearer, the more.
+        standardise: let W compare standardised logits, see ``standardise``.
 
     Returns:
         Scalar, float32 or wider; not 0 for equal outputs: a cross-entropy and the regularisation's own cost.
@@ -53,12 +57,14 @@ def wkd(
     Cost: memory N C^2, and 2 C^2 a step of Sinkhorn's.
     Differs: probabilities below e^-60 are moved as that.
     """
+    teacher = teacher.detach()
     target = require_labelled("wkd", student, teacher, labels)
     count = student.shape[1]
-    weight = getattr(teacher_head, "weight", None)
-    if count < 3 or not isinstance(weight, Tensor) or weight.shape[0] != count or weight.ndim != 2:
-        shape = tuple(weight.shape) if isinstance(weight, Tensor) else None
-        raise ShapeError(f"wkd needs logits of 3 classes or more and a classifier (C, D); got {count}, weight {shape}")
+    weight = weight_of("wkd", teacher_head)
+    if count < 3 or len(weight) != count:
+        raise ShapeError(
+            f"wkd needs logits of 3 classes or more and a classifier of as many; got {count} and {tuple(weight.shape)}"
+        )
     if not (gamma >= 0 and temperature > 0 and regularisation > 0 and iterations >= 1):
         raise UsageError(
             f"wkd: gamma must be >= 0, temperature and regularisation > 0, iterations >= 1; got {gamma:g}, "
@@ -68,14 +74,17 @@ def wkd(
     of_label = picked(other.log_softmax(1), target).exp() * picked(own.log_softmax(1), target)
     order = torch.arange(count - 1, device=labels.device)[None]
     kept = order + (order >= labels[:, None]).long()  # (N, C - 1): the classes that are not the label
-    q_s, q_t = ((side.gather(1, kept) / temperature).log_softmax(1).clamp_min(LEAST) for side in (own, other))
+    q_s, q_t = (
+        (comparable(side, standardise).gather(1, kept) / temperature).log_softmax(1).clamp_min(LEAST)
+        for side in (own, other)
+    )
     cost = _costs(weight.detach().to(own.dtype))[kept[:, :, None], kept[:, None, :]]
     return -of_label.mean() + gamma * _moved(q_t, q_s, cost, regularisation, iterations).mean()
 
 
 def _costs(weight: Tensor) -> Tensor:
     """(C, C), from the squared correlation of the classifier's rows; 0 from a class to itself."""
-    rows = nn.functional.normalize(weight - weight.mean(1, keepdim=True), dim=1)
+    rows = unit(weight - weight.mean(1, keepdim=True), 1)
     with own_digits(rows):
         alike = (rows @ rows.T).square().clamp(max=1)
     return -torch.expm1(alike.fill_diagonal_(1.0) - 1)

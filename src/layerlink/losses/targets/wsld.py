@@ -7,7 +7,7 @@ from torch import Tensor
 
 from layerlink.errors import UsageError
 from layerlink.losses.outputs.soft import divergences
-from layerlink.losses.outputs.standardise import standardise as standardised
+from layerlink.losses.outputs.standardise import comparable
 from layerlink.losses.shapes import at_least_float32
 from layerlink.losses.targets.classes import picked, require_labelled
 
@@ -42,6 +42,7 @@ def wsld(
     Cost: that of three softmaxes.
     Differs: KL in place of the cross-entropy, which has the same gradient here and is not 0 for equal outputs.
     """
+    teacher = teacher.detach()
     target = require_labelled("wsld", student, teacher, labels)
     if not temperature > 0:
         raise UsageError(f"wsld: temperature must be > 0; got {temperature:g}")
@@ -49,6 +50,5 @@ def wsld(
     with torch.no_grad():
         ours, theirs = (-picked(side.log_softmax(1), target) for side in (own, other))
         weight = -torch.expm1(-ours / (theirs + EPSILON))
-    if standardise:
-        own, other = standardised(own), standardised(other)
+    own, other = comparable(own, standardise), comparable(other, standardise)
     return (weight * divergences(own, other, temperature=temperature)).mean() * temperature**2

@@ -33,6 +33,7 @@ def minilm(student: Tensor, teacher: Tensor, *, mask: Tensor | None = None, head
     When: transformers of other widths and numbers of heads.
     Cost: heads x L x L a layer and example.
     """
+    teacher = teacher.detach()
     return relations("minilm", student, teacher, mask, heads)
 
 

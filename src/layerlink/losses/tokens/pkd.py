@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from layerlink.errors import UsageError
 from layerlink.losses.masking import cleared, mean_of
-from layerlink.losses.shapes import ShapeError, at_least_float32, require_equal_shapes
+from layerlink.losses.shapes import ShapeError, at_least_float32, require_equal_shapes, unit
 
 
 def pkd(
@@ -70,4 +69,4 @@ def tokens_compared(mask: Tensor, *, tokens: str = "first", **options: Any) -> T
 
 
 def _direction(values: Tensor) -> Tensor:
-    return F.normalize(at_least_float32(values), dim=-1)
+    return unit(at_least_float32(values), -1)

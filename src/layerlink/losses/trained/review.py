@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from layerlink.losses.maps.hcl import hcl
 from layerlink.losses.shapes import ShapeError, require_same_batch
+from layerlink.losses.trained.layers import BatchNorm
 
 MOST_CHANNELS = 512
 
@@ -69,8 +70,8 @@ class _Fusion(nn.Module):
 
     def __init__(self, own: int, handed: int, out: int, *, fuses: bool) -> None:
         super().__init__()
-        self.enter = nn.Sequential(nn.Conv2d(own, handed, 1, bias=False), nn.BatchNorm2d(handed))
-        self.leave = nn.Sequential(nn.Conv2d(handed, out, 3, padding=1, bias=False), nn.BatchNorm2d(out))
+        self.enter = nn.Sequential(nn.Conv2d(own, handed, 1, bias=False), BatchNorm(handed))
+        self.leave = nn.Sequential(nn.Conv2d(handed, out, 3, padding=1, bias=False), BatchNorm(out))
         self.attention = nn.Sequential(nn.Conv2d(2 * handed, 2, 1), nn.Sigmoid()) if fuses else None
         for convolution in (self.enter[0], self.leave[0]):
             nn.init.kaiming_uniform_(cast(Tensor, convolution.weight), a=1)

@@ -54,6 +54,7 @@ class VID(nn.Module):
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """The loss of two activations with the shapes it was made for; any batch size."""
+        teacher = teacher.detach()
         require_same_batch("vid", student, teacher)
         own, other = (side[:, :, None, None] if side.ndim == 2 else side for side in (student, teacher))
         own, other = to_smaller_map(own, at_least_float32(other))
