@@ -19,6 +19,7 @@ from layerlink.losses import (
     batch_norm_margin,
     cat_kd,
     cwd,
+    dkd,
     ft,
     ifvd,
     kd,
@@ -26,6 +27,7 @@ from layerlink.losses import (
     mse,
     nst,
     ofd,
+    sdd,
     skds,
     smooth_l1,
 )
@@ -151,6 +153,25 @@ def test_an_impossible_option_is_answered(loss: Callable[..., Tensor], message: 
 def test_ft_of_whole_maps_needs_one_shape() -> None:
     with pytest.raises(ShapeError, match="ft needs equal shapes"):
         ft(ONE, maps(4, 3, 5, 6, 6), form="factor")
+
+
+def test_sdd_of_the_whole_map_is_its_host_and_teaches_the_students_classifier() -> None:
+    torch.manual_seed(0)
+    teacher, labels = maps(2, len(ONE), 5, 2, 2), torch.zeros(len(ONE), dtype=torch.int64)
+    own, other = nn.Linear(ONE.shape[1], 7).double(), nn.Linear(5, 7).double()
+    logits = own(ONE.mean((2, 3))), other(teacher.mean((2, 3)))
+    heads = {"labels": labels, "student_head": own, "teacher_head": other}
+    loss = sdd(ONE, teacher, **heads, scales=(1,))
+    assert float(loss.detach()) == pytest.approx(float(kd(*logits, temperature=4.0).detach()), rel=1e-5)
+    found = sdd(ONE, teacher, **heads, scales=(1,), host="dkd", beta=6.0)
+    assert float(found.detach()) == pytest.approx(float(dkd(*logits, labels=labels, beta=6.0).detach()), rel=1e-5)
+    loss.backward()
+    assert own.weight.grad is not None
+    assert other.weight.grad is None
+    with pytest.raises(UsageError, match=r"host is kd, dkd or nkd, scales a list of numbers >= 1; got 'kd', \(0,\)"):
+        sdd(ONE, teacher, **heads, scales=(0,))
+    with pytest.raises(ShapeError, match="sdd needs maps of the classifier's 5 features"):
+        sdd(ONE, teacher, labels=labels, student_head=other, teacher_head=other)
 
 
 def test_cat_kd_at_one_position_is_the_logits_distance_and_teaches_the_students_classifier() -> None:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from layerlink.errors import UsageError
-from layerlink.losses import CRD, VID, Review, hcl
+from layerlink.losses import CRD, VID, FactorTransfer, Review, hcl
 from layerlink.transfer import Distiller
 
 
@@ -171,3 +171,52 @@ def test_what_a_loss_trains_is_the_distillers_and_no_part_of_the_student(link: s
     assert set(student.state_dict()) == names
     saved = {name for name in distiller.state_dict() if name.startswith("parts.0.loss.")}
     assert len(saved) >= len(own)
+
+
+def test_factors_are_learned_before_the_student_is_and_stay_after_it() -> None:
+    torch.manual_seed(0)
+    loss = FactorTransfer((2, 3, 4, 4), (2, 6, 4, 4), first=0.25)
+    teacher = torch.randn(64, 2, 4, 4).repeat(1, 3, 1, 1)  # two channels, three times
+    student = torch.randn(64, 3, 4, 4, requires_grad=True)
+    optimizer = torch.optim.AdamW(loss.parameters(), lr=0.02, weight_decay=0.01)
+    before = float(loss(student, teacher, progress=0.0).detach())
+    translator = {name: value.clone() for name, value in loss.translator.state_dict().items()}
+    for _ in range(40):
+        optimizer.zero_grad()
+        loss(student, teacher, progress=0.1).backward()
+        optimizer.step()
+    assert student.grad is None
+    assert float(loss(student, teacher, progress=0.1).detach()) < 0.7 * before
+    assert all(torch.equal(value, translator[name]) for name, value in loss.translator.state_dict().items())
+    learned = {name: value.clone() for name, value in loss.paraphraser.state_dict().items()}
+    for _ in range(2):
+        optimizer.zero_grad()
+        loss(student, teacher, progress=0.25).backward()
+        optimizer.step()
+    assert student.grad is not None
+    assert all(torch.equal(value, learned[name]) for name, value in loss.paraphraser.state_dict().items())
+    assert not any(torch.equal(value, translator[name]) for name, value in loss.translator.state_dict().items())
+
+
+def test_factors_are_learned_along_where_nobody_tells_how_far_the_training_is() -> None:
+    torch.manual_seed(0)
+    loss = FactorTransfer((2, 3, 4, 4), (2, 6, 4, 4)).double()
+    student, teacher = torch.randn(2, 3, 4, 4).double(), torch.randn(2, 6, 4, 4).double()
+    parts = [float(loss(student, teacher, progress=progress).detach()) for progress in (0.0, 0.5)]
+    whole = loss(student, teacher)
+    assert float(whole.detach()) == pytest.approx(sum(parts))
+    whole.backward()
+    assert all(parameter.grad is not None for parameter in loss.parameters())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rate": 0.0}, "rate must lie in 0 < rate <= 1"),
+        ({"first": 1.5}, "first in 0..1"),
+        ({"form": "both"}, "form 'attention' or 'factor'"),
+    ],
+)
+def test_factor_refuses_what_it_cannot_be(options: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        FactorTransfer((2, 3, 4, 4), (2, 6, 4, 4), **options)  # type: ignore[arg-type]

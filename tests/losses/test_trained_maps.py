@@ -40,6 +40,7 @@ def network(width: int) -> nn.Sequential:
         ("2 -> 2 : vkd", {"turn"}),
         ("@output : vkd", {"turn"}),
         ("2 -> 2 : simkd", {"projector"}),
+        ("2 -> 2 : factor", {"paraphraser", "decoder", "translator"}),
         ("2 -> 0 + 2 : afd(dim=8) * 200", {"keys", "queries", "between", "student_places", "teacher_places"}),
     ],
 )

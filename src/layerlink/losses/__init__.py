@@ -20,6 +20,7 @@ from layerlink.losses.maps.l1 import l1
 from layerlink.losses.maps.mse import mse
 from layerlink.losses.maps.nst import nst
 from layerlink.losses.maps.ofd import batch_norm_margin, ofd
+from layerlink.losses.maps.sdd import sdd
 from layerlink.losses.maps.smooth_l1 import smooth_l1
 from layerlink.losses.outputs.abkd import abkd
 from layerlink.losses.outputs.binary import binary_cross_entropy, binary_kd
@@ -59,6 +60,7 @@ from layerlink.losses.tokens.pkd import pkd
 from layerlink.losses.tokens.tinybert import TinyBERT
 from layerlink.losses.tokens.uld import uld
 from layerlink.losses.trained.afd import AFD
+from layerlink.losses.trained.factor import FactorTransfer
 from layerlink.losses.trained.mgd import MGD
 from layerlink.losses.trained.norm import NORM
 from layerlink.losses.trained.review import Review
@@ -82,6 +84,7 @@ __all__ = [
     "VID",
     "VKD",
     "Context",
+    "FactorTransfer",
     "Facts",
     "LinkLoss",
     "LossKind",
@@ -126,6 +129,7 @@ __all__ = [
     "pkt",
     "rkd",
     "rld",
+    "sdd",
     "sinkd",
     "skds",
     "smooth_l1",

@@ -12,18 +12,24 @@ from layerlink.losses.shapes import ShapeError, own_digits
 
 
 def weight_of(loss: str, head: nn.Module) -> Tensor:
-    """The weight (C, D) of a classifier that is one linear layer, or a 1x1 convolution, whatever stands around it.
+    """The weight (C, D) of a classifier that is one linear layer, see ``linear_of``."""
+    return linear_of(loss, head)[0]
+
+
+def linear_of(loss: str, head: nn.Module) -> tuple[Tensor, Tensor | None]:
+    """Weight (C, D) and bias (C,) of a classifier that is one linear layer, or a 1x1 convolution, whatever stands
+    around it.
 
     Raises:
         UsageError: where there is none, or more than one.
     """
-    weights = [layer.weight for layer in head.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
-    if len(weights) != 1 or any(size != 1 for size in weights[0].shape[2:]):
+    layers = [layer for layer in head.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
+    if len(layers) != 1 or any(size != 1 for size in layers[0].weight.shape[2:]):
         raise UsageError(
             f"{loss} needs a classifier that is one nn.Linear, or one 1x1 nn.Conv2d; got {type(head).__name__} with "
-            f"{len(weights)} such layers"
+            f"{len(layers)} such layers"
         )
-    return weights[0].flatten(1)
+    return layers[0].weight.flatten(1), layers[0].bias
 
 
 def frozen_logits(loss: str, head: nn.Module, features: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from layerlink.losses.maps.l1 import l1
 from layerlink.losses.maps.mse import mse
 from layerlink.losses.maps.nst import nst
 from layerlink.losses.maps.ofd import ofd
+from layerlink.losses.maps.sdd import sdd
 from layerlink.losses.maps.smooth_l1 import smooth_l1
 from layerlink.losses.outputs.abkd import abkd
 from layerlink.losses.outputs.binary import binary_kd
@@ -57,6 +58,7 @@ from layerlink.losses.tokens.pkd import pkd, tokens_compared
 from layerlink.losses.tokens.tinybert import TinyBERT
 from layerlink.losses.tokens.uld import uld
 from layerlink.losses.trained.afd import AFD
+from layerlink.losses.trained.factor import FactorTransfer
 from layerlink.losses.trained.mgd import MGD
 from layerlink.losses.trained.norm import NORM
 from layerlink.losses.trained.review import Review
@@ -95,12 +97,14 @@ LOSSES: dict[str, LossKind] = {
     "ofd": LossKind(ofd, between_images=True),
     "hcl": LossKind(hcl),
     "fsp": LossKind(fsp, taps=2, same_shape=False, degree=4),
+    "sdd": LossKind(sdd, same_shape=False, degree=None),
     "cat_kd": LossKind(cat_kd, same_shape=False, degree=None),
     "cwd": LossKind(cwd, degree=None),
     "ifvd": LossKind(ifvd, same_shape=False, degree=0),
     "skds": LossKind(skds, same_shape=False, degree=0),
     "vid": LossKind(VID, same_shape=False, degree=None),
     "review": LossKind(Review, taps=None, same_shape=False, degree=None),
+    "factor": LossKind(FactorTransfer, same_shape=False, degree=None),
     "mgd": LossKind(MGD, same_shape=False, degree=None),
     "norm": LossKind(NORM, same_shape=False, degree=None),
     "vkd": LossKind(VKD, same_shape=False, degree=None),

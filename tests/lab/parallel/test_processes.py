@@ -59,7 +59,7 @@ ANY = {
         '"net.group3 + net.group4 : review * 0.1, from=1", "net.group5 : pkt * 1000", "net.group5 : cc(dim=8) * 0.01", '
         '"net.group4 : cka * 0.1", "net.group5 : itrd * 0.01", "@output : sinkd * 0.01", "net.group5 : cirkd * 0.1", '
         '"@output : dist * 0.1", "@output : ctkd * 0.1", "net.group5 : norm * 0.1", '
-        '"net.group3 + net.group4 : afd * 0.1", "net.group4 : ickd"]',
+        '"net.group3 + net.group4 : afd * 0.1", "net.group4 : ickd", "net.group5 : factor(first=0.4) * 10"]',
     ],
 }
 FLOAT32 = {"plain": [PLAIN, "links=[]", "training.ema=null"]}

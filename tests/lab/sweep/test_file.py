@@ -235,6 +235,8 @@ def test_every_method_of_a_cifar100_pair_can_learn(name: str) -> None:
         assert len(losses.terms) == timed + 1 + (recipe.soft is not None)
         losses.total.backward()
         for path, parameter in distiller.named_parameters():
+            if run.row.name == "FT" and (".paraphraser." in path or ".decoder." in path):  # have learned by then
+                continue
             assert parameter.grad is not None, f"{run.row.name}: {path}"
             assert bool(parameter.grad.isfinite().all()), f"{run.row.name}: {path}"
 

@@ -7,7 +7,20 @@ import math
 import numpy as np
 import torch
 
-from loss_cases.base import MAP, TOKENS, VECTOR, Array, LossCase, by_position, head, kept, pooled
+from loss_cases import targets
+from loss_cases.base import (
+    MAP,
+    TOKENS,
+    VECTOR,
+    Array,
+    LossCase,
+    by_position,
+    head,
+    kept,
+    kl,
+    log_softmax,
+    pooled,
+)
 
 
 def mse(s: Array, t: Array, mask: Array | None = None) -> float:
@@ -124,6 +137,41 @@ def cat_kd(s: Array, t: Array, resolution: int = 2, normalise: bool = False) -> 
     return float(((sides[0] - sides[1]) ** 2).mean())
 
 
+def sdd(
+    s: Array,
+    t: Array,
+    labels: Array,
+    host: str = "kd",
+    scales: tuple[int, ...] = (1, 2, 4),
+    temperature: float = 4.0,
+    conflicting: float = 2.0,
+) -> float:
+    total, cells = 0.0, 0
+    for n, label in enumerate(labels):
+        sides: list[list[Array]] = []
+        for side, seed in ((s, 11), (t, 12)):
+            classifier = head(side.shape[1], seed)
+            weight, bias = classifier.weight.numpy(), classifier.bias.numpy()
+            found = [side[n].mean(axis=(1, 2))]
+            for scale in scales:
+                rows, columns = side.shape[2] // scale, side.shape[3] // scale
+                for i, j in np.ndindex(scale, scale):
+                    cell = side[n, :, i * rows : (i + 1) * rows, j * columns : (j + 1) * columns]
+                    found.append(cell.mean(axis=(1, 2)))
+            sides.append([weight @ features + bias for features in found])
+        whole = sides[1][0].argmax() == label
+        for own, other in zip(sides[0][1:], sides[1][1:], strict=True):
+            if host == "kd":
+                value = temperature**2 * kl(log_softmax(own / temperature), log_softmax(other / temperature))
+            elif host == "dkd":
+                value = targets.dkd(own[None], other[None], labels[n : n + 1])
+            else:
+                value = targets.nkd(own[None], other[None], labels[n : n + 1], temperature=temperature)
+            total += value * (1 if (other.argmax() == label) == whole else conflicting)
+            cells += 1
+    return total / cells
+
+
 CASES = [
     LossCase("mse", VECTOR, VECTOR, mse, masked=()),
     LossCase("mse", TOKENS, TOKENS, mse, masked=(7,)),
@@ -145,6 +193,9 @@ CASES = [
     LossCase("ab", VECTOR, VECTOR, ab, {"margin": 2.0, "factor": 1.0}, at_equality=None),
     LossCase("ofd", MAP, MAP, ofd),
     LossCase("ofd", TOKENS, TOKENS, ofd),
+    LossCase("sdd", MAP, ((5, 4, 4),), sdd, at_equality=None),
+    LossCase("sdd", MAP, ((5, 4, 4),), sdd, {"host": "dkd", "conflicting": 3.0}, at_equality=None),
+    LossCase("sdd", MAP, ((5, 4, 4),), sdd, {"host": "nkd", "temperature": 1.0, "scales": (2,)}, at_equality=None),
     LossCase("cat_kd", MAP, ((5, 4, 4),), cat_kd, at_equality=None),
     LossCase("cat_kd", MAP, ((5, 4, 4),), cat_kd, {"resolution": 4, "normalise": True}, at_equality=None),
 ]

@@ -81,6 +81,23 @@ def vkd(weights: Weights, s: Array, t: Array, mask: Array | None = None) -> floa
     return float(np.mean(found))
 
 
+def factor(weights: Weights, s: Array, t: Array, form: str = "attention", p: float = 1.0) -> float:
+    def layers(name: str, x: Array) -> Array:
+        for place in (0, 2, 4):
+            x = conv(weights[f"{name}.{place}.weight"], x, weights[f"{name}.{place}.bias"])
+            x = np.where(x > 0, x, 0.1 * x)
+        return x
+
+    def told(x: Array) -> Array:
+        flat = (x if form == "factor" else (x**2).mean(axis=1)).reshape(len(x), -1)
+        return flat / np.sqrt((flat**2).sum(axis=1, keepdims=True))
+
+    own, other = layers("translator", s), layers("paraphraser", t)
+    if form == "attention":
+        own, other = to_smaller(own, other)
+    return float((abs(told(own) - told(other)) ** p).mean())
+
+
 def srrl(weights: Weights, s: Array, t: Array, regression: float = 1.0) -> float:
     s, t = (side[:, :, None, None] if side.ndim == 2 else side for side in (s, t))
     s = conv_norm(weights, "regressor", s, relu=True).mean(axis=(2, 3))
@@ -130,6 +147,8 @@ CASES = [
     LossCase("vid", MAP, ((5, 4, 4),), None, at_equality=None),
     LossCase("vid", VECTOR, ((9,),), None, at_equality=None),
     LossCase("review", ((3, 8, 8), (4, 4, 4)), ((5, 8, 8), (6, 4, 4)), None, at_equality=None),
+    trained("factor", MAP, ((5, 4, 4),), factor),
+    trained("factor", MAP, ((6, 8, 8),), factor, form="factor", p=2.0),
     trained("mgd", MAP, ((5, 4, 4),), mgd, ratio=0.0),
     trained("mgd", MAP, MAP, mgd, ratio=0.0),
     LossCase("mgd", MAP, ((5, 8, 8),), None, {"ratio": 0.5}, at_equality=None, draws=True),

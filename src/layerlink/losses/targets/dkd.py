@@ -51,6 +51,11 @@ def dkd(
     if not (temperature > 0 and alpha >= 0 and beta >= 0):
         raise UsageError(f"dkd: temperature must be > 0, alpha and beta >= 0; got {temperature:g}, {alpha:g}, {beta:g}")
     own, other = (comparable(side, standardise) / temperature for side in (student, teacher))
+    return dkd_rows(own, other, target, alpha, beta).mean() * temperature**2
+
+
+def dkd_rows(own: Tensor, other: Tensor, target: Tensor, alpha: float, beta: float) -> Tensor:
+    """Of softened logits (N, C) every example's loss, without T^2: (N,). ``target`` is of ``require_labelled``."""
     binary = divergence(target_and_rest(own, target), target_and_rest(other, target))
     rest = divergence(others(own, target), others(other, target), left_out=target)
-    return (alpha * binary + beta * rest).mean() * temperature**2
+    return alpha * binary + beta * rest

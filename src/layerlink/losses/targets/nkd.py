@@ -47,7 +47,12 @@ def nkd(
     if not (gamma >= 0 and temperature > 0):
         raise UsageError(f"nkd: gamma must be >= 0 and temperature > 0; got {gamma:g}, {temperature:g}")
     own, other = (comparable(side, standardise) for side in (student, teacher))
+    return nkd_rows(own, other, target, gamma, temperature).mean()
+
+
+def nkd_rows(own: Tensor, other: Tensor, target: Tensor, gamma: float, temperature: float) -> Tensor:
+    """Of logits (N, C) every example's loss: (N,). ``target`` is of ``require_labelled``."""
     of_label = picked(other.log_softmax(1), target).exp() * picked(own.log_softmax(1), target)
     log_s, log_t = (others(side / temperature, target).masked_fill(target, 0.0) for side in (own, other))
     among = (log_t.exp().masked_fill(target, 0.0) * log_s).sum(1)
-    return -(of_label + gamma * temperature**2 * among).mean()
+    return -(of_label + gamma * temperature**2 * among)
