@@ -24,6 +24,7 @@ from layerlink.models.resnet import (
 )
 from layerlink.models.shufflenet import shufflenet_v1
 from layerlink.models.shufflenet_v2 import shufflenet_v2
+from layerlink.models.simkd import simkd
 from layerlink.models.small_vgg import vgg8, vgg13
 from layerlink.models.vgg import vgg7, vgg16
 from layerlink.models.wide_resnet import wrn_16_1, wrn_16_2, wrn_40_1, wrn_40_2
@@ -35,6 +36,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     **{make.__name__: make for make in (resnet8, resnet20, resnet32, resnet44, resnet56, resnet110)},
     **{make.__name__: make for make in (resnet8x4, resnet32x4, vgg8, vgg13, wrn_16_1, wrn_16_2, wrn_40_1, wrn_40_2)},
     **{make.__name__: make for make in (mobilenet_v2, shufflenet_v1, shufflenet_v2)},
+    "simkd": simkd,
 }
 
 

@@ -60,5 +60,5 @@ def test_it_learns_in_all_its_stages(name: str, teachers: Path) -> None:
 def test_the_methods_that_the_field_knows_are_there() -> None:
     assert {name.partition("/")[2] for name in METHODS} == {
         *("fitnets", "ab", "fsp", "reviewkd", "mlkd", "born-again", "mutual", "assistant", "assistant-student"),
-        *("label-free", "several-teachers"),
+        *("label-free", "several-teachers", "simkd"),
     }

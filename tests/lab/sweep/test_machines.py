@@ -166,7 +166,10 @@ def local_jobs(tmp_path: Path) -> Callable[..., Any]:
     return lambda **options: Slurm(tmp_path / "jobs", {"gpus_per_node": 0, **options}, cluster="local")
 
 
-def test_submitit_runs_the_jobs(make: Callable[..., Plan], local_jobs: Callable[..., Any], notes: Any) -> None:
+def test_submitit_runs_the_jobs(
+    make: Callable[..., Plan], local_jobs: Callable[..., Any], notes: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
     straight, plan = make("seeds=1", out="straight"), make("seeds=1")
     run_sweep(straight, command="", watch=Watch())
     assert work(teacher_parts(plan)[0]) == ""

@@ -16,7 +16,7 @@ OWN = Path("own")  # as weights: those that the model's own callable has loaded
 
 
 class ModelSection(Section):
-    """A model; `student: vgg7` is short for `student: {model: vgg7}`."""
+    """A model."""
 
     model: str = Field(description="a name that `layerlink ls` shows, or package.module:callable")
     arguments: dict[str, JsonValue] = Field(
@@ -31,6 +31,16 @@ class ModelSection(Section):
     def loaded_from(self) -> Path | None:
         """The file or folder that its weights are read from; None where its callable has loaded them, or nobody."""
         return None if self.weights in (None, OWN) else self.weights
+
+
+class StudentSection(ModelSection):
+    """The model that learns; `student: vgg7` is short for `student: {model: vgg7}`."""
+
+    from_teacher: dict[str, str] = Field(
+        default_factory=dict,
+        description="layers that begin as the teacher's: path here: path there (TEACHER/path of several teachers)",
+    )
+    frozen: tuple[str, ...] = Field((), description="paths of layers whose weights are not trained")
 
 
 class StoreSection(Section):
@@ -117,7 +127,7 @@ def model_by_name(value: Any) -> Any:
     return {"model": value} if isinstance(value, str) else value
 
 
-ModelField = Annotated[ModelSection, BeforeValidator(model_by_name)]
+StudentField = Annotated[StudentSection, BeforeValidator(model_by_name)]
 TeacherField = Annotated[TeacherSection | None, BeforeValidator(model_by_name)]
 NamedTeacher = Annotated[TeacherSection, BeforeValidator(model_by_name)]
 

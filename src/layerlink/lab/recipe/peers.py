@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from layerlink.lab.recipe.models import ModelSection, TeacherSection, model_by_name, named
+from layerlink.lab.recipe.models import StudentSection, TeacherSection, model_by_name, named
 from layerlink.lab.recipe.terms import LinkTexts
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 STUDENT = "student"  # what the recipe's own student is called by its peers
 
 
-class PeerSection(ModelSection):
+class PeerSection(StudentSection):
     """A student that learns beside the recipe's; `peers: {wide: vgg11}` is short for `peers: {wide: {model: vgg11}}`.
 
     It learns by the recipe's `hard` and `soft` with its training, from initial weights of its own.

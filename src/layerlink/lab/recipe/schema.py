@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from layerlink.errors import UsageError, unknown_name
-from layerlink.lab.recipe.models import EMA, ModelField, NamedTeacher, TeacherField, TeacherName, TeacherSection
+from layerlink.lab.recipe.models import EMA, NamedTeacher, StudentField, TeacherField, TeacherName, TeacherSection
 from layerlink.lab.recipe.peers import Peer, PeerName, recipes_of_peers, taught_by_peers
 from layerlink.lab.recipe.section import FilePath, Section, Whole, YesNo
 from layerlink.lab.recipe.terms import HardField, HardSection, LinkTexts, SoftSection
@@ -151,7 +151,7 @@ class Recipe(Section):
     teachers: dict[TeacherName, NamedTeacher] | None = Field(
         None, description="two or more by name, in place of teacher; links name one: big/layer3 -> layer2 : mse"
     )
-    student: ModelField
+    student: StudentField
     peers: dict[PeerName, Peer] | None = Field(
         None, description="by name students that learn beside the student, each from the others, in place of teacher"
     )

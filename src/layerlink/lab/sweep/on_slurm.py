@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,19 @@ def _new_folder(folder: Path) -> Path:
     return Path(tempfile.mkdtemp(prefix=time.strftime("%Y%m%d-%H%M%S-"), dir=folder))
 
 
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """What lies in the working folder is no module of the jobs that are submitted here, which get this environment."""
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        del os.environ["PYTHONSAFEPATH"]
+        if before is not None:
+            os.environ["PYTHONSAFEPATH"] = before
+
+
 class Slurm:
     """Every job is a Slurm job of its own.
 
@@ -52,7 +66,6 @@ class Slurm:
 
     def __init__(self, folder: Path, options: Mapping[str, Any], *, cluster: str = "slurm") -> None:
         self._submitit: Any = need("submitit", "slurm", "sweep --on slurm")
-        os.environ["PYTHONSAFEPATH"] = "1"  # of jobs: what lies in the working folder is no module of theirs
         try:
             self._executor = self._submitit.AutoExecutor(folder=_new_folder(folder), cluster=cluster)
         except RuntimeError as error:
@@ -64,7 +77,8 @@ class Slurm:
 
     def submit(self, part: Part) -> Any:
         """Submit a job."""
-        return self._executor.submit(Work(), part)
+        with _safe_path():
+            return self._executor.submit(Work(), part)
 
     def finished(self, jobs: Sequence[Any]) -> list[Any]:
         """The jobs that are over."""

@@ -19,7 +19,8 @@ class SimKD(nn.Module):
     over ``factor``.
 
     The student's own classifier learns nothing by it. What is used afterwards is the student up to this map, P, average
-    pooling and the teacher's classifier: ``projector`` is P, and parameters and FLOPs count with P and that head.
+    pooling and the teacher's classifier. The model ``simkd`` is that student, and the recipe ``methods/simkd`` trains
+    it by ``mse``; this loss is for a loop of one's own, where ``projector`` is P.
 
     Args:
         student: shape (N, C, H, W) of the student's last map before pooling.
@@ -38,18 +39,23 @@ class SimKD(nn.Module):
         super().__init__()
         if len(student) != 4 or len(teacher) != 4 or not min(*student, *teacher):
             raise ShapeError(f"simkd needs maps (N, C, H, W); student gives {tuple(student)}, teacher {tuple(teacher)}")
-        if factor < 1:
-            raise UsageError(f"simkd: factor must be >= 1; got {factor}")
         own, other = student[1], teacher[1]
-        narrow = max(1, other // factor)
-        self.projector = nn.Sequential(
-            ConvNorm(own, narrow, relu=True),
-            ConvNorm(narrow, narrow, size=3, relu=True),
-            ConvNorm(narrow, other, relu=True),
-        )
+        self.projector = projector(own, other, factor)
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """The loss of two maps with the shapes it was made for; any batch size."""
         require_maps("simkd", student, teacher)
         own, other = to_smaller_map(student, at_least_float32(teacher.detach()))
         return F.mse_loss(at_least_float32(self.projector(own)), other)
+
+
+def projector(own: int, other: int, factor: int) -> nn.Sequential:
+    """From the student's channels to the teacher's: convolutions 1x1, 3x3 and 1x1, narrowed between by ``factor``."""
+    if factor < 1:
+        raise UsageError(f"simkd: factor must be >= 1; got {factor}")
+    narrow = max(1, other // factor)
+    return nn.Sequential(
+        ConvNorm(own, narrow, relu=True),
+        ConvNorm(narrow, narrow, size=3, relu=True),
+        ConvNorm(narrow, other, relu=True),
+    )

@@ -17,6 +17,7 @@ from layerlink.lab.parallel.processes import here
 from layerlink.lab.recipe.file import LoadedRecipe
 from layerlink.lab.recipe.peers import STUDENT
 from layerlink.lab.recipe.schema import Recipe
+from layerlink.lab.run.setup.beginning import begin
 from layerlink.lab.run.setup.checking import Checked, check_on_batch, facts_of
 from layerlink.lab.run.setup.fast_paths import keep_cast_weights, make_fast
 from layerlink.lab.run.setup.images import Images, load_images
@@ -144,6 +145,9 @@ def set_up(
     task = _task(loaded, images, problems)
     if len(students) < len(everyone) or task is None or len(teachers) < len(loaded.recipe.frozen_teachers):
         raise loaded.error(problems)
+    for name, each in everyone.items():
+        if student is None or name != STUDENT:
+            begin(each, students[name], teachers, images, problems)
     samples = _samples(loaded, teachers, images, problems) | dict.fromkeys(students.values(), images.sample)
     in_rows = {model for model, sample in samples.items() if keep_rows_together(model.to(device), sample, run_as)}
     of_each = {name: teachers or _others(students, name, each) for name, each in everyone.items()}
