@@ -8,8 +8,8 @@ what they will become; so who teaches whom goes by size and depth:
    similar ones (dynamic programming). Where no sizes are equal, stages are paired by their depth alone.
 2. A stage's end teaches a stage's end: there everything that a stage computes has come together.
 3. More links than stages go to the stages with the most layers. In a stage they are spread evenly over the student's
-   steps; of the teacher's steps each gets the one at the same share of the stage. Similarity weighs a tenth of the whole
-   stage's length: it moves a link to a neighbour in a deep stage, and no further.
+   steps; each of these gets the teacher's step at the same share of the stage. Similarity weighs a tenth of the stage's
+   length: it moves a link to a neighbour in a deep stage, and no further.
 """
 
 from __future__ import annotations
