@@ -83,6 +83,11 @@ class Stage:
         """Its last layer."""
         return self.layers[-1]
 
+    @property
+    def best(self) -> Layer:
+        """The layer at which everything that it computes has come together: the end of its last step."""
+        return self.steps[-1]
+
     @cached_property
     def steps(self) -> tuple[Layer, ...]:
         """The layer that ends each step: a block or a layer with weights, and what follows it up to the next one.

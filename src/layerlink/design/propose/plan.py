@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
@@ -43,18 +43,6 @@ class Plan:
     pairs: list[Pair] = field(default_factory=list)
     alike: list[Pair] = field(default_factory=list)
     possible: int = 0
-
-
-@dataclass(frozen=True)
-class _Candidate:
-    """A stage with the steps of it that can be linked."""
-
-    steps: tuple[Layer, ...]
-    depth: float
-
-    @property
-    def end(self) -> Layer:
-        return self.steps[-1]
 
 
 @dataclass(frozen=True)
@@ -98,7 +86,7 @@ def make_plan(
             break
         sides = [[stage for stage in side if bool(stage.end.size) is positions] for side in stages]
         for one, other in _aligned(sides[0], sides[1], cka, fits):
-            pair = one.steps[-1], other.steps[-1]
+            pair = one.best, other.best
             if _at(cka, *pair) >= ALIKE:
                 plan.alike.append(pair)
             else:
@@ -110,24 +98,24 @@ def make_plan(
     return plan
 
 
-def _stages(who: str, layers: Layers, usable: Callable[[str, Layer], bool]) -> list[_Candidate]:
+def _stages(who: str, layers: Layers, usable: Callable[[str, Layer], bool]) -> list[Stage]:
     """The stages that have something to link. Beside stages of blocks those without any are a stem or a head."""
-    stages: Sequence[Stage] = layers.stages
-    of_blocks = [stage for stage in stages if any(step.block for step in stage.steps)]
-    if len(of_blocks) > 1 or any(stage.end.kind == "sequence" for stage in of_blocks):
-        stages = [stage for stage in stages if stage in of_blocks or not stage.end.size]
-    found = [_Candidate(tuple(step for step in it.steps if usable(who, step)), it.depth) for it in stages]
-    return [it for it in found if it.steps]
+    looked = [replace(it, layers=tuple(layer for layer in it.layers if usable(who, layer))) for it in layers.stages]
+    stages = [it for it in looked if it.layers]
+    of_blocks = [it for it in stages if any(step.block for step in it.steps)]
+    if len(of_blocks) > 1 or any(it.end.kind == "sequence" for it in of_blocks):
+        stages = [it for it in stages if it in of_blocks or not it.end.size]
+    return stages
 
 
 def _aligned(
-    teacher: Sequence[_Candidate], student: Sequence[_Candidate], cka: Tensor, fits: Callable[[Layer, Layer], bool]
-) -> list[tuple[_Candidate, _Candidate]]:
+    teacher: Sequence[Stage], student: Sequence[Stage], cka: Tensor, fits: Callable[[Layer, Layer], bool]
+) -> list[tuple[Stage, Stage]]:
     possible = {
-        (i, j): same_size(one.end, other.end)
+        (i, j): same_size(one.best, other.best)
         for i, one in enumerate(teacher)
         for j, other in enumerate(student)
-        if fits(one.end, other.end)
+        if fits(one.best, other.best)
     }
     if any(possible.values()):
         possible = {places: same for places, same in possible.items() if same}
@@ -137,7 +125,7 @@ def _aligned(
             return None
         one, other = teacher[i], student[j]
         near = 1 - abs(one.depth - other.depth)
-        return 1 + BY_DEPTH * near + BY_LIKENESS * _at(cka, one.end, other.end)
+        return 1 + BY_DEPTH * near + BY_LIKENESS * _at(cka, one.best, other.best)
 
     return [(teacher[i], student[j]) for i, j in monotone(len(teacher), len(student), gain)]
 

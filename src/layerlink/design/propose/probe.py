@@ -149,8 +149,8 @@ def _answer(verdict: Verdict, unit: str) -> str:
         return f"“{verdict.leader}” leads the short trainings. {verdict.why_not}"
     second, ahead = next(iter(verdict.ahead.items()))
     return (
-        f"“{verdict.leader}” is best of the short trainings: {ahead.mean:.2f}{unit} ahead of “{second}”, over {ahead.n} "
-        "seeds."
+        f"“{verdict.leader}” is best of the short trainings: {ahead.mean:.2f}{unit} ahead of “{second}” over "
+        f"{ahead.n} seeds."
     )
 
 

@@ -197,7 +197,8 @@ def _plan(seen: Looked, links: int | None, near_output: bool) -> Plan:
 
 def _shapes(side: Layers) -> str:
     kinds = {layer.kind: layer for layer in side.layers}
-    return ", ".join(f"{kind}s such as {layer} {layer.words}" for kind, layer in kinds.items())
+    said = {kind: f"{layer} ({layer.words})" if layer.size else str(layer) for kind, layer in kinds.items()}
+    return ", ".join(f"{kind}s such as {example}" for kind, example in said.items())
 
 
 def _made(pair: Pair, batch: Any, teacher: Observed) -> Link:
