@@ -18,7 +18,7 @@ from layerlink.taps import Observed
 from layerlink.tasks import ACCURACY
 from nets import blocks, images, vgg
 
-TEXT = "student: vgg7\nteacher: {model: vgg16, weights: own}\nsoft: {temperature: 2}\ndata: {name: digits}\n"
+TEXT = "student: vgg7\nteacher: {model: vgg16, weights: own}\nsoft: {temperature: 2}\nhard: 0.1\ndata: {name: digits}\n"
 
 
 @pytest.fixture(scope="module")
@@ -62,13 +62,14 @@ def test_the_sweep_is_one_cohort_a_seed(tmp_path: Path, looked: Looked) -> None:
     first = {run.row.name: run.loaded.recipe for run in plan.runs if run.seed == 0}
     assert [list(first[name].links) for name in sets] == list(sets.values())
     assert (first["labels only"].soft, first["labels only"].links) == (None, ())
+    assert first["labels only"].hard.weight == 1
     assert first["soft only"].soft is not None
     assert {run.loaded.recipe.training.epochs for run in plan.runs} == {3}
     assert [len(cohort) for cohort in cohorts(plan.runs)] == [6, 6]
 
 
 def test_labels_that_do_not_teach_are_no_baseline(looked: Looked) -> None:
-    recipe = load_recipe("a", text=TEXT + "hard: 0\n").recipe
+    recipe = load_recipe("a", text=TEXT.replace("hard: 0.1", "hard: 0")).recipe
     text = sweep_text({"proposed": ["a : mse"]}, recipe, epochs=1, seeds=1)
     assert "labels only" not in text
     assert "soft only" in text

@@ -82,7 +82,8 @@ def sweep_text(sets: Mapping[str, Sequence[str]], recipe: Recipe, *, epochs: int
     """The sweep file of the probes: a row a set; labels and softened outputs alone beside them, to compare with."""
     baselines: dict[str, dict[str, Any]] = {}
     if recipe.hard.weight:
-        baselines[LABELS] = {"links": [], **({"soft": None} if recipe.soft else {})}
+        # Beside softened outputs labels often count little; alone they count as they would.
+        baselines[LABELS] = {"links": [], **({"soft": None, "hard.weight": 1.0} if recipe.soft else {})}
     if recipe.soft is not None and recipe.soft.weight:
         baselines[SOFT] = {"links": []}
     lines = [
