@@ -3,9 +3,9 @@
     benchmarks/propose_rows.py FOLDER "LINK" "LINK" ...
 
 FOLDER is what `layerlink propose ... --out FOLDER` wrote; the links are the hand-picked ones. Writes FOLDER/rows.yaml,
-over FOLDER/recipe.yaml. Random sets have as many links as were proposed, between layers that are of some use and that an
-adapter brings together, drawn with the seeds 0 to 4; loss, scale and adapter are those of proposed links, so that rows
-differ in nothing but in which layers teach which.
+over FOLDER/recipe.yaml. Random sets have as many links as were proposed, between layers that are of some use and that
+an adapter brings together, drawn with the seeds 0 to 4; loss, scale and adapter are those of proposed links, so that
+rows differ in nothing but in which layers teach which.
 """
 
 from __future__ import annotations

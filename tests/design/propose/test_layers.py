@@ -124,6 +124,35 @@ def test_deep_stages_and_channels_last() -> None:
     assert (layer.shape, layer.size, layer.kind) == ((8, 8, 5), (8, 8), "map")
 
 
+def test_a_stem_of_the_parts_that_blocks_are_made_of_is_no_block() -> None:
+    def part() -> nn.Sequential:
+        return nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.ReLU())
+
+    class Part(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = part()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            out: torch.Tensor = self.conv(x)
+            return out
+
+    class Wide(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two = Part(), Part()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            out: torch.Tensor = x + self.two(self.one(x))
+            return out
+
+    model = nn.Sequential(Part(), Wide(), Wide(), Wide(), nn.Flatten(), nn.Linear(256, 2))
+    found = layers(model, images(4, 8, channels=4)).layers
+    assert [(str(layer), layer.block) for layer in found] == [
+        *[("0", False), ("1", True), ("2", True), ("3", True), ("4", False)]
+    ]
+
+
 def test_transformers_give_their_blocks() -> None:
     transformers = pytest.importorskip("transformers")
     config = transformers.BertConfig(

@@ -168,7 +168,7 @@ def layers_of(model: nn.Module, traced: Pass) -> Layers:
                 tap=traced.tap(_outermost(group, traced)),
                 shape=shape[1:],
                 order=len(layers),
-                block=any(map(tree.is_block, seen)),
+                block=any(tree.is_block_among(path, opened) for path in seen),
                 weighs=any(map(tree.weighs, seen)),
                 same=len(group) - 1,
             )
@@ -237,6 +237,11 @@ class _Tree:
     def is_block(self, path: str) -> bool:
         """Whether there are others alike."""
         return self._alike(path) > 0
+
+    def is_block_among(self, path: str, others: frozenset[str]) -> bool:
+        """Whether there are others alike among some: what is inside of blocks makes no stem a block."""
+        made = [self._made_of.get(other) for other in others]
+        return self.is_block(path) and made.count(self._made_of[path]) > 1
 
     def _alike(self, path: str) -> int:
         """How many others are of the same class and made of the same layers, neither inside the other."""

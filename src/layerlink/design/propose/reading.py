@@ -18,6 +18,7 @@ from layerlink.taps import Observed, trace
 
 MEMORY = 2**29  # bytes of activations that are kept at a time; more are read in further passes
 ALIVE = 0.05  # of a layer's values: with fewer that are ever active it is dead
+_COLUMNS = 8192  # of features that are widened to float64 at a time
 SPREAD = 1e-6  # of the mean square: with less of it between images a layer is constant
 
 
@@ -83,7 +84,7 @@ class Reader:
         health.finite &= bool(flat.isfinite().all())
         health.alive = max(health.alive, float((flat != 0).any(dim=0).float().mean()))
         gram = centred_gram(flat).cpu()
-        square = float(flat.double().square().sum())
+        square = sum(float(part.double().square().sum()) for part in torch.split(flat, _COLUMNS, dim=1))
         share = float(gram.trace()) / square if square else 0.0
         health.spread = max(health.spread, share if math.isfinite(share) else 0.0)
         return gram if health.finite else torch.full_like(gram, math.nan)
