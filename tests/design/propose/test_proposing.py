@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from typing import Any
 
 import pytest
@@ -8,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 import layerlink as ll
-from layerlink.design.propose import Proposal
+from layerlink.design.propose import Proposal, proposing
+from layerlink.transfer import LinkReport
+from layerlink.transfer.inspection import inspect_observed
 from nets import Wrapped, blocks, images, renamed, vgg
 
 GROUPS = [f"group{number}" for number in range(1, 6)]
@@ -180,6 +183,30 @@ def test_layers_of_no_use_are_named_with_their_reason() -> None:
     assert [pair[0] for pair in pairs(proposal)] == ["body"]
     text = str(proposal)
     assert "left out: dead (100 % of its values are always 0) of the teacher: dead" in text
+
+
+def test_layers_that_say_what_the_next_one_says_are_named() -> None:
+    teacher = nn.Sequential(
+        nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(96, 10)
+    )
+    student = nn.Sequential(nn.Conv2d(3, 6, 5), nn.ReLU(), nn.Flatten(), nn.Linear(96, 10))
+    reasons = {
+        str(it.layer): it for it in ll.propose(teacher, student, [images(16, 8)]).left_out if it.side == "teacher"
+    }
+    assert (reasons["0"].reason, reasons["0"].detail) == ("redundant with the next layer", "1, CKA 1.000")
+    assert reasons["2"].reason == "the other model has no stage for it"
+    assert reasons["3"].reason == "same stage as a better one"
+
+
+def test_a_link_that_does_not_work_on_the_batch_is_not_proposed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def inspected(*arguments: Any) -> list[LinkReport]:
+        reports = inspect_observed(*arguments)
+        return [dataclasses.replace(reports[0], problems=("it does not", "at all")), *reports[1:]]
+
+    monkeypatch.setattr(proposing, "inspect_observed", inspected)
+    proposal = ll.propose(blocks(4), blocks(2), [images(8, 8)])
+    assert pairs(proposal) == [("1", "1")]
+    assert proposal.notes == ("'1.1 -> 1.0 : mse, scale=teacher' is left out: it does not; at all",)
 
 
 def test_other_classes_are_told_and_do_not_stop_links() -> None:

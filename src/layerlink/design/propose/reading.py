@@ -87,7 +87,7 @@ class Reader:
         square = sum(float(part.double().square().sum()) for part in torch.split(flat, _COLUMNS, dim=1))
         share = float(gram.trace()) / square if square else 0.0
         health.spread = max(health.spread, share if math.isfinite(share) else 0.0)
-        return gram if health.finite else torch.full_like(gram, math.nan)
+        return gram
 
 
 def _parts(layers: Sequence[Layer], count: int) -> Iterator[list[Layer]]:
