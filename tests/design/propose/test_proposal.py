@@ -48,8 +48,8 @@ def test_left_out_layers_stand_together_by_reason() -> None:
     many = [LeftOut("teacher", layer(f"l{place}", place, 4, 8, 8), "same stage as a better one") for place in range(9)]
     dead = LeftOut("student", layer("relu", 3, 4, 8, 8), "dead", "99 % of its values are always 0")
     told = proposal(*many, dead).told_left_out()
-    assert told[0] == "left out: l0, l1, l2, l3, l4, l5 and 3 more of the teacher: same stage as a better one"
-    assert told[1] == "left out: relu (99 % of its values are always 0) of the student: dead"
+    assert told[0] == "left out: 9 of the teacher, same stage as a better one: l0, l1, l2, l3 and 5 more"
+    assert told[1] == "left out: 1 of the student, dead: relu (99 % of its values are always 0)"
 
 
 def test_nothing_to_link_prints_too() -> None:

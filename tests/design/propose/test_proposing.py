@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 import layerlink as ll
 from layerlink.design.propose import Proposal, proposing
+from layerlink.design.propose.proposing import look
+from layerlink.taps import Observed
 from layerlink.transfer import LinkReport
 from layerlink.transfer.inspection import inspect_observed
 from nets import Wrapped, blocks, images, renamed, vgg
@@ -102,6 +104,16 @@ def test_transformers_whose_inputs_are_mappings_with_padding() -> None:
     assert losses.total.isfinite()
 
 
+def test_a_teacher_that_sees_more_pixels_is_compared_by_shares_of_the_image() -> None:
+    teacher = ll.build_model("vgg16", num_classes=10, image_size=64, width=0.125)
+    observed = Observed(teacher, "teacher", view=lambda x: nn.functional.interpolate(x, size=64))
+    proposal = look(observed, Observed(vgg("vgg7"), "student"), images()).proposal()
+    assert pairs(proposal) == [(group, group) for group in GROUPS]
+    assert [link.adapter for link in proposal.chosen[:2]] == ["resize 32x32 -> 64x64", "resize 16x16 -> 32x32"]
+    assert proposal.chosen[0].line.startswith("64x64 -> 32x32, CKA ")
+    assert {link.role for link in proposal.chosen} == {"end of the same stage"}
+
+
 def test_tuples_lists_and_loaders() -> None:
     class Both(nn.Module):
         def __init__(self, width: int) -> None:
@@ -182,7 +194,7 @@ def test_layers_of_no_use_are_named_with_their_reason() -> None:
     assert reasons["infinite"][0] == "not finite"
     assert [pair[0] for pair in pairs(proposal)] == ["body"]
     text = str(proposal)
-    assert "left out: dead (100 % of its values are always 0) of the teacher: dead" in text
+    assert "left out: 1 of the teacher, dead: dead (100 % of its values are always 0)" in text
 
 
 def test_layers_that_say_what_the_next_one_says_are_named() -> None:

@@ -66,6 +66,7 @@ def make_plan(
     links: int | None = None,
     *,
     near_output: bool = False,
+    zoom: float = 1.0,
 ) -> Plan:
     """Pairs of layers in order: neither the teacher's nor the student's ever goes back.
 
@@ -78,6 +79,7 @@ def make_plan(
         links: how many; by default one a stage, and of a single stage, such as a transformer's, one a step of the
             student, six at most.
         near_output: also the end of the layers without positions, where there are others.
+        zoom: the teacher's pixels a side over the student's; sizes are compared as shares of the image.
     """
     stages = _stages("teacher", teacher, usable), _stages("student", student, usable)
     plan, paired = Plan(), list[_Paired]()
@@ -85,7 +87,7 @@ def make_plan(
         if paired and not near_output and (links is None or links <= sum(it.most for it in paired)):
             break
         sides = [[stage for stage in side if bool(stage.end.size) is positions] for side in stages]
-        for one, other in _aligned(sides[0], sides[1], cka, fits):
+        for one, other in _aligned(sides[0], sides[1], cka, fits, zoom):
             pair = one.best, other.best
             if _at(cka, *pair) >= ALIKE:
                 plan.alike.append(pair)
@@ -109,10 +111,14 @@ def _stages(who: str, layers: Layers, usable: Callable[[str, Layer], bool]) -> l
 
 
 def _aligned(
-    teacher: Sequence[Stage], student: Sequence[Stage], cka: Tensor, fits: Callable[[Layer, Layer], bool]
+    teacher: Sequence[Stage],
+    student: Sequence[Stage],
+    cka: Tensor,
+    fits: Callable[[Layer, Layer], bool],
+    zoom: float,
 ) -> list[tuple[Stage, Stage]]:
     possible = {
-        (i, j): same_size(one.best, other.best)
+        (i, j): same_size(one.best, other.best, zoom)
         for i, one in enumerate(teacher)
         for j, other in enumerate(student)
         if fits(one.best, other.best)
@@ -149,12 +155,19 @@ def monotone(rows: int, columns: int, gain: Callable[[int, int], float | None]) 
     return list(best[rows][columns][1])
 
 
-def same_size(one: Layer, other: Layer) -> bool:
-    """Whether two layers have the same positions: as maps, or as sequences, class tokens at the front not counted."""
-    if one.kind == other.kind == "map" or "vector" in (one.kind, other.kind):
-        return one.size == other.size
-    lengths = math.prod(one.size), math.prod(other.size)
-    return abs(lengths[0] - lengths[1]) <= MOST_CLASS_TOKENS
+def same_size(one: Layer, other: Layer, zoom: float = 1.0) -> bool:
+    """Whether two layers have the same positions: as maps, or as sequences, class tokens at the front not counted.
+
+    >>> from layerlink.taps import Tap
+    >>> image, tokens = (Layer(Tap("a"), shape, 0, False, True) for shape in ((64, 4, 4), (17, 32)))
+    >>> same_size(image, tokens), same_size(image, image, zoom=2)
+    (True, False)
+    """
+    if "vector" in (one.kind, other.kind):
+        return one.kind == other.kind
+    if one.kind == other.kind == "map":
+        return one.size == tuple(round(zoom * side) for side in other.size)
+    return abs(math.prod(one.size) - zoom**2 * math.prod(other.size)) <= MOST_CLASS_TOKENS
 
 
 def _counts(paired: Sequence[_Paired], links: int | None) -> list[int]:

@@ -135,14 +135,14 @@ class Proposal:
         return f"links: [{(',' + chr(10) + ' ' * 8).join(texts)}]"
 
     def told_left_out(self) -> list[str]:
-        """What is left out, a line a reason, named up to six and counted beyond."""
+        """What is left out, a line a reason, counted, and the first few named."""
         lines = []
         groups = Counter((it.side, it.reason) for it in self.left_out)
         for side, reason in groups:
             group = [it for it in self.left_out if (it.side, it.reason) == (side, reason)]
             named = [f"{it.layer}{f' ({it.detail})' if it.detail else ''}" for it in group[:_NAMED]]
             more = f" and {len(group) - _NAMED} more" if len(group) > _NAMED else ""
-            lines.append(f"left out: {', '.join(named)}{more} of the {side}: {reason}")
+            lines.append(f"left out: {len(group)} of the {side}, {reason}: {', '.join(named)}{more}")
         if self.inside:
             lines.append(f"left out: {self.inside} modules inside of blocks, or giving what another gives")
         return lines
@@ -165,7 +165,7 @@ class Proposal:
         }
 
 
-_NAMED = 6
+_NAMED = 4
 
 
 def shown(similar: float | None) -> str:

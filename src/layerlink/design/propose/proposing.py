@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from layerlink.design.propose.calls import examples_in, few, trace_calls
 from layerlink.design.propose.costs import cost_of, fits
@@ -70,7 +71,7 @@ def propose(
 
 def look(teacher: Observed, student: Observed, batches: Any, most: int = MOST_BATCHES) -> Looked:
     """Both models on the batches, once for any number of proposals; arguments as of ``propose``."""
-    whole = _whole_batches(batches, most)
+    whole = [_beside(student.model, batch) for batch in _whole_batches(batches, most)]
     sides = _layers(teacher, whole[0]), _layers(student, whole[0])
     readers = Reader(teacher, sides[0]), Reader(student, sides[1])
     across, own = BatchedCKA(), (BatchedCKA(), BatchedCKA())
@@ -134,6 +135,13 @@ class Looked:
             notes=(*_notes(plan, self, links, len(chosen)), *refused),
         )
 
+    @property
+    def zoom(self) -> float:
+        """The teacher's pixels a side over the student's, where both see images; else 1."""
+        one, other = (it.seen(few(self.batch, 1)) for it in self.observed)
+        both = isinstance(one, Tensor) and isinstance(other, Tensor) and one.ndim == other.ndim == 4
+        return one.shape[-1] / other.shape[-1] if both else 1.0
+
     def usable(self, who: str, layer: Layer) -> bool:
         """Whether a layer of the "teacher" or "student" has anything to say."""
         return not self.readers[who == "student"].health[layer.order].trouble
@@ -155,6 +163,16 @@ def _whole_batches(batches: Any, most: int) -> list[Any]:
             f"{counts[0]}. 64 or more make it certain"
         )
     return [batch for batch, count in zip(first, counts, strict=True) if count >= LEAST]  # the last may be a rest
+
+
+def _beside(model: nn.Module, batch: Any) -> Any:
+    """The batch on the model's device: loaders give them on the CPU."""
+    device = _device_of(model)
+    return tree_map_only(Tensor, lambda it: it.to(device), batch)
+
+
+def _device_of(model: nn.Module) -> torch.device:
+    return next((it.device for it in (*model.parameters(), *model.buffers())), torch.device("cpu"))
 
 
 def _check_finite(readers: Iterable[Reader]) -> None:
@@ -183,7 +201,7 @@ def _plan(seen: Looked, links: int | None, near_output: bool) -> Plan:
     def fitting(one: Layer, other: Layer) -> bool:
         return fits(other.shape, one.shape)
 
-    plan = make_plan(*seen.sides, seen.cka, seen.usable, fitting, links, near_output=near_output)
+    plan = make_plan(*seen.sides, seen.cka, seen.usable, fitting, links, near_output=near_output, zoom=seen.zoom)
     if not plan.pairs and not plan.alike:
         said = " and ".join(
             f"the {one.role} has {_shapes(side)}" for one, side in zip(seen.observed, seen.sides, strict=True)
@@ -233,8 +251,8 @@ def _chosen(plan: Plan, seen: Looked) -> tuple[list[ProposedLink], list[str]]:
 def _proposed(pair: Pair, link: Link, report: LinkReport, seen: Looked) -> ProposedLink:
     one, other = pair
     count, student = examples_in(seen.batch), seen.observed[1]
-    device = next((it.device for it in (*student.model.parameters(), *student.model.buffers())), torch.device("cpu"))
-    cost = cost_of(link, (count, *other.shape), (count, *one.shape), device, student.arithmetic)
+    shapes = (count, *other.shape), (count, *one.shape)
+    cost = cost_of(link, *shapes, _device_of(student.model), student.arithmetic)
     value = float(seen.cka[one.order, other.order])
     return ProposedLink(
         text=link.text,
@@ -256,7 +274,7 @@ def _role(pair: Pair, seen: Looked) -> str:
         steps = [step.order for step in stage.steps]
         places.append((steps.index(layer.order) + 1 if layer.order in steps else len(steps), len(steps)))
     if all(place == count for place, count in places):
-        return f"end of {'the same' if same_size(*pair) else 'a'} stage"
+        return f"end of {'the same' if same_size(*pair, seen.zoom) else 'a'} stage"
     (one, ones), (other, others) = places
     return f"step {one} of {ones} teaches step {other} of {others}"
 
