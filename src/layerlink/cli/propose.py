@@ -50,7 +50,7 @@ def propose(
     proposal = looked.proposal(links)
     show_proposal(console, proposal)
 
-    asked = shlex.join([*words, *([f"--links={links}"] if links else []), f"--out={out}"])
+    asked = shlex.join([*words, *([f"--links={links}"] if links else []), f"--batches={batches}", f"--out={out}"])
     command = f"layerlink propose {asked}{f' --probe --epochs={epochs} --seeds={seeds}' if probe else ''}"
     machine = {**describe_machine(setup.device, setup.precision), "command": command}
     sweep = sweep_text(candidate_sets(looked, proposal), loaded.recipe, epochs=epochs, seeds=seeds) if probe else None

@@ -132,6 +132,8 @@ def test_tuples_lists_and_loaders() -> None:
     assert (found.images, found.batch) == (16, 8)
     assert pairs(found) == [("1.1", "1.0"), ("1", "1")]
     assert ll.propose(blocks(4), blocks(2), images(8, 8)).links == found.links
+    labelled = [(images(8, 8), torch.zeros(8, dtype=torch.int64))]  # more than the models take
+    assert ll.propose(blocks(4), blocks(2), labelled).links == found.links
 
 
 def test_both_models_stay_as_they_were() -> None:

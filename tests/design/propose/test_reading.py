@@ -5,7 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from layerlink.design.propose import reading
-from layerlink.design.propose.calls import few, trace_calls
+from layerlink.design.propose.batches import few
+from layerlink.design.propose.calls import trace_calls
 from layerlink.design.propose.layers import layers_of
 from layerlink.design.propose.reading import Health, Reader
 from layerlink.errors import UsageError

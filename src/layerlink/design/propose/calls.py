@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_map_only
 
+from layerlink.design.propose.batches import examples_in
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.taps import Observed, Tap
 from layerlink.taps.compiled import has_fused_path, outside_of_graphs
@@ -21,7 +22,6 @@ from layerlink.taps.modes import evaluating, untouched
 from layerlink.taps.modules import call_model, why_closed
 from layerlink.user_code import told
 
-TRACED = 4  # examples: enough to see what is the same tensor
 _DEEPEST = 3  # tuples and mappings inside of each other
 
 
@@ -61,27 +61,6 @@ class Pass:
     def tap(self, call: Call) -> Tap:
         """How a link names what the call gave."""
         return Tap(call.path, "output", call.number if self.counts[call.path] > 1 else None, call.element)
-
-
-def examples_in(inputs: Any) -> int:
-    """How many examples a batch holds: the length of its first tensor with an axis.
-
-    Raises:
-        UsageError: where it holds none.
-    """
-    first = next((leaf for leaf in tree_leaves(inputs) if isinstance(leaf, Tensor) and leaf.ndim), None)
-    if first is None:
-        raise UsageError(
-            f"a batch must be what the models take: a tensor, a tuple or a mapping with tensors; got "
-            f"{type(inputs).__name__}"
-        )
-    return len(first)
-
-
-def few(inputs: Any, count: int = TRACED) -> Any:
-    """The first examples of a batch; what is not one row an example stays as it is."""
-    whole = examples_in(inputs)
-    return tree_map_only(Tensor, lambda it: it[:count] if it.ndim and len(it) == whole else it, inputs)
 
 
 def trace_calls(observed: Observed, inputs: Any) -> Pass:

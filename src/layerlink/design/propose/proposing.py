@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map_only
 
-from layerlink.design.propose.calls import examples_in, few, trace_calls
+from layerlink.design.propose.batches import device_of, examples_in, few, whole_batches
+from layerlink.design.propose.calls import trace_calls
 from layerlink.design.propose.costs import cost_of, fits
 from layerlink.design.propose.layers import Layer, Layers, layers_of
 from layerlink.design.propose.plan import Pair, Plan, make_plan, same_size
@@ -20,7 +18,7 @@ from layerlink.design.propose.proposal import Proposal, ProposedLink
 from layerlink.design.propose.reading import Reader
 from layerlink.design.propose.reasons import left_out
 from layerlink.errors import UsageError
-from layerlink.measure.cka import LEAST, BatchedCKA
+from layerlink.measure.cka import BatchedCKA
 from layerlink.taps import Observed
 from layerlink.transfer import Link
 from layerlink.transfer.inspection import LinkReport, inspect_observed
@@ -45,8 +43,9 @@ def propose(
         teacher: any module, trained.
         student: any module that takes the same inputs.
         batches: of at least 4 examples each, such as a ``DataLoader``: what both models take, a tensor, a tuple of
-            positional or a mapping of keyword arguments; of a list, as loaders give ``[inputs, labels]``, the first.
-            One batch alone may be given as it is. More examples make similarities more certain; 256 are many.
+            positional or a mapping of keyword arguments; of a list, as loaders give ``[inputs, labels]``, the first,
+            and so of a tuple of more than the student takes. One batch alone may be given as it is. More examples make
+            similarities more certain; 256 are many.
         links: how many; by default one a stage of equal size, and where there is one such stage, as between
             transformers, one a step of the student, six at most.
         most: batches that are read.
@@ -71,7 +70,7 @@ def propose(
 
 def look(teacher: Observed, student: Observed, batches: Any, most: int = MOST_BATCHES) -> Looked:
     """Both models on the batches, once for any number of proposals; arguments as of ``propose``."""
-    whole = [_beside(student.model, batch) for batch in _whole_batches(batches, most)]
+    whole = whole_batches(batches, student.model, most)
     sides = _layers(teacher, whole[0]), _layers(student, whole[0])
     readers = Reader(teacher, sides[0]), Reader(student, sides[1])
     across, own = BatchedCKA(), (BatchedCKA(), BatchedCKA())
@@ -145,34 +144,6 @@ class Looked:
     def usable(self, who: str, layer: Layer) -> bool:
         """Whether a layer of the "teacher" or "student" has anything to say."""
         return not self.readers[who == "student"].health[layer.order].trouble
-
-
-def _whole_batches(batches: Any, most: int) -> list[Any]:
-    """The first batches, as models take them."""
-    if isinstance(batches, Tensor | Mapping):
-        batches = [batches]
-    if not isinstance(batches, Iterable):
-        raise UsageError(f"batches must be an iterable of batches, such as a DataLoader; got {type(batches).__name__}")
-    first = [batch[0] if isinstance(batch, list) else batch for batch in itertools.islice(batches, max(most, 1))]
-    if not first:
-        raise UsageError("there are no batches to look at; pass at least one")
-    counts = [examples_in(batch) for batch in first]
-    if counts[0] < LEAST:
-        raise UsageError(
-            f"a batch must hold at least {LEAST} examples, which the unbiased estimate of similarity needs; got "
-            f"{counts[0]}. 64 or more make it certain"
-        )
-    return [batch for batch, count in zip(first, counts, strict=True) if count >= LEAST]  # the last may be a rest
-
-
-def _beside(model: nn.Module, batch: Any) -> Any:
-    """The batch on the model's device: loaders give them on the CPU."""
-    device = _device_of(model)
-    return tree_map_only(Tensor, lambda it: it.to(device), batch)
-
-
-def _device_of(model: nn.Module) -> torch.device:
-    return next((it.device for it in (*model.parameters(), *model.buffers())), torch.device("cpu"))
 
 
 def _check_finite(readers: Iterable[Reader]) -> None:
@@ -252,7 +223,7 @@ def _proposed(pair: Pair, link: Link, report: LinkReport, seen: Looked) -> Propo
     one, other = pair
     count, student = examples_in(seen.batch), seen.observed[1]
     shapes = (count, *other.shape), (count, *one.shape)
-    cost = cost_of(link, *shapes, _device_of(student.model), student.arithmetic)
+    cost = cost_of(link, *shapes, device_of(student.model), student.arithmetic)
     value = float(seen.cka[one.order, other.order])
     return ProposedLink(
         text=link.text,

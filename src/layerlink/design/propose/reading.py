@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from layerlink.design.propose.calls import examples_in
+from layerlink.design.propose.batches import examples_in
 from layerlink.design.propose.layers import Layer, Layers
 from layerlink.errors import UsageError
 from layerlink.measure.cka import centred_gram
