@@ -39,7 +39,7 @@ def test_ends_of_stages_of_one_size_teach_each_other() -> None:
 
 def test_fewer_links_are_spread_and_keep_the_last() -> None:
     assert places(plan(DEEP, FLAT, 1)) == [(8, 2)]
-    assert places(plan(DEEP, FLAT, 2)) == [(1, 0), (8, 2)]
+    assert places(plan(DEEP, FLAT, 2)) == [(4, 1), (8, 2)]
 
 
 def test_more_links_go_to_the_longest_stages_and_then_to_what_has_no_positions() -> None:
@@ -131,7 +131,9 @@ def test_no_plan_goes_back(stages: int, links: int | None) -> None:
 def test_even_places_are_within_and_rise() -> None:
     for among in range(1, 12):
         for count in range(1, among + 1):
-            found = even(count, among)
-            assert found == sorted(set(found))
-            assert (len(found), found[-1]) == (count, among - 1)
-            assert found[0] >= 0
+            early, late = even(count, among), even(count, among, late=True)
+            for found in (early, late):
+                assert found == sorted(set(found))
+                assert (len(found), found[-1]) == (count, among - 1)
+                assert found[0] >= 0
+            assert all(0 <= b - a <= 1 for a, b in zip(early, late, strict=True))

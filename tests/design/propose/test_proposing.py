@@ -35,6 +35,8 @@ def test_it_finds_the_studys_links() -> None:
     assert proposal.links == [f"{group} : mse, scale=teacher" for group in GROUPS]
     assert [link.size for link in proposal.chosen] == ["32x32", "16x16", "8x8", "4x4", "2x2"]
     assert [link.parameters for link in proposal.chosen] == [0] * 5
+    four = ll.propose(vgg("vgg16"), vgg("vgg7"), [images()], links=4)
+    assert four.links == proposal.links[1:]  # those of its best row
 
 
 def test_also_with_every_module_renamed_and_the_students_widths_halved() -> None:

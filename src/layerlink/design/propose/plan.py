@@ -176,8 +176,8 @@ def _counts(paired: Sequence[_Paired], links: int | None) -> list[int]:
         return []
     if links is None:
         return [min(paired[0].most, MOST_OF_ONE)] if len(paired) == 1 else [1] * len(paired)
-    if links < len(paired):  # spread evenly, the last among them
-        chosen = set(even(links, len(paired)))
+    if links < len(paired):  # spread evenly; the first stages are the most alike from the start
+        chosen = set(even(links, len(paired), late=True))
         return [int(place in chosen) for place in range(len(paired))]
     counts = [1] * len(paired)
     while sum(counts) < links:
@@ -188,13 +188,13 @@ def _counts(paired: Sequence[_Paired], links: int | None) -> list[int]:
     return counts
 
 
-def even(count: int, among: int) -> list[int]:
-    """So many places of ``among``, evenly spread, the last among them.
+def even(count: int, among: int, *, late: bool = False) -> list[int]:
+    """So many places of ``among``, evenly spread, the last among them; ``late``: of two that are as even the later one.
 
-    >>> even(3, 6), even(2, 5), even(1, 4)
-    ([1, 3, 5], [1, 4], [3])
+    >>> even(3, 6), even(2, 5), even(2, 5, late=True), even(4, 5, late=True)
+    ([1, 3, 5], [1, 4], [2, 4], [1, 2, 3, 4])
     """
-    return [step * among // count - 1 for step in range(1, count + 1)]
+    return [(step * among + (count - 1) * late) // count - 1 for step in range(1, count + 1)]
 
 
 def _spread(it: _Paired, count: int, cka: Tensor) -> list[Pair]:
