@@ -8,7 +8,7 @@
 #
 # VGG16 is the folder of a trained VGG-16 with batch normalisation, by default the one that benchmarks/study_cpu.sh trains.
 # It runs from a clone of COMMIT (HEAD) in RUNS (~/layerlink-runs), as study_cpu.sh does. EXTRA takes further key=value
-# overrides of every run, SEEDS how many, PARTS which parts (default: "vgg resnet20 vgg7"). DRY=1 tells runs and time alone.
+# overrides of every run, SEEDS how many, PARTS which parts (default: "vgg resnet20 vgg7"). DRY=1 proposes, and tells runs and time.
 set -euo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
 DATA=$(realpath "${DATA:-$here/../shared/data/cifar10}")
