@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hsic import hsic_cka
-from layerlink.measure.cka import centred_gram, cka_of_grams, linear_cka
+from layerlink.measure.cka import BatchedCKA, centred_gram, cka_of_grams, linear_cka, u_centred, unbiased_hsic
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -71,3 +72,67 @@ def test_a_constant_layer_has_no_similarity() -> None:
 def test_other_images_are_refused() -> None:
     with pytest.raises(ValueError, match=r"^CKA needs the same images on both sides; got 4 and 5$"):
         linear_cka(noise(4, 2), noise(5, 2))
+
+
+def hsic_by_definition(k: Tensor, m: Tensor) -> float:
+    """Song et al. 2012, eq. 4: over all tuples of four different images."""
+    tuples = list(itertools.permutations(range(len(k)), 4))
+    return sum(float(k[i, j] * (m[i, j] + m[q, r] - 2 * m[i, q])) for i, j, q, r in tuples) / len(tuples)
+
+
+@pytest.mark.parametrize(("n", "p", "q"), [(4, 3, 2), (6, 2, 9), (7, 5, 5)])
+def test_the_unbiased_hsic_is_its_definition_over_tuples(n: int, p: int, q: int) -> None:
+    x, y = noise(n, p), noise(n, q, seed=1) + noise(n, p)[:, :1]
+    k, m = x @ x.T, y @ y.T
+    assert unbiased_hsic(k, m) == pytest.approx(hsic_by_definition(k, m), rel=1e-10)
+    assert unbiased_hsic(centred_gram(x), centred_gram(y)) == pytest.approx(hsic_by_definition(k, m), rel=1e-9)
+
+
+def test_rows_and_columns_of_a_u_centred_matrix_add_up_to_nothing() -> None:
+    centred = u_centred(centred_gram(noise(9, 4)))
+    torch.testing.assert_close(centred.sum(dim=0), torch.zeros(9, dtype=torch.float64))
+    assert centred.diagonal().eq(0).all()
+
+
+def test_independent_features_have_none_on_average_where_the_biased_value_is_large() -> None:
+    draws = [(noise(8, 20, seed=2 * it), noise(8, 20, seed=2 * it + 1)) for it in range(400)]
+    biased = sum(linear_cka(x, y) for x, y in draws) / len(draws)
+    values = torch.tensor([unbiased_hsic(centred_gram(x), centred_gram(y)) for x, y in draws])
+    assert biased > 0.6
+    assert abs(float(values.mean())) < 4 * float(values.std()) / len(draws) ** 0.5
+    batched = BatchedCKA()
+    for x, y in draws:
+        batched.add([centred_gram(x)], [centred_gram(y)])
+    assert abs(float(batched.values())) < 0.05
+
+
+def test_batches_average_numerator_and_denominators_apart() -> None:
+    batched, terms = BatchedCKA(), []
+    for seed in range(3):
+        x, y = noise(6 + seed, 5, seed=seed), noise(6 + seed, 5, seed=seed) ** 2
+        k, m = x @ x.T, y @ y.T
+        batched.add([centred_gram(x), centred_gram(y)], [centred_gram(y)])
+        terms.append([hsic_by_definition(a, b) for a, b in ((k, m), (k, k), (m, m))])
+    across, first, second = (sum(column) / 3 for column in zip(*terms, strict=True))
+    values = batched.values()
+    assert float(values[0, 0]) == pytest.approx(across / math.sqrt(first * second), rel=1e-9)
+    assert float(values[1, 0]) == pytest.approx(1, abs=1e-12)
+    assert values.shape == (2, 1)
+
+
+def test_with_many_images_both_estimates_agree() -> None:
+    x = noise(2000, 6)
+    y = x @ noise(6, 4, seed=7) + 0.5 * noise(2000, 4, seed=8)
+    batched = BatchedCKA()
+    batched.add([centred_gram(x)], [centred_gram(y)])
+    assert float(batched.values()) == pytest.approx(linear_cka(x, y), abs=2e-3)
+
+
+def test_a_constant_layer_has_no_batched_similarity_and_three_images_are_too_few() -> None:
+    batched = BatchedCKA()
+    with pytest.raises(ValueError, match=r"^no batch was counted in$"):
+        batched.values()
+    batched.add([centred_gram(torch.ones(5, 3))], [centred_gram(noise(5, 2))])
+    assert batched.values().isnan().all()
+    with pytest.raises(ValueError, match=r"^the unbiased HSIC needs at least 4 images; got 3$"):
+        u_centred(torch.eye(3))

@@ -16,6 +16,7 @@ from layerlink.cli.layers import layers
 from layerlink.cli.ls import ls
 from layerlink.cli.process.memory import keep_freed_memory
 from layerlink.cli.process.together import check_verb, leave
+from layerlink.cli.propose import propose
 from layerlink.cli.quickstart import quickstart
 from layerlink.cli.report import report
 from layerlink.cli.run import run
@@ -37,7 +38,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     epilog="--debug with any verb shows the traceback of an error. Exit codes: 0 done, 1 failed, 2 wrong usage.",
 )
-for verb in (quickstart, run, sweep, search, report, evaluate, verify, check, bench, layers, ls):
+for verb in (quickstart, propose, run, sweep, search, report, evaluate, verify, check, bench, layers, ls):
     app.command()(verb)
 
 

@@ -8,13 +8,23 @@ for features X (N, P) and Y (N, Q) of the same N images, each column with mean 0
 a rotation and a factor, and does not ask for P = Q. The same number comes from the images' Gram matrices K = X X^T and
 L = Y Y^T: <K, L>_F / (||K||_F ||L||_F). With few images and many features it is biased upwards, also for features
 that have nothing to do with each other: compare values of the same layers and images only.
+
+``BatchedCKA`` has neither that bias nor all images in memory at once: every batch gives an unbiased estimate of each
+HSIC, and the estimates are averaged before the ratio is taken.
+
+Sources: Song, Smola, Gretton, Bedo & Borgwardt 2012 (JMLR 13, 1393-1434), eq. 5: the unbiased HSIC_1; Nguyen, Raghu &
+Kornblith 2021 (arXiv 2010.15327), eq. 2-4: CKA from batches of it. HSIC_1 is the inner product of U-centred Gram
+matrices: Szekely & Rizzo 2014 (arXiv 1310.2926), eq. 2.3.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+LEAST = 4  # images a batch, below which HSIC_1 is not defined
 _COLUMNS = 8192  # of features that are widened to float64 at a time
 
 
@@ -58,3 +68,68 @@ def cka_of_grams(first: Tensor, second: Tensor) -> float:
 
 def _ratio(above: Tensor, below: Tensor) -> float:
     return float(above / below) if float(below) > 0 else float("nan")
+
+
+def u_centred(gram: Tensor) -> Tensor:
+    """A Gram matrix (N, N) without its diagonal, every row and column of which adds up to 0.
+
+    The inner product of two such matrices, divided by N (N - 3), is HSIC_1. What is added to whole rows and columns,
+    such as by features with another mean, does not change it.
+
+    Args:
+        gram: symmetric, float64, N >= 4.
+
+    Raises:
+        ValueError: where N < 4.
+    """
+    count = len(gram)
+    if count < LEAST:
+        raise ValueError(f"the unbiased HSIC needs at least {LEAST} images; got {count}")
+    bare = gram.clone().fill_diagonal_(0)
+    rows = bare.sum(dim=1)
+    centred = bare - (rows[:, None] + rows[None, :]) / (count - 2) + rows.sum() / ((count - 1) * (count - 2))
+    return centred.fill_diagonal_(0)
+
+
+def unbiased_hsic(first: Tensor, second: Tensor) -> float:
+    """HSIC_1 of two Gram matrices (N, N) of the same images, N >= 4: 0 on average for features that are independent."""
+    count = len(first)
+    return float((u_centred(first) * u_centred(second)).sum()) / (count * (count - 3))
+
+
+class BatchedCKA:
+    """Linear CKA of every layer of one set with every layer of another, from batches; numbers are kept, no features.
+
+    A value is the mean of HSIC_1 over batches, divided by the root of the product of the two layers' own means.
+    """
+
+    def __init__(self) -> None:
+        self._across: Tensor | None = None
+        self._own: tuple[Tensor, Tensor] | None = None
+
+    def add(self, first: Sequence[Tensor], second: Sequence[Tensor]) -> None:
+        """Count a batch in.
+
+        Args:
+            first: a Gram matrix (N, N) a layer, N >= 4.
+            second: the same of the other set, of the same images.
+        """
+        count = len(first[0])
+        x, y = (torch.stack([u_centred(gram).flatten() for gram in grams]) for grams in (first, second))
+        terms = count * (count - 3)
+        across, own = x @ y.T / terms, (x.square().sum(dim=1) / terms, y.square().sum(dim=1) / terms)
+        if self._across is None or self._own is None:
+            self._across, self._own = across, own
+        else:
+            self._across = self._across + across
+            self._own = self._own[0] + own[0], self._own[1] + own[1]
+
+    def values(self) -> Tensor:
+        """(first, second) float64, -1 to 1: about 0 for unrelated layers; nan where a layer is the same for all images.
+
+        Raises:
+            ValueError: where no batch was counted in.
+        """
+        if self._across is None or self._own is None:
+            raise ValueError("no batch was counted in")
+        return self._across / (self._own[0][:, None] * self._own[1][None, :]).sqrt()  # 0 / 0 is nan
