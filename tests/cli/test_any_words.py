@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import layerlink.cli.terminal.sweep  # before the fixture below patches what it takes over by name
-import layerlink.lab.report.quickstart
 import layerlink.lab.search.running  # noqa: F401
 from cases import cases
 from layerlink.cli.main import run_command_line
@@ -75,7 +74,6 @@ def _where_nothing_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         "run.setup.setup.set_up",
         "sweep.running.run_sweep",
         "sweep.expected.expected_costs",
-        "report.quickstart.compare",
     ):
         monkeypatch.setattr(f"layerlink.lab.{place}", refused)
     monkeypatch.setattr("layerlink.lab.search.running.run_search", refused)

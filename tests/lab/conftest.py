@@ -66,26 +66,13 @@ class Notes(Watch):
     def epoch(self, run: RunFolder, row: dict[str, Any]) -> None:
         self.rows.append(row)
 
-    def warn(self, text: str) -> None:
+    def warn(self, text: str, run: RunFolder | None = None) -> None:
         self.warnings.append(text)
 
 
 @pytest.fixture
 def notes() -> type[Notes]:
     return Notes
-
-
-@pytest.fixture
-def quick_digits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The quickstart's recipes with narrow networks and one epoch."""
-    from layerlink.lab.report import quickstart
-
-    def narrow(source: str, overrides: Any = ()) -> LoadedRecipe:
-        more = ["training.epochs=1", "student.arguments.width=0.05", "precision=float32"]
-        teacher = [] if source in ("digits/teacher", "digits/hard") else ["teacher.arguments.width=0.05"]
-        return load_recipe(source, [*overrides, *more, *teacher])
-
-    monkeypatch.setattr(quickstart, "load_recipe", narrow)
 
 
 @pytest.fixture

@@ -9,19 +9,28 @@ import typer
 
 
 def quickstart(
-    out: Annotated[Path, typer.Option(help="Folder of the four runs and the page.")] = Path("runs/quickstart"),
-    seed: Annotated[int, typer.Option(help="Seed of all four runs.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder of the ten runs and the page.")] = Path("runs/quickstart"),
+    seeds: Annotated[int, typer.Option(min=1, help="How many students a row.")] = 3,
 ) -> None:
-    """Train a teacher on scikit-learn's digits, then three students of it, and compare them on a page.
+    """Train a teacher on scikit-learn's digits and nine students that know few labels; compare them on a page.
 
-    Example: layerlink quickstart --out runs/quickstart
+    Example: layerlink quickstart --seeds 5
+
+    The same as layerlink sweep digits/quickstart, then layerlink report runs/quickstart.
     """
-    from layerlink.cli.terminal.console import Console
-    from layerlink.lab.report.quickstart import compare
+    from layerlink.cli.terminal.report import show_report
+    from layerlink.cli.terminal.sweep import SweepConsole
+    from layerlink.lab.report.building import write_report
+    from layerlink.lab.sweep.file import load_sweep
+    from layerlink.lab.sweep.running import run_sweep
 
-    console = Console(announce=True)
+    plan = load_sweep("digits/quickstart", [f"seeds={seeds}"], out=out)
+    console = SweepConsole()
     with console:
-        comparison = compare(out, seed=seed, watch=console)
-    console.table(comparison.columns, [[cell.text for cell in row] for row in comparison.rows])
-    console.say(comparison.answer)
-    console.say(f"page   {comparison.page}")
+        outcomes = run_sweep(
+            plan, command=f"layerlink sweep digits/quickstart seeds={seeds} --out {out}", watch=console
+        )
+    console.say("")
+    show_report(console, write_report([out]))
+    if any(outcome.result is None for outcome in outcomes):
+        raise typer.Exit(1)  # why, stands above

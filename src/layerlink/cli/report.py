@@ -33,16 +33,8 @@ def report(
     Example: layerlink report runs/study
     """
     from layerlink.cli.terminal.console import Console
+    from layerlink.cli.terminal.report import show_report
     from layerlink.lab.report.building import write_report
-    from layerlink.lab.report.page.page import shown_text
 
     written = write_report(folders, out, measure=0 if no_measure else measure, data=data, trust_code=trust_code)
-    console = Console()
-    console.say(written.answer)
-    console.say("")
-    console.table(written.table.columns, [[shown_text(entry) for entry in row] for row in written.table.rows])
-    if written.left_out:
-        console.say("")
-        console.say(written.left_out)
-    console.say("")
-    console.say(f"page   {written.page}")
+    show_report(Console(), written)

@@ -13,12 +13,13 @@ from layerlink.data import ImageSet
 from layerlink.lab.recipe.file import LoadedRecipe, load_recipe
 from layerlink.lab.run import member
 from layerlink.lab.run.folder import RunFolder
-from layerlink.lab.run.guardrails import StrictError, copies, findings_before
+from layerlink.lab.run.guardrails import Finding, StrictError, copies, findings_before
 from layerlink.lab.run.setup.cohort import set_up_cohort
 from layerlink.lab.run.setup.setup import Setup, set_up
 from layerlink.lab.run.training import train, train_cohort
 
 Make = Callable[..., LoadedRecipe]
+WARM = ["training.warmup_epochs=4"]
 
 
 def replaced(setup: Setup, **parts: ImageSet) -> Setup:
@@ -125,11 +126,25 @@ def test_strict_drops_one_student_of_a_cohort(
 ) -> None:
     source = recipe(links=True).source
     good, bad = load_recipe(source, ["strict=true"]), load_recipe(source, ["training.lr=0.0000001", "strict=true"])
-    found = {True: ["far too slow"], False: []}
-    monkeypatch.setattr(member, "findings_after_epoch", lambda setup, *_: found[setup.recipe.training.lr < 1e-3])
+    found = {True: [Finding("slow", "far too slow")], False: []}
+    monkeypatch.setattr(member, "findings_after_epoch", lambda setup, *_, **__: found[setup.recipe.training.lr < 1e-3])
     monkeypatch.setattr(member, "findings_before", lambda _setup: [])  # the small teacher is at chance
     runs = [RunFolder(tmp_path / name) for name in ("good", "bad")]
     outcomes = train_cohort(list(zip(set_up_cohort([good, bad]), runs, strict=True)))
     assert isinstance(outcomes[0], dict)
     assert isinstance(outcomes[1], StrictError)
     assert "epoch 1: far too slow" in str(outcomes[1])
+
+
+def test_chance_is_no_fault_while_the_learning_rate_rises_and_is_told_once(
+    recipe: Make, notes: Any, tmp_path: Path
+) -> None:
+    slow = ["training.lr=0.0000001", "training.ema=null", "training.epochs=5"]
+    for name, more, epochs in (("rises", ["training.schedule=one-cycle"], [2, 3, 4, 5]), ("warm", WARM, [4, 5])):
+        watch = notes()
+        run = RunFolder(tmp_path / name)
+        train(set_up(recipe(*slow, *more)), run, watch=watch)
+        written = [line for line in run.read_text(run.warnings).splitlines() if "no better than chance" in line]
+        assert [int(line.partition("epoch ")[2].partition(":")[0]) for line in written] == epochs
+        (told,) = (text for text in watch.warnings if "no better than chance" in text)
+        assert told.startswith(f"epoch {epochs[0]}: ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -13,7 +14,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 from rich.text import Text
 
-from layerlink.lab.run.folder import RunFolder, is_term
+from layerlink.cli.terminal.epochs import epoch_lines
+from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.lab.run.watch import Watch
 from layerlink.printable import one_line
@@ -40,14 +42,33 @@ class Console(Watch):
         self._task: TaskID | None = None
         self._epochs = self._steps = self._images = 0
         self._score = ACCURACY
+        self._header = ""
         self._clock = self._last_line = time.monotonic()
 
     def say(self, text: str) -> None:
-        """Print a line."""
-        (self._bar.console if self._bar else self.rich).print(Text(one_line(text)), soft_wrap=True)
+        """Print a line; on a terminal that it is too wide for, between words and under the text that it begins with."""
+        text = one_line(text)
+        for line in broken(text, self.rich.width) if self.rich.is_terminal else [text]:
+            (self._bar.console if self._bar else self.rich).print(Text(line), soft_wrap=True)
 
-    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Print a table; columns of numbers are set to the right."""
+    def say_under(self, header: str, line: str) -> None:
+        """Print a line of columns; their header only where it is another one than that of the line before."""
+        if header != self._header:
+            self.say(header)
+        self._header = header
+        self.say(line)
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, rest: str = "") -> None:
+        """Print a table; columns of numbers are set to the right.
+
+        Args:
+            columns: their names.
+            rows: a text a column.
+            rest: where the last columns stand, which are left out of a terminal that is too narrow for them; empty
+                where all are to be shown, folded.
+        """
+        fitting = fitting_columns(columns, rows, self.rich.width) if rest else len(columns)
+        left_out, columns, rows = columns[fitting:], columns[:fitting], [row[:fitting] for row in rows]
         table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
         for name in columns:
             table.add_column(Text(one_line(name)))
@@ -57,6 +78,8 @@ class Console(Watch):
         for row in rows:
             table.add_row(*[Text(one_line(cell)) for cell in row])
         self.rich.print(table)
+        if left_out:
+            self.say(f"{rest}, too: {'; '.join(left_out)}")
 
     def __enter__(self) -> Console:
         if self.rich.is_terminal and not self.rich.quiet:
@@ -82,7 +105,7 @@ class Console(Watch):
     def begin(self, setup: Setup, run: RunFolder, epoch: int) -> None:
         """Training begins, or goes on."""
         self._epochs, self._steps = setup.recipe.training.epochs, len(setup.batches)
-        self._score = setup.task.score
+        self._score, self._header = setup.task.score, ""
         if self._announce:
             self.say(f"{setup.loaded.source}   {setup.recipe.student.model}   {run.path}")
         if epoch:
@@ -109,14 +132,7 @@ class Console(Watch):
 
     def epoch(self, run: RunFolder, row: dict[str, Any]) -> None:
         """An epoch is done."""
-        terms = "  ".join(f"{_short(name)} {value:.4g}" for name, value in row.items() if is_term(name))
-        name = self._score.name
-        train, validation = row.get(f"train_{name}"), short_score(self._score, row[f"validation_{name}"])
-        self.say(
-            f"epoch {row['epoch']:>3}/{self._epochs}   validation {validation}   "
-            f"{'' if train is None else f'train {short_score(self._score, train)}   '}"
-            f"{row['images_per_second']:,.0f} images/s   {terms}"
-        )
+        self.say_under(*epoch_lines(row, epochs=self._epochs, score=self._score, width=self.rich.width))
         self._clock = self._last_line = time.monotonic()
         self._images = 0
 
@@ -135,7 +151,7 @@ class Console(Watch):
         if done == total:
             self._clock = self._last_line = now  # the training's speed counts from here
 
-    def warn(self, text: str) -> None:
+    def warn(self, text: str, run: RunFolder | None = None) -> None:
         """Something to mend."""
         self.say(f"warning: {text}")
 
@@ -149,14 +165,32 @@ class Console(Watch):
         self.say(f"saved {run.path}    next: layerlink evaluate {run.path}")
 
 
-def short_score(score: Score, value: float) -> str:
-    """A score as it stands in a line of progress: percent with one digit, in a column.
+def fitting_columns(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> int:
+    """How many of the first columns a line of so many characters holds; 2 at least.
 
-    >>> short_score(ACCURACY, 7.25)
-    '  7.2 %'
+    >>> fitting_columns(["a", "b", "c"], [["12345", "12345", "12345"]], 20)
+    2
     """
-    return f"{value:5.1f} %" if score.unit == "%" else score.show(value)
+    end = 0
+    for count, cells in enumerate(zip(columns, *rows, strict=True)):
+        end += max(len(one_line(cell)) for cell in cells) + 3
+        if end - 3 > width and count >= 2:
+            return count
+    return len(columns)
 
 
-def _short(name: str) -> str:
-    return name.partition(" :")[0]
+def broken(text: str, width: int) -> list[str]:
+    """A line in pieces of at most ``width`` characters, where its words allow; all but the first set in as its text is.
+
+    >>> broken("data    digits: 1,293 train / 360 test", 30)
+    ['data    digits: 1,293 train /', '        360 test']
+    """
+    label = re.match(r" *\S+ {3,}| *", text)
+    indent = " " * len(label[0]) if label and len(label[0]) < width // 2 else ""
+    pieces = [""]
+    for word in re.findall(r" *[^ ]+", text):
+        if len(pieces[-1]) + len(word) <= width or not pieces[-1].strip():
+            pieces[-1] += word
+        else:
+            pieces.append(indent + word.lstrip())
+    return pieces

@@ -6,7 +6,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from layerlink.cli.terminal.console import Console, short_score
+from layerlink.cli.terminal.console import Console
+from layerlink.cli.terminal.epochs import cohort_lines, epoch_lines
 from layerlink.cli.terminal.setup import duration
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.setup.setup import Setup
@@ -49,6 +50,10 @@ class SweepConsole(Console):
         """A student's epoch is done; it is told when the others' are."""
         self._waiting.append((run.path.name, row))
 
+    def warn(self, text: str, run: RunFolder | None = None) -> None:
+        """Something to mend, of one of the students."""
+        super().warn(text if run is None else f"{run.path.name}: {text}", run)
+
     def done(self, run: RunFolder, result: dict[str, Any]) -> None:
         """A run is finished."""
         self._tell_epoch()
@@ -64,13 +69,22 @@ class SweepConsole(Console):
         ordered = sorted(self._waiting, key=lambda item: item[1][name] * (1 if score.higher_is_better else -1))
         (worst, low), (best, high) = ordered[0], ordered[-1]
         seconds = time.monotonic() - self._epoch_clock
-        told = f"validation {short_score(score, high[name]).strip()} ({best})"
-        if len(ordered) > 1:
-            told += f" to {short_score(score, low[name]).strip()} ({worst})"
-        epoch, count = high["epoch"], len(ordered)
-        self.say(f"epoch {epoch:>3}   {count} student{'s' * (count > 1)}   {told}   {seconds:,.0f} s")
         self._waiting, self._epoch_clock, self._images = [], time.monotonic(), 0
         self._clock = self._last_line = time.monotonic()
+        if len(ordered) == 1:
+            self.say_under(*epoch_lines(high, epochs=self._longest, score=score, width=self.rich.width))
+            return
+        lines = cohort_lines(
+            (best, high[name]),
+            (worst, low[name]),
+            epoch=f"{high['epoch']:>{len(str(self._longest))}}/{self._longest}",
+            students=len(ordered),
+            seconds=seconds,
+            score=score,
+            names=max(len(name) for name in self._begun),
+            width=self.rich.width,
+        )
+        self.say_under(*lines)
 
 
 def show_outcomes(console: Console, plan: Plan, outcomes: Sequence[Outcome]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from layerlink.data import ImageSet
 from layerlink.lab.run.evaluation import dead_layers
 from layerlink.lab.run.learner import DroppedError, Learner
 from layerlink.lab.run.meter import Meter
+from layerlink.lab.run.optimisation import had_highest_lr
 from layerlink.lab.run.setup.images import Images
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.lab.run.teacher_reading import teacher_findings
@@ -23,6 +25,19 @@ FEWEST_STEPS = 8  # that a term must be the same in to be called constant
 
 class StrictError(DroppedError):
     """A finding, in a recipe with ``strict: true``."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something odd about an epoch.
+
+    Args:
+        kind: what it is about; an epoch later it is told again only in the run's own list.
+        text: with its number, and what to change.
+    """
+
+    kind: str
+    text: str
 
 
 def findings_before(setup: Setup) -> Iterator[str]:
@@ -70,23 +85,28 @@ def _missing_classes(images: Images) -> list[str]:
     return [name for name, count in zip(images.train.classes, counts.tolist(), strict=True) if not count]
 
 
-def findings_after_epoch(setup: Setup, learner: Learner, meter: Meter, score: float) -> Iterator[str]:
+def findings_after_epoch(
+    setup: Setup, learner: Learner, meter: Meter, *, epochs: int, score: float
+) -> Iterator[Finding]:
     """What is odd about an epoch.
 
     Args:
         setup: of the run.
         learner: after the epoch.
         meter: its losses.
+        epochs: done, with this one.
         score: the task's, on the validation images.
     """
-    yield from _at_chance(setup, score)
+    if had_highest_lr(epochs, setup.recipe.training):  # chance while the learning rate rises is no fault
+        yield from (Finding("chance", text) for text in _at_chance(setup, score))
     yield from _odd_links(learner, meter)
     dead = dead_layers(learner.model, setup)
     if dead:
         shares = ", ".join(f"{100 * zeros:.1f} % of {name}" for name, zeros in dead.items())
-        yield (
+        yield Finding(
+            "dead",
             f"dead layers: these activations are 0 on validation images: {shares}. Lower the links' weights or "
-            "training.lr, or set training.clip_norm=5"
+            "training.lr, or set training.clip_norm=5",
         )
 
 
@@ -103,19 +123,21 @@ def _at_chance(setup: Setup, value: float) -> Iterator[str]:
         yield f"{said} what can be reached without looking at the images ({task.score.show(chance)}): {remedy}"
 
 
-def _odd_links(learner: Learner, meter: Meter) -> Iterator[str]:
+def _odd_links(learner: Learner, meter: Meter) -> Iterator[Finding]:
     means, weights = meter.means(), meter.weights
     weighted = {name: abs(means[name] * weight) for name, weight in weights.items() if name in means}
     total = sum(weighted.values())
     for name in (link.text for link in learner.distiller.whole_objective.links if link.text in weighted):
         others = total - weighted[name]
         if others > 0 and weighted[name] > DOMINATES * others:
-            yield (
+            yield Finding(
+                f"{name} dominates",
                 f"link {name!r} is {weighted[name] / others:,.0f} times all other weighted losses together "
-                f"({weighted[name]:.3g} to {others:.3g}): lower its weight, or set link_scale: teacher"
+                f"({weighted[name]:.3g} to {others:.3g}): lower its weight, or set link_scale: teacher",
             )
         if weights[name] and meter.steps >= FEWEST_STEPS and meter.spread(name) == 0:
-            yield (
+            yield Finding(
+                f"{name} constant",
                 f"link {name!r} was {means[name]:.4g} in all of {meter.steps} steps, so it teaches nothing: link "
-                "other layers, or leave it out"
+                "other layers, or leave it out",
             )

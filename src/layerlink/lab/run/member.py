@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from layerlink.files.weights import read_weights
 from layerlink.lab.parallel.processes import here
 from layerlink.lab.run.evaluation import read_test, validation_score
 from layerlink.lab.run.folder import RunFolder
-from layerlink.lab.run.guardrails import StrictError, findings_after_epoch, findings_before
+from layerlink.lab.run.guardrails import Finding, StrictError, findings_after_epoch, findings_before
 from layerlink.lab.run.learner import Learner
 from layerlink.lab.run.meter import Meter
 from layerlink.lab.run.resume import Position, save
@@ -40,6 +40,7 @@ class Member:
         best: the weights to keep so far, where they are not in the run's folder yet: the student's under the empty
             name, then its peers'.
         failure: why it was dropped; None while it is in.
+        told: kinds of findings that were told already.
     """
 
     setup: Setup
@@ -48,6 +49,7 @@ class Member:
     position: Position
     best: dict[str, dict[str, Any]] | None = None
     failure: LayerlinkError | None = None
+    told: set[str] = field(default_factory=set)
 
     @property
     def everyone(self) -> dict[str, Learner]:
@@ -58,22 +60,25 @@ class Member:
 def begin(member: Member, watch: Watch) -> None:
     """Tell that a run begins, and what is odd about it."""
     if not member.position.rows and not member.position.step:
-        remark(member, here().first_says(lambda: list(findings_before(member.setup))), watch)
+        texts = here().first_says(lambda: list(findings_before(member.setup)))
+        remark(member, [Finding(text, text) for text in texts], watch)
     watch.begin(member.setup, member.run, member.position.epoch)
 
 
-def remark(member: Member, findings: Iterable[str], watch: Watch) -> None:
-    """Tell and write down what is odd.
+def remark(member: Member, findings: Sequence[Finding], watch: Watch) -> None:
+    """Write down what is odd, and tell it where its kind was not told before.
 
     Raises:
         StrictError: where the recipe says ``strict: true``.
     """
-    texts = list(findings)
-    for text in texts:
-        member.run.warn(text)
-        watch.warn(text)
-    if texts and member.setup.recipe.strict:
-        raise StrictError(f"{'; '.join(texts)} (strict: true makes this an error)")
+    for finding in findings:
+        member.run.warn(finding.text)
+        if finding.kind not in member.told:
+            watch.warn(finding.text, member.run)
+        member.told.add(finding.kind)
+    if findings and member.setup.recipe.strict:
+        texts = "; ".join(finding.text for finding in findings)
+        raise StrictError(f"{texts} (strict: true makes this an error)")
 
 
 def finish_epoch(member: Member, watch: Watch) -> None:
@@ -92,8 +97,9 @@ def finish_epoch(member: Member, watch: Watch) -> None:
         "images_per_second": meter.images / max(meter.seconds, 1e-9),
         "seconds": meter.seconds,
     }
-    found = here().first_says(lambda: list(findings_after_epoch(setup, learner, meter, score)))
-    remark(member, [f"epoch {position.epoch + 1}: {text}" for text in found], watch)
+    epoch = position.epoch + 1
+    found = here().first_says(lambda: list(findings_after_epoch(setup, learner, meter, epochs=epoch, score=score)))
+    remark(member, [replace(finding, text=f"epoch {epoch}: {finding.text}") for finding in found], watch)
     position.rows.append(row)
     run.write_metrics(position.rows)
     best = position.best_score if position.best_epoch else None

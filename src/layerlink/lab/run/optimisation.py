@@ -103,5 +103,23 @@ def lr_factor(time: float, training: TrainingSection) -> float:
     return 1.0
 
 
+def had_highest_lr(time: float, training: TrainingSection) -> bool:
+    """Whether the learning rate has reached its highest value.
+
+    Args:
+        time: in epochs since the start.
+        training: schedule and warm-up.
+
+    >>> from layerlink.lab.recipe.schema import TrainingSection
+    >>> risen = TrainingSection(epochs=10, schedule="one-cycle")
+    >>> had_highest_lr(2, risen), had_highest_lr(3, risen)
+    (False, True)
+    """
+    rise = 0.0
+    if training.schedule == "one-cycle" and not training.milestones:
+        rise = ONE_CYCLE_RISE * (training.epochs - training.warmup_epochs)
+    return time >= training.warmup_epochs + rise - 1e-9
+
+
 def _cosine(start: float, end: float, progress: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2

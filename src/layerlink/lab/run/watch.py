@@ -30,5 +30,5 @@ class Watch:
     def progress(self, what: str, done: int, total: int) -> None:
         """Something that comes before the training, or between epochs, is done for ``done`` of ``total`` images."""
 
-    def warn(self, text: str) -> None:
-        """Something to know, with its number and what to change."""
+    def warn(self, text: str, run: RunFolder | None = None) -> None:
+        """Something to know, with its number and what to change; of ``run``, where it is about one."""

@@ -198,8 +198,8 @@ class _Pruning(Watch):
     def progress(self, what: str, done: int, total: int) -> None:
         self._watch.progress(what, done, total)
 
-    def warn(self, text: str) -> None:
-        self._watch.warn(text)
+    def warn(self, text: str, run: RunFolder | None = None) -> None:
+        self._watch.warn(text, run)
 
     def epoch(self, run: RunFolder, row: dict[str, Any]) -> None:
         self._watch.epoch(run, row)

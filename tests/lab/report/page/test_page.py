@@ -7,7 +7,7 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import pytest
 
 from layerlink.errors import LayerlinkError
 from layerlink.lab.report.page.curves import Curve, curve_chart
-from layerlink.lab.report.page.page import Cell, Table, _inline, write_page
+from layerlink.lab.report.page.page import Cell, Picture, Section, Table, _inline, write_sections
 
 HOSTILE = "</script><img src=x onerror=window.broken=1><!-- \"'&"
 ANSWER = "Students with links read 97.4 % right <b>&"
@@ -44,6 +44,14 @@ def accuracy() -> Any:
 def hard() -> Any:
     curves = [Curve(run, HOSTILE, (2.0 - place * 0.1, 0.3, 0.02)) for place, run in enumerate(RUNS[1:])]
     return curve_chart(curves, title=HOSTILE, y_title=HOSTILE, runs=RUNS)
+
+
+def write_page(
+    path: Path, *, tables: Sequence[tuple[str, Table]], charts: Sequence[tuple[str, Any]], **words: Any
+) -> None:
+    sections = [Section(heading, table) for heading, table in tables]
+    pictures = tuple(Picture(heading, chart, wide=True) for heading, chart in charts)
+    write_sections(path, sections=[*sections, *([Section("Curves", pictures=pictures)] if charts else [])], **words)
 
 
 @pytest.fixture(scope="module")

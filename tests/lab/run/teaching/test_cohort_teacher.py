@@ -57,7 +57,7 @@ class Told(Watch):
     def tell(self, text: str) -> None:
         self.lines.append(text)
 
-    def warn(self, text: str) -> None:
+    def warn(self, text: str, run: RunFolder | None = None) -> None:
         self.warnings.append(text)
 
     def progress(self, what: str, done: int, total: int) -> None:

@@ -57,7 +57,7 @@ def curve_chart(
 
     Args:
         curves: of one quantity, each of another run.
-        title: of the static figure; ``write_page`` puts a heading in its place.
+        title: of the static figure; ``write_sections`` puts a heading in its place.
         y_title: of the y-axis, with the unit where there is one.
         runs: all runs of the page, 42 at most; colour and dash go by their order, so that a run that is missing
             from one chart does not change the others' looks. None: the runs of ``curves``.

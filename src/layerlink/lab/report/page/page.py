@@ -98,23 +98,16 @@ class Section:
     text: str = ""
 
 
-def write_page(
-    path: Path,
-    *,
-    title: str,
-    answer: str,
-    tables: Sequence[tuple[str, Table]],
-    charts: Sequence[tuple[str, alt.Chart | alt.LayerChart]],
-    provenance: Sequence[tuple[str, str]],
+def write_sections(
+    path: Path, *, title: str, answer: str, sections: Sequence[Section], provenance: Sequence[tuple[str, str]]
 ) -> None:
     """Write the page to ``path``, whole or not at all; the folder is made where it is missing.
 
     Args:
         path: the HTML file; one that is there already is replaced.
         title: of the page, in a few words.
-        answer: the sentence that answers the reader's question.
-        tables: heading and table, in order.
-        charts: heading and chart, in order. The heading stands in for the chart's own title.
+        answer: the sentences that answer the reader's question.
+        sections: in order. A picture's heading stands in for the chart's own title.
         provenance: what was run, as (name, text): command, versions, commit, seed, hardware, how to repeat it.
             A name may come more than once.
 
@@ -122,21 +115,6 @@ def write_page(
         LayerlinkError: where the file cannot be written.
         ValueError: where a chart holds nan or infinity, which JSON has no word for.
     """
-    sections = [Section(heading, table) for heading, table in tables]
-    if charts:
-        # The first chart leads; a second one without a third takes its row as well.
-        pictures = [
-            Picture(heading, chart, wide=number == 0 or len(charts) == 2)
-            for number, (heading, chart) in enumerate(charts)
-        ]
-        sections.append(Section("Curves", pictures=tuple(pictures)))
-    write_sections(path, title=title, answer=answer, sections=sections, provenance=provenance)
-
-
-def write_sections(
-    path: Path, *, title: str, answer: str, sections: Sequence[Section], provenance: Sequence[tuple[str, str]]
-) -> None:
-    """Write a page of sections; otherwise as ``write_page``."""
     # Newlines as they are: a carriage return that a browser drops would change what the policy's hash is of.
     page = _render(title, answer, sections, provenance).encode(errors="replace")
     write_whole(path, lambda part: part.write_bytes(page))
