@@ -59,7 +59,9 @@ def test_a_sweep_from_plan_to_report(capsys: pytest.CaptureFixture[str]) -> None
 
     code, out, err = call(capsys, "sweep", "warm.yaml")
     assert (code, err) == (0, "")
-    assert re.search(r"^epoch   students   validation, best .*\n( *1/2 .*\n)? *2/2 +3 ", out, re.MULTILINE)
+    assert re.search(r"^epoch   students   validation, best +worst +seconds$", out, re.MULTILINE)
+    assert re.search(r"^ +2/2 +3 +[\d.]+ % \S+ +[\d.]+ % \S+ +\d+$", out, re.MULTILINE)
+    assert out.count("the teacher reads accuracy") == 1  # three students have one teacher
     assert out.splitlines()[-1] == "saved runs/warm    next: layerlink report runs/warm"
 
     code, out, err = call(capsys, "sweep", "warm.yaml", "--dry-run", "seeds=2")

@@ -26,6 +26,7 @@ class SweepConsole(Console):
         super().__init__(silent=silent)
         self._waiting: list[tuple[str, dict[str, Any]]] = []
         self._begun: list[str] = []
+        self._told: set[str] = set()
         self._longest = 0  # of the cohort's trainings, in epochs
         self._epoch_clock = time.monotonic()
 
@@ -51,8 +52,10 @@ class SweepConsole(Console):
         self._waiting.append((run.path.name, row))
 
     def warn(self, text: str, run: RunFolder | None = None) -> None:
-        """Something to mend, of one of the students."""
-        super().warn(text if run is None else f"{run.path.name}: {text}", run)
+        """Something to mend, of one of the students; what all have in common is told of the first."""
+        if text not in self._told:
+            super().warn(text if run is None else f"{run.path.name}: {text}", run)
+        self._told.add(text)
 
     def done(self, run: RunFolder, result: dict[str, Any]) -> None:
         """A run is finished."""
