@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 def ls(
     what: Annotated[
-        str | None, typer.Argument(help="Of one kind alone, such as models; losses tells all of each.")
+        str | None,
+        typer.Argument(help="Of one kind alone, such as models; losses tells all of each, fields those of a recipe."),
     ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="The losses as the page docs/losses.md.")] = False,
 ) -> None:
@@ -23,6 +24,7 @@ def ls(
     """
     from layerlink.adapters import ADAPTERS
     from layerlink.cli.terminal.console import Console
+    from layerlink.cli.terminal.fields import fields_page
     from layerlink.config.shipped import shipped
     from layerlink.data import SOURCES
     from layerlink.errors import UsageError, unknown_name
@@ -44,11 +46,14 @@ def ls(
     kinds = {
         f"{kind}{'' if kind == 'data' else 'es' if kind in ('loss', 'search') else 's'}": kind for kind, *_ in rows
     }
+    if what == "fields":
+        print(fields_page(), end="")
+        return
     if markdown or what in ("losses", "loss"):
         _tell_losses(console, markdown=markdown)
         return
     if what is not None and kinds.get(what, what) not in kinds.values():
-        raise UsageError(unknown_name("kind", what, kinds))
+        raise UsageError(unknown_name("kind", what, [*kinds, "fields"]))
     rows = [row for row in rows if what is None or row[0] == kinds.get(what, what)]
     console.table(("kind", "name", "what"), rows)
 

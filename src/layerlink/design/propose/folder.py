@@ -65,7 +65,7 @@ class ProposalFolder:
                 continue
             if path.name not in written:
                 raise UsageError(f"{path} is there and no proposal wrote it. Choose another folder: --out FOLDER")
-            if written[path.name] != _checksum(read_text(path, self.path)):
+            if written[path.name] != _checksum(read_text(path, self.path, errors="replace")):
                 raise UsageError(
                     f"{path} was changed since it was proposed and would be lost. Move it, or choose another folder: "
                     "--out FOLDER"
@@ -103,7 +103,7 @@ class ProposalFolder:
         """What the JSON holds; nothing where it is missing or no JSON."""
         try:
             data = json.loads(read_text(self.data, self.path))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return data if isinstance(data, dict) else {}
 

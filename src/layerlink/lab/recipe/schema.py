@@ -47,7 +47,7 @@ class DataSection(Section):
     )
     validation: float = Field(0.1, gt=0, description="kept apart for selection: a share below 1, or a count")
     split_seed: Whole = Field(0, ge=0, lt=2**31, description="of the split; the same for runs to be compared")
-    augment: Literal["none", "flip", "crop", "crop-flip"] = "none"
+    augment: Literal["none", "flip", "crop", "crop-flip"] = Field("none", description="what is drawn for every view")
     views: Whole = Field(
         1, ge=1, le=8, description="augmented views of every image in a batch, for losses that ask for them"
     )
@@ -104,26 +104,28 @@ TaskField = Annotated[TaskSection, BeforeValidator(_task_by_name)]
 class TrainingSection(Section):
     """How the student is trained."""
 
-    epochs: Whole = Field(25, ge=1, le=100_000)
-    batch_size: Whole = Field(128, ge=1)
-    optimizer: Literal["sgd", "adamw"] = "sgd"
+    epochs: Whole = Field(25, ge=1, le=100_000, description="passes over the training images")
+    batch_size: Whole = Field(128, ge=1, description="images a step, over all processes")
+    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="torch's own")
     lr: float = Field(0.004, gt=0, description="peak learning rate")
     momentum: float = Field(0.9, ge=0, lt=1, description="of SGD")
-    nesterov: YesNo = False
-    weight_decay: float = Field(0.0, ge=0)
-    schedule: Literal["constant", "step", "cosine", "one-cycle"] = "step"
+    nesterov: YesNo = Field(False, description="Nesterov's momentum, of SGD")
+    weight_decay: float = Field(0.0, ge=0, description="of all weights")
+    schedule: Literal["constant", "step", "cosine", "one-cycle"] = Field(
+        "step", description="how the learning rate goes from lr to its end"
+    )
     step_epochs: float = Field(10, gt=0, description="the step schedule multiplies by step_factor every so often")
     milestones: tuple[float, ...] = Field(
         (), description="the step schedule multiplies by step_factor at these epochs, in place of every step_epochs"
     )
-    step_factor: float = Field(0.1, gt=0, le=1)
+    step_factor: float = Field(0.1, gt=0, le=1, description="what the step schedule multiplies by")
     warmup_epochs: float = Field(0, ge=0, description="learning rate rises linearly from 0 for so long")
     clip_norm: float | None = Field(None, gt=0, description="largest L2 norm of the whole gradient")
     link_lr: float | None = Field(None, gt=0, description="peak learning rate of adapters and trained losses; None: lr")
     link_weight_decay: float | None = Field(
         None, ge=0, description="of adapters and trained losses; None: weight_decay"
     )
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of a label that is spread over all classes")
     ema: float | None = Field(None, gt=0, lt=1, description="decay per step of averaged weights, which are kept")
     keep: Literal["best", "last"] = Field(
         "best", description="epoch whose weights are kept, by the task's validation score"
@@ -145,29 +147,33 @@ class TrainingSection(Section):
 class Recipe(Section):
     """A full description of a run. With its seed, versions and commit it can be run again."""
 
-    data: DataSection = Field(default_factory=lambda: DataSection.model_validate({}))
+    data: DataSection = Field(
+        default_factory=lambda: DataSection.model_validate({}), description="which images, and how they are seen"
+    )
     task: TaskField = Field(default_factory=lambda: TaskSection.model_validate({}), description="what the outputs mean")
     teacher: TeacherField = Field(None, description="the frozen source; none where labels alone teach")
     teachers: dict[TeacherName, NamedTeacher] | None = Field(
         None, description="two or more by name, in place of teacher; links name one: big/layer3 -> layer2 : mse"
     )
-    student: StudentField
+    student: StudentField = Field(description="the model that learns")
     peers: dict[PeerName, Peer] | None = Field(
         None, description="by name students that learn beside the student, each from the others, in place of teacher"
     )
     hard: HardField = Field(
         default_factory=lambda: HardSection.model_validate({}), description="weight of the labels' loss, and its time"
     )
-    soft: SoftSection | None = None
+    soft: SoftSection | None = Field(None, description="the teacher's softened outputs; none where they do not teach")
     links: LinkTexts = Field(
         (), description='"TEACHER -> STUDENT : LOSS(option=value) * WEIGHT, adapter=auto, scale=..., until=..."'
     )
     link_scale: Scale = Field("none", description="of links that do not say their own; see layerlink.LinkScales")
     link_until: float | None = Field(None, gt=0, description="links end after so many epochs; fractions are allowed")
     link_decay: Decay = Field("none", description="linear: links fade to 0 at their end, or the training's")
-    training: TrainingSection = Field(default_factory=lambda: TrainingSection.model_validate({}))
+    training: TrainingSection = Field(
+        default_factory=lambda: TrainingSection.model_validate({}), description="how the student is trained"
+    )
     seed: Whole = Field(0, ge=0, lt=2**31, description="of initial weights, order and augmentation")
-    device: str = "auto"
+    device: str = Field("auto", description="cpu, cuda, cuda:1, mps; auto: a GPU where there is one")
     strict: YesNo = Field(False, description="what a run would warn of ends it")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="of the arithmetic; weights are float32. auto: what this machine multiplies fast"

@@ -36,7 +36,7 @@ class TimedSection(Section):
 class HardSection(TimedSection):
     """The labels' loss; `hard: 1.0` is short for `hard: {weight: 1.0}`."""
 
-    weight: float = Field(1.0, ge=0)
+    weight: float = Field(1.0, ge=0, description="what the labels' loss is multiplied by")
     loss: str | None = Field(
         None,
         description="None: the task's own. package.module:callable of (output, target); or what the student computes "
@@ -58,12 +58,12 @@ class HardSection(TimedSection):
 
 
 class SoftSection(TimedSection):
-    """The teacher's softened outputs; fields as in ``layerlink.Soft``."""
+    """The teacher's softened outputs; fields as in `layerlink.Soft`."""
 
-    temperature: float = Field(4.0, ge=LOWEST_T, le=HIGHEST_T)
-    weight: float = Field(1.0, ge=0)
-    t_squared: YesNo = True
-    form: Literal["kl", "cross-entropy"] = "kl"
+    temperature: float = Field(4.0, ge=LOWEST_T, le=HIGHEST_T, description="T, the divisor of both sides' logits")
+    weight: float = Field(1.0, ge=0, description="what the term is multiplied by")
+    t_squared: YesNo = Field(True, description="also by T^2, which keeps gradients alike at every T")
+    form: Literal["kl", "cross-entropy"] = Field("kl", description="their gradients are the same")
     output: str = Field("", description="element of the student's output that is compared, such as [1]")
     teacher_output: str = Field("", description="the same of the teacher's output")
     teachers: dict[str, float] | None = Field(None, description="of several, the weight of each; None: all alike")

@@ -161,6 +161,13 @@ class RunFolder:
         """
         return read_text(path, self.path, errors=errors)
 
+    def read_failure(self) -> str:
+        """Why the run was given up; where that cannot be read, what keeps it from being."""
+        try:
+            return self.read_text(self.failure, errors="replace").strip()
+        except (OSError, LayerlinkError) as error:
+            return f"why cannot be read: {error}"
+
     def write_text(self, path: Path, text: str) -> None:
         """Write a text file."""
         if here().first:

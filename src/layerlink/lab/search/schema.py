@@ -20,11 +20,11 @@ WITHIN = 0.37  # a place inside a range, to see whether the field takes fraction
 class Dimension(Section):
     """The values of one field: a range, or choices. A list is short for choices."""
 
-    low: float | None = None
-    high: float | None = None
+    low: float | None = Field(None, description="lowest value")
+    high: float | None = Field(None, description="highest value")
     log: YesNo = Field(False, description="spread evenly over the logarithm")
     step: float | None = Field(None, gt=0, description="values are low, low + step, ...; whole where all three are")
-    choices: tuple[JsonValue, ...] | None = None
+    choices: tuple[JsonValue, ...] | None = Field(None, description="in place of low and high")
 
     @model_validator(mode="after")
     def _is_range_or_choices(self) -> Dimension:

@@ -36,7 +36,7 @@ class Family(Section):
     """What sweeps and searches have in common."""
 
     base: str = Field(description="a recipe's file or shipped name")
-    title: str = ""
+    title: str = Field("", description="of the report")
     question: str = Field("", description="what is to be answered")
     set: Changes = Field(default_factory=dict, description="fields to change in every run, by dotted name")
     train_teacher: TeacherTraining | None = Field(

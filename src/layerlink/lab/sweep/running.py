@@ -210,5 +210,5 @@ def outcome_of(run: Planned, failure: str = "") -> Outcome:
     if failure and not folder.result.exists():
         return Outcome(run, None, failure)
     if folder.failure.exists() and not folder.result.exists():
-        return Outcome(run, None, folder.read_text(folder.failure).strip())
+        return Outcome(run, None, folder.read_failure())
     return Outcome(run, folder.read_result())

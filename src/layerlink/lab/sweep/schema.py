@@ -48,7 +48,7 @@ class Sweep(Family):
     seeds: Annotated[tuple[Seed, ...], BeforeValidator(_seed_list)] = Field(
         (0,), description="a list, or how many; rows times seeds are at most 10,000 runs"
     )
-    published: Published | None = None
+    published: Published | None = Field(None, description="what others found, to be set beside")
 
     @field_validator("axes")
     @classmethod
