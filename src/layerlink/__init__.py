@@ -24,6 +24,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from layerlink.adapters import ADAPTERS as ADAPTERS
+    from layerlink.design.export import export as export
     from layerlink.design.propose import propose as propose
     from layerlink.errors import LayerlinkError as LayerlinkError
     from layerlink.errors import UsageError as UsageError
@@ -59,6 +60,7 @@ _HOMES = {
     "ADAPTERS": "adapters",
     **dict.fromkeys(("LINK_LOSSES", "LOSSES", "Facts", "loss"), "losses"),
     "layers": "measure.layers",
+    "export": "design.export",
     "propose": "design.propose",
     "MODELS": "models",
     "build_model": "models",
