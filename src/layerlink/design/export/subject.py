@@ -21,6 +21,7 @@ from layerlink.lab.run.evaluation import set_up_again, views_of
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.setup.machine import describe_machine
 from layerlink.lab.run.setup.setup import Setup
+from layerlink.models import MODELS, build_model
 from layerlink.taps import Observed
 from layerlink.taps.modes import evaluating
 from layerlink.tasks import Task
@@ -112,8 +113,9 @@ def subject_of(
     views = dataclasses.replace(views, image_size=size or trained)
     images = pixels(setup.images.train.images[:2], views.image_size)
     example = {IMAGES: images if preprocessing else as_seen(images, views)}
-    student, output = copy.deepcopy(setup.distiller.student).cpu().eval(), setup.recipe.student.logits
+    output = setup.recipe.student.logits
     try:
+        student = _student(setup, views.image_size).cpu().eval()
         model, folded = portable(student, example, output=output, views=views if preprocessing else None)
     except LayerlinkError as error:
         if size is None or size == trained:
@@ -135,6 +137,21 @@ def subject_of(
         teacher=_teacher(setup),
         machine=describe_machine(torch.device("cpu"), "float32"),
     )
+
+
+def _student(setup: Setup, size: int) -> nn.Module:
+    """The trained student; one of the project's own, which are made for one size, made again for another."""
+    trained, section, train = setup.distiller.student, setup.recipe.student, setup.images.train
+    if size == setup.images.views.image_size or section.model not in MODELS:
+        return copy.deepcopy(trained)
+    made = {"num_classes": len(train.classes), "channels": train.images.shape[1], **section.arguments}
+    model = build_model(section.model, **{**made, "image_size": size})
+    try:
+        model.load_state_dict(trained.state_dict())
+    except RuntimeError as error:
+        reason = str(error).strip().split("\n")[-1].strip()
+        raise UsageError(f"the student's weights are those of one size: {reason}") from None
+    return model
 
 
 def _check_output(setup: Setup, model: nn.Module, example: Tensor) -> None:

@@ -65,7 +65,9 @@ def read_executorch(path: Path) -> Opened:
         raise LayerlinkError(f"{path} cannot be read: {error}") from error
     facts = read_text(beside(path), path.parent).strip() if beside(path).exists() else ""
 
-    def call(*inputs: Tensor) -> Tensor:
+    alive = data, program  # compiled code points into both, and keeps neither
+
+    def call(*inputs: Tensor, _alive: object = alive) -> Tensor:
         parts = zip(*(torch.split(it.contiguous(), MOST_BATCH) for it in inputs), strict=True)
         return torch.cat([method.execute(list(part))[0].clone() for part in parts])
 

@@ -21,7 +21,9 @@ def traced(model: nn.Module, job: Job, most: int | None = None) -> ExportedProgr
         most: the largest batch; None: any.
     """
     batch: Any = torch.export.Dim.DYNAMIC if most is None else torch.export.Dim("batch", min=1, max=most)
-    return torch.export.export(model, job.inputs, dynamic_shapes=(tuple({0: batch} for _ in job.inputs),))
+    each = tuple({0: batch} for _ in job.inputs)
+    # What was traced before takes its inputs one by one, and no longer as many as there are.
+    return torch.export.export(model, job.inputs, dynamic_shapes=(each,) if model is job.model else each)
 
 
 def quantised(job: Job, quantizer: Any, most: int | None = None) -> nn.Module:
