@@ -7,6 +7,7 @@ block; ``<!-- long -->``: in ``make test-long`` alone; ``<!-- shown: WHY -->``: 
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -124,3 +125,18 @@ def test_every_block_says_what_it_is() -> None:
             assert block.language in ("python", "sh", "yaml", "text", ""), f"{page.name}, line {block.line}"
             if not block.language:
                 assert "layerlink " not in block.text or "$ layerlink" in block.text, f"{page.name}, line {block.line}"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("notebook", sorted((ROOT / "docs" / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_a_notebook_runs_and_says_what_it_said(
+    notebook: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            exec(compile("".join(cell["source"]), str(notebook), "exec"), names)
+            lines = [line for output in cell["outputs"] for line in output["text"]]
+            assert len(capsys.readouterr().out.splitlines()) == len(lines)
+            assert len(lines) > 0 or "print" not in "".join(cell["source"])
