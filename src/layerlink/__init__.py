@@ -25,6 +25,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from layerlink.adapters import ADAPTERS as ADAPTERS
     from layerlink.design.propose import propose as propose
+    from layerlink.design.use import load as load
     from layerlink.errors import LayerlinkError as LayerlinkError
     from layerlink.errors import UsageError as UsageError
     from layerlink.losses import LINK_LOSSES as LINK_LOSSES
@@ -60,6 +61,7 @@ _HOMES = {
     **dict.fromkeys(("LINK_LOSSES", "LOSSES", "Facts", "loss"), "losses"),
     "layers": "measure.layers",
     "propose": "design.propose",
+    "load": "design.use",
     "MODELS": "models",
     "build_model": "models",
     **dict.fromkeys(
