@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: quickstart test test-long check format coverage mutation audit clean
+.PHONY: quickstart test test-long check site format coverage mutation audit clean
 
 quickstart: .venv/quickstart-installed
 	$(BIN)/layerlink quickstart
@@ -19,6 +19,11 @@ check: .venv/dev-installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# The documentation, with search: http://127.0.0.1:8000
+site: .venv/dev-installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
 format: .venv/dev-installed
 	$(BIN)/ruff format .
@@ -63,4 +68,4 @@ audit: .venv/audit-installed
 	$(PYTHON) -m venv .venv
 
 clean:
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage mutants
+	rm -rf .venv build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage mutants

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+import layerlink as ll
 from cases import cases
 from layerlink.adapters import ADAPTERS, AdapterError, fit, kinds_that_fit
 from layerlink.errors import UsageError
@@ -156,3 +159,27 @@ def test_any_two_shapes_are_brought_together_or_a_sentence_says_why_not(
     found = adapter(torch.zeros(student))
     assert found.shape == adapter.prepare(torch.zeros(teacher)).shape
     assert kind in kinds_that_fit(student, teacher)
+
+
+def test_an_adapter_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_adapters_of_a_test.py").write_text(
+        "from torch import nn\n\n"
+        "def wide(student, teacher, *, bias=True):\n"
+        "    return nn.Conv2d(student[1], teacher[1], 1, bias=bias)\n\n"
+        "def number(student, teacher):\n    return 3\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    adapter = fit((2, 3, 4, 4), (2, 5, 4, 4), "own_adapters_of_a_test:wide", bias=False)
+    assert adapter.words == "wide"
+    assert adapter(torch.ones(7, 3, 4, 4)).shape == (7, 5, 4, 4)
+    assert sum(parameter.numel() for parameter in adapter.parameters()) == 15
+    with pytest.raises(AdapterError, match=r"must give an nn.Module; got int"):
+        fit((2, 3), (2, 5), "own_adapters_of_a_test:number")
+    with pytest.raises(UsageError, match=r"unknown callable 'wid'\. Did you mean wide"):
+        fit((2, 3), (2, 5), "own_adapters_of_a_test:wid")
+    layer = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Flatten(), nn.Linear(48, 2))
+    other = nn.Sequential(nn.Conv2d(3, 5, 1), nn.Flatten(), nn.Linear(80, 2))
+    link = "0 : mse, adapter=own_adapters_of_a_test:wide(bias=False)"
+    distiller = ll.Distiller(other, layer, links=[link], example=torch.rand(2, 3, 4, 4))
+    distiller(torch.rand(2, 3, 4, 4), torch.tensor([0, 1])).total.backward()
+    assert [parameter.grad is not None for parameter in distiller.link_parameters()] == [True]

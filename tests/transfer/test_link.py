@@ -96,6 +96,8 @@ def test_links_at_the_output_do_not_take_what_is_set_for_layers() -> None:
 def test_parsing_imports_nothing() -> None:
     link = Link.parse("a : no_such_package_at_all.losses:rkd * 2")
     assert user_code([link, "b : mse"]) == ["no_such_package_at_all.losses:rkd"]
+    own = "b : mse, adapter=no_such_package_at_all.adapters:tall(wide=2)"
+    assert user_code([own, "b : mse, adapter=conv1x1"]) == ["no_such_package_at_all.adapters:tall"]
 
 
 def test_a_link_made_from_fields_names_itself_in_the_same_form() -> None:

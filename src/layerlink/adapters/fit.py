@@ -6,11 +6,14 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from torch import nn
+
 from layerlink.adapters.adapter import Adapter, AdapterError, Shape, shown
 from layerlink.adapters.map import channels_last, conv1x1, head, map_steps, pool, resize
 from layerlink.adapters.tokens import tokens
 from layerlink.adapters.vector import linear
 from layerlink.errors import unknown_name
+from layerlink.user_code import named
 
 
 def auto(student: Shape, teacher: Shape) -> Adapter:
@@ -50,7 +53,7 @@ def fit(student: Sequence[int], teacher: Sequence[int], kind: str = "auto", **op
     Args:
         student: shape of one traced batch, the batch first.
         teacher: the same of the teacher.
-        kind: a name in ``ADAPTERS``.
+        kind: a name in ``ADAPTERS``, or ``package.module:name``: a callable of both shapes that gives a module.
         options: of that kind, such as ``norm=True`` of ``conv1x1``.
 
     Raises:
@@ -59,6 +62,11 @@ def fit(student: Sequence[int], teacher: Sequence[int], kind: str = "auto", **op
     >>> fit((2, 64, 32, 32), (2, 128, 16, 16)).words
     'pool 32x32 -> 16x16, conv1x1 64 -> 128'
     """
+    own, other = tuple(student), tuple(teacher)
+    if min((*own, *other), default=0) < 1 or not own or not other:
+        raise AdapterError(f"an adapter needs at least one element; student gives {own}, teacher {other}")
+    if ":" in kind:
+        return _of_ones_own(kind, own, other, options)
     if kind not in ADAPTERS:
         raise AdapterError(unknown_name("adapter", kind, ADAPTERS))
     make = ADAPTERS[kind]
@@ -68,15 +76,20 @@ def fit(student: Sequence[int], teacher: Sequence[int], kind: str = "auto", **op
             raise AdapterError(unknown_name(f"option of the adapter {kind}", name, known))
         if not isinstance(value, bool):
             raise AdapterError(f"adapter {kind}: {name} must be True or False; got {value!r}")
-    own, other = tuple(student), tuple(teacher)
-    if min((*own, *other), default=0) < 1 or not own or not other:
-        raise AdapterError(f"an adapter needs at least one element; student gives {own}, teacher {other}")
     try:
         return make(own, other, **options)
     except AdapterError as error:
         others = kinds_that_fit(own, other)
         hint = f". Those that fit: {', '.join(others)}" if others and kind not in others else ""
         raise AdapterError(f"{error}{hint}") from None
+
+
+def _of_ones_own(path: str, student: Shape, teacher: Shape, options: dict[str, Any]) -> Adapter:
+    """What a callable of the user's own makes of both shapes."""
+    made = named(path, "adapter")(student, teacher, **options)
+    if not isinstance(made, nn.Module):
+        raise AdapterError(f"adapter {path} must give an nn.Module; got {type(made).__name__}")
+    return made if isinstance(made, Adapter) else Adapter([(path.partition(":")[2], made)])
 
 
 def kinds_that_fit(student: Sequence[int], teacher: Sequence[int]) -> tuple[str, ...]:

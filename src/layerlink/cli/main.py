@@ -15,6 +15,7 @@ from layerlink.cli.evaluate import evaluate
 from layerlink.cli.export import export
 from layerlink.cli.layers import layers
 from layerlink.cli.ls import ls
+from layerlink.cli.predict import predict
 from layerlink.cli.process.memory import keep_freed_memory
 from layerlink.cli.process.together import check_verb, leave
 from layerlink.cli.propose import propose
@@ -39,7 +40,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     epilog="--debug with any verb shows the traceback of an error. Exit codes: 0 done, 1 failed, 2 wrong usage.",
 )
-for verb in (quickstart, propose, run, sweep, search, report, evaluate, export, verify, check, bench, layers, ls):
+verbs = (quickstart, propose, run, sweep, search, report, evaluate, export, predict, verify, check, bench, layers, ls)
+for verb in verbs:
     app.command()(verb)
 
 

@@ -36,8 +36,8 @@ class Link:
             None: what is set for all links.
         text: the link as the user wrote it; it names the link's term. Made from the rest where empty.
         options: of the loss, by name.
-        adapter: how the student's activation gets the teacher's shape: "auto", or a name in ``ADAPTERS`` with its
-            options, such as ``"conv1x1(norm=True)"``. None: not at all.
+        adapter: how the student's activation gets the teacher's shape: "auto", a name in ``ADAPTERS`` or one's own
+            ``package.module:name``, with its options, such as ``"conv1x1(norm=True)"``. None: not at all.
         start: the link begins after so many epochs.
         warmup: its weight rises from 0 for so many epochs.
         where: the element of the student's inputs that says which positions count, such as ``"attention_mask"``, or
@@ -209,6 +209,8 @@ def _check_loss(loss: Loss, options: Mapping[str, Any]) -> None:
 
 
 def user_code(links: Iterable[str | Link]) -> list[str]:
-    """The losses that links name by ``package.module:name``: code that is imported when they are built."""
+    """The losses and adapters that links name by ``package.module:name``: code that is imported when they are built."""
     found = [link if isinstance(link, Link) else Link.parse(link) for link in links]
-    return list(dict.fromkeys(link.loss for link in found if isinstance(link.loss, str) and ":" in link.loss))
+    named = [link.loss for link in found if isinstance(link.loss, str)]
+    named += [parse_call(link.adapter, "adapter")[0] for link in found if link.adapter is not None]
+    return list(dict.fromkeys(path for path in named if ":" in path))

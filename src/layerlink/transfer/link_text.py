@@ -100,8 +100,8 @@ def parse_call(text: str, what: str) -> tuple[str, dict[str, Any]]:
     name, bracket, inside = text.strip().partition("(")
     name = name.strip()
     if name and not _NAME.fullmatch(name):
-        example = "mse, or mypackage.module:name" if what == "loss" else "auto or conv1x1(norm=True)"
-        raise UsageError(f"{name!r} is no {what}'s name. Expected one such as {example}")
+        example = "mse" if what == "loss" else "auto, conv1x1(norm=True)"
+        raise UsageError(f"{name!r} is no {what}'s name. Expected one such as {example}, or mypackage.module:name")
     if not bracket:
         return name, {}
     if not inside.endswith(")"):

@@ -133,7 +133,7 @@ def test_int8_is_smaller_agrees_and_its_loss_is_told(run: Path, tmp_path: Path) 
     student = student_of(run)
     convolved = sum(it.weight.numel() for it in student.modules() if isinstance(it, nn.Conv2d))
     assert sum(np.prod(it.dims) for it in weights) >= convolved
-    assert len([p for p in (tmp_path / "out").iterdir()]) == 3
+    assert len(list((tmp_path / "out").iterdir())) == 3
 
 
 def test_int8_that_loses_too_much_leaves_nothing_behind(
@@ -200,7 +200,8 @@ def test_a_student_for_one_size_is_not_exported_for_another(run: Path) -> None:
         ll.export(run, "torch", size=64)
 
 
-def test_a_student_that_takes_other_sizes_is_exported_for_one(tmp_path: Path) -> None:
+def test_a_student_that_takes_other_sizes_is_exported_for_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("layerlink.design.export.subject.TEST_IMAGES", 100)
     small = "data: {name: digits, image_size: 32, train_images: 64, validation: 32}"
     run = finished_run(tmp_path, f"{small}\nstudent: {{model: resnet8}}\ntraining: {{epochs: 1}}\nprecision: float32\n")
     (found,) = ll.export(run, "torch", size=64, out=tmp_path / "out")

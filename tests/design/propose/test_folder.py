@@ -86,3 +86,12 @@ def test_the_page_says_the_links_first(tmp_path: Path, proposal: Proposal) -> No
     assert "2 links: 1.1 -&gt; 1.0, 1. Together about " in text
     assert "redundant with the next layer" in text or "same stage as a better one" in text
     assert text.index("2 links: ") < text.index("Similarity of all pairs") < text.index("Left out")
+
+
+def test_a_recipe_that_became_no_text_is_kept_as_any_other_change(tmp_path: Path, proposal: Proposal) -> None:
+    folder = ProposalFolder(tmp_path / "new")
+    write(folder, proposal)
+    folder.recipe.write_bytes(b"\x80\x81")
+    with pytest.raises(ll.UsageError, match="was changed since it was proposed and would be lost"):
+        folder.check()
+    assert folder.recipe.read_bytes() == b"\x80\x81"

@@ -193,6 +193,12 @@ def test_a_run_that_breaks_is_given_up_with_its_reason_and_not_tried_again(
     monkeypatch.setattr(sweeping, "set_up", None)  # nothing is set up again
     again = {outcome.planned.row.name: outcome for outcome in run(plan)}
     assert again["soft"].failure == outcomes["soft"].failure
+    reason = RunFolder(plan.folder / "soft-0").failure
+    reason.write_bytes(b"no \x80 text")
+    assert {outcome.planned.row.name: outcome for outcome in run(plan)}["soft"].failure == "no \ufffd text"
+    reason.unlink()
+    os.mkfifo(reason)
+    assert "cannot be read" in {outcome.planned.row.name: outcome for outcome in run(plan)}["soft"].failure
 
 
 def test_the_cohort_follows_memory(make: Callable[..., Plan], notes: Any, monkeypatch: pytest.MonkeyPatch) -> None:

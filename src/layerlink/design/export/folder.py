@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import zlib
@@ -13,10 +14,12 @@ from typing import Any
 
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.files.inside import read_text
+from layerlink.files.own import is_own, mark_of
 from layerlink.files.whole import write_text
 from layerlink.files.whole_folder import UnfinishedFolder
 
 _PART = 1 << 20
+_PURPOSE = "export"  # of a mark
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,9 @@ class ExportFolder:
         written = {**self._written(), **{it.name: checksum(it) for it in files}}
         earlier = [row for row in known.get("files", []) if isinstance(row, dict)]
         kept = [row for row in earlier if row.get("file") not in {new["file"] for new in rows}]
-        text = json.dumps({**about, "files": [*kept, *rows], "written": written}, indent=1) + "\n"
+        marks = {it.name: mark_of(_digest(it), _PURPOSE) for it in files}
+        marks = {**(known["marks"] if isinstance(known.get("marks"), dict) else {}), **marks}
+        text = json.dumps({**about, "files": [*kept, *rows], "written": written, "marks": marks}, indent=1) + "\n"
         try:
             self.path.mkdir(exist_ok=True)
             for file in files:
@@ -100,6 +105,20 @@ class ExportFolder:
     def _written(self) -> dict[str, int]:
         written = self.read_data().get("written", {})
         return written if isinstance(written, dict) else {}
+
+
+def is_own_file(path: Path) -> bool:
+    """Whether this user exported just this file."""
+    marks = ExportFolder(path.parent).read_data().get("marks")
+    return isinstance(marks, dict) and is_own(marks.get(path.name), _digest(path), _PURPOSE)
+
+
+def _digest(path: Path) -> bytes:
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while part := file.read(_PART):
+            found.update(part)
+    return found.digest()
 
 
 def checksum(path: Path) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from layerlink.data import Views
+from layerlink.data.preprocessing import Normalised, Preprocessing
 from layerlink.design.export.folding import fold_batch_norms
 from layerlink.errors import LayerlinkError
 from layerlink.models.tiny_maps import TinyMapConv2d
@@ -25,21 +25,15 @@ class Portable(nn.Module):
         model: gives what ``output`` finds the logits in.
         names: of the inputs. One alone is given as it is; several by their names.
         output: as ``Observed`` has it.
-        views: mean and standard deviation to normalise by where images come as bytes; None: they come normalised.
+        preprocessing: what to normalise by where images come as bytes; None: they come normalised.
     """
 
-    scale: Tensor
-    shift: Tensor
-
-    def __init__(self, model: nn.Module, names: tuple[str, ...], output: str = "", views: Views | None = None) -> None:
+    def __init__(
+        self, model: nn.Module, names: tuple[str, ...], output: str = "", preprocessing: Preprocessing | None = None
+    ) -> None:
         super().__init__()
-        self.model, self._names, self._keys = model, names, output_keys(output)
-        self._bytes = views is not None
-        if views is not None:
-            scale = [1 / (255 * std) for std in views.std]
-            shift = [-mean / std for mean, std in zip(views.mean, views.std, strict=True)]
-            self.register_buffer("scale", torch.tensor(scale).view(1, -1, 1, 1))
-            self.register_buffer("shift", torch.tensor(shift).view(1, -1, 1, 1))
+        self.model = model if preprocessing is None else Normalised(model, preprocessing)
+        self._names, self._keys = names, output_keys(output)
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Logits of a batch.
@@ -47,15 +41,13 @@ class Portable(nn.Module):
         Args:
             inputs: a tensor a name, with the batch first.
         """
-        if self._bytes:
-            inputs = (inputs[0].float() * self.scale + self.shift,)
         if len(self._names) == 1:
             return logits_in(self.model(*inputs), self._keys)
         return logits_in(self.model(**dict(zip(self._names, inputs, strict=True))), self._keys)
 
 
 def portable(
-    model: nn.Module, example: Mapping[str, Tensor], *, output: str = "", views: Views | None = None
+    model: nn.Module, example: Mapping[str, Tensor], *, output: str = "", preprocessing: Preprocessing | None = None
 ) -> tuple[Portable, int]:
     """A copy of a model to be written into a file; the model itself is left as it is.
 
@@ -63,7 +55,7 @@ def portable(
         model: a student.
         example: a batch of inputs by name, as the file is to take them.
         output: the element that holds the logits, as ``Observed`` has it.
-        views: see ``Portable``.
+        preprocessing: see ``Portable``.
 
     Returns:
         It, and how many batch norms became part of the layer before them.
@@ -81,7 +73,7 @@ def portable(
     for module in own.modules():
         if type(module) is TinyMapConv2d:
             module.__class__ = nn.Conv2d  # type: ignore[assignment]
-    whole = Portable(own, tuple(example), output, views).eval()
+    whole = Portable(own, tuple(example), output, preprocessing).eval()
     inputs = tuple(example.values())
     try:
         run_once(whole, inputs)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 import layerlink
 from layerlink.data import ImageSet, Views
+from layerlink.data.preprocessing import Preprocessing
 from layerlink.design.export.portable import Portable, portable
 from layerlink.design.export.samples import as_seen, pixels, spread
 from layerlink.errors import LayerlinkError, UsageError
@@ -113,10 +114,10 @@ def subject_of(
     views = dataclasses.replace(views, image_size=size or trained)
     images = pixels(setup.images.train.images[:2], views.image_size)
     example = {IMAGES: images if preprocessing else as_seen(images, views)}
-    output = setup.recipe.student.logits
+    output, how = setup.recipe.student.logits, Preprocessing(views.image_size, views.mean, views.std)
     try:
         student = _student(setup, views.image_size).cpu().eval()
-        model, folded = portable(student, example, output=output, views=views if preprocessing else None)
+        model, folded = portable(student, example, output=output, preprocessing=how if preprocessing else None)
     except LayerlinkError as error:
         if size is None or size == trained:
             raise
@@ -125,7 +126,7 @@ def subject_of(
     return Subject(
         model=model,
         folded=folded,
-        facts=_facts(run, setup, views, preprocessing),
+        facts=_facts(run, setup, how, preprocessing),
         task=setup.task,
         test=spread(setup.images.test, TEST_IMAGES),
         train=setup.images.train,
@@ -161,7 +162,7 @@ def _check_output(setup: Setup, model: nn.Module, example: Tensor) -> None:
         raise UsageError(f"the student {problems[0]}")
 
 
-def _facts(run: RunFolder, setup: Setup, views: Views, preprocessing: bool) -> dict[str, Any]:
+def _facts(run: RunFolder, setup: Setup, how: Preprocessing, inside: bool) -> dict[str, Any]:
     train = setup.images.train
     environment = run.read_environment() if run.environment.exists() else {}
     return {
@@ -173,16 +174,10 @@ def _facts(run: RunFolder, setup: Setup, views: Views, preprocessing: bool) -> d
         "classes": list(train.classes),
         "input": {
             "name": IMAGES,
-            "dtype": "uint8" if preprocessing else "float32",
-            "shape": ["batch", train.images.shape[1], views.image_size, views.image_size],
+            "dtype": "uint8" if inside else "float32",
+            "shape": ["batch", how.channels, how.image_size, how.image_size],
         },
-        "preprocessing": {
-            "inside": preprocessing,
-            "image_size": views.image_size,
-            "channels": train.images.shape[1],
-            "mean": list(views.mean),
-            "std": list(views.std),
-        },
+        "preprocessing": {**how.facts(), "inside": inside},
         "output": "logits",
     }
 

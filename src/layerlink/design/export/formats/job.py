@@ -66,12 +66,14 @@ class Format:
         write: into a file, which may get others beside it.
         read: opens such a file.
         note: what is to be known of its int8 files; empty where there is nothing.
+        may_hold_code: whether a file that somebody made for it could run code where it is opened.
     """
 
     ending: str
     write: Callable[[Job, Path], None]
     read: Callable[[Path], Opened]
     note: str = ""
+    may_hold_code: bool = False
 
 
 @contextmanager

@@ -14,6 +14,7 @@ FORMATS = {
     "torch": Format(
         *(".pt2", write_torch, read_torch),
         note="int8 in a .pt2 file is small, and fast once torch.compile has made kernels of it; here it ran without",
+        may_hold_code=True,
     ),
     "openvino": Format(".xml", write_openvino, read_openvino),
     "executorch": Format(".pte", write_executorch, read_executorch),
