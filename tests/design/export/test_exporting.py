@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 import layerlink as ll
 from exported import finished_run
-from layerlink.design.export import exporting
+from layerlink.design.export import Exported, exporting
 from layerlink.design.export.formats.table import FORMATS
 from layerlink.lab.recipe.file import load_recipe
 from layerlink.lab.run.folder import RunFolder
@@ -30,9 +30,20 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return finished_run(tmp_path_factory.mktemp("exported"))
 
 
+@pytest.fixture(scope="module")
+def both(run: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Exported]:
+    """The run as ONNX files in float32 and in int8."""
+    for package in ("onnxruntime", "onnx", "onnxscript"):
+        pytest.importorskip(package)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exporting, "SECONDS", 0.0)
+        return ll.export(run, "onnx", int8=True, most_loss=100, out=tmp_path_factory.mktemp("both") / "out")
+
+
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exporting, "SECONDS", 0.0)
+    monkeypatch.setattr(exporting, "BATCHES", (1, 2))
 
 
 def student_of(run: Path) -> nn.Module:
@@ -53,10 +64,8 @@ def seen(raw: Tensor, data: dict[str, Any]) -> Tensor:
     return (raw.float() / 255 - data["mean"][0]) / data["std"][0]
 
 
-def test_an_onnx_file_answers_like_the_student_in_every_batch_size(run: Path, tmp_path: Path) -> None:
-    onnxruntime, onnx = pytest.importorskip("onnxruntime"), pytest.importorskip("onnx")
-    pytest.importorskip("onnxscript")
-    (found,) = ll.export(run, "onnx", out=tmp_path / "out")
+def test_an_onnx_file_answers_like_the_student_in_every_batch_size(run: Path, both: list[Exported]) -> None:
+    onnxruntime, onnx, found = pytest.importorskip("onnxruntime"), pytest.importorskip("onnx"), both[0]
     raw, labels, data = digits(run)
     session = onnxruntime.InferenceSession(str(found.path), providers=["CPUExecutionProvider"])
     student, images = student_of(run), seen(raw, data)
@@ -85,8 +94,8 @@ def test_an_onnx_file_answers_like_the_student_in_every_batch_size(run: Path, tm
     assert not any("adapter" in name or "parts" in name for name in names)
     assert sum(np.prod(it.dims) for it in model.graph.initializer) < 1.01 * sum(p.numel() for p in student.parameters())
 
-    note = json.loads((tmp_path / "out/export.json").read_text())
-    (row,) = note["files"]
+    note = json.loads((found.path.parent / "export.json").read_text())
+    row, _ = note["files"]
     assert (row["file"], row["test_accuracy"], row["bytes"]) == (
         "student.onnx",
         found.file_score,
@@ -120,10 +129,8 @@ def test_torchs_own_file_answers_like_the_student(run: Path, tmp_path: Path) -> 
     assert json.loads(facts["layerlink.json"])["classes"] == data["classes"]
 
 
-def test_int8_is_smaller_agrees_and_its_loss_is_told(run: Path, tmp_path: Path) -> None:
-    onnx = pytest.importorskip("onnx")
-    pytest.importorskip("onnxscript")
-    whole, small = ll.export(run, "onnx", int8=True, most_loss=100, out=tmp_path / "out")
+def test_int8_is_smaller_agrees_and_its_loss_is_told(run: Path, both: list[Exported]) -> None:
+    onnx, (whole, small) = pytest.importorskip("onnx"), both
     assert [it.path.name for it in (whole, small)] == ["student.onnx", "student-int8.onnx"]
     assert (whole.int8, small.int8) == (False, True)
     assert small.loss == pytest.approx(whole.torch_score - small.file_score)
@@ -133,7 +140,7 @@ def test_int8_is_smaller_agrees_and_its_loss_is_told(run: Path, tmp_path: Path) 
     student = student_of(run)
     convolved = sum(it.weight.numel() for it in student.modules() if isinstance(it, nn.Conv2d))
     assert sum(np.prod(it.dims) for it in weights) >= convolved
-    assert len(list((tmp_path / "out").iterdir())) == 3
+    assert len(list(whole.path.parent.iterdir())) == 3
 
 
 def test_int8_that_loses_too_much_leaves_nothing_behind(
@@ -146,11 +153,9 @@ def test_int8_that_loses_too_much_leaves_nothing_behind(
         "layerlink.design.export.subject.Subject.calibration", lambda _: [(torch.full((8, 1, 32, 32), -1.0),)]
     )
     with pytest.raises(ll.LayerlinkError, match=r"int8 of onnx loses \d+\.\d\d points.*Nothing was written") as told:
-        ll.export(run, "onnx", int8=True, most_loss=0)
+        ll.export(run, "onnx", int8=True, most_loss=0, out=tmp_path / "new/folder")
     assert told.value.exit_code == 1
     assert sorted(it.name for it in run.iterdir()) == before
-    with pytest.raises(ll.LayerlinkError):
-        ll.export(run, "onnx", int8=True, most_loss=0, out=tmp_path / "new/folder")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -256,3 +261,33 @@ def test_a_real_network_keeps_its_accuracy(name: str, published: Path) -> None:
     assert small.agreement is not None
     assert small.agreement > 97
     assert small.bytes < 0.65 * whole.bytes
+
+
+@pytest.mark.parametrize(
+    ("task", "outputs", "maps", "more"),
+    [
+        ("multi-label", 4, False, ""),
+        ("segmentation", 2, True, ", arguments: {ignore: 255}"),
+        ("regression", 1, False, ""),
+    ],
+)
+def test_other_tasks_are_compared_by_their_own_score(
+    task: str, outputs: int, maps: bool, more: str, tmp_path: Path
+) -> None:
+    arguments = f"{{outputs: {outputs}, width: 4, maps: {str(maps).lower()}}}"
+    run = finished_run(
+        tmp_path,
+        f"""
+data: {{name: "other_tasks:of", arguments: {{task: {task}}}, image_size: 8, validation: 20}}
+task: {{name: {task}{more}}}
+student: {{model: "other_tasks:net", arguments: {arguments}}}
+training: {{epochs: 2, batch_size: 20, lr: 0.05}}
+precision: float32
+""",
+    )
+    result = json.loads((run / "result.json").read_text())
+    (found,) = ll.export(run, "torch")
+    assert found.score.name == result["score"]["name"]
+    assert found.torch_score == pytest.approx(result[f"test_{found.score.name}"], rel=1e-4)
+    assert found.file_score == pytest.approx(found.torch_score, rel=1e-4)
+    assert (found.agreement is None) == (task == "regression")

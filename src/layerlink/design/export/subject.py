@@ -129,7 +129,7 @@ def subject_of(
         folded=folded,
         facts=_facts(run, setup, how, preprocessing),
         task=setup.task,
-        test=spread(setup.images.test, TEST_IMAGES),
+        test=_labelled(spread(setup.images.test, TEST_IMAGES), views),
         all_test=len(setup.images.test),
         train=setup.images.train,
         size=views.image_size,
@@ -140,6 +140,11 @@ def subject_of(
         teacher=_teacher(setup),
         machine=describe_machine(torch.device("cpu"), "float32"),
     )
+
+
+def _labelled(images: ImageSet, views: Views) -> ImageSet:
+    """Images with their labels as views of their size have them: maps of labels are scaled."""
+    return dataclasses.replace(images, labels=views.labels(images.labels))
 
 
 def _student(setup: Setup, size: int) -> nn.Module:
