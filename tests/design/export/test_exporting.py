@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 import layerlink as ll
 from exported import finished_run
 from layerlink.design.export import Exported, exporting
+from layerlink.design.export.formats.job import Opened
 from layerlink.design.export.formats.table import FORMATS
 from layerlink.lab.recipe.file import load_recipe
 from layerlink.lab.run.folder import RunFolder
@@ -157,6 +159,19 @@ def test_int8_that_loses_too_much_leaves_nothing_behind(
     assert told.value.exit_code == 1
     assert sorted(it.name for it in run.iterdir()) == before
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_answers_otherwise_is_refused(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = FORMATS["torch"]
+
+    def wrong(path: Path) -> Opened:
+        opened = kind.read(path)
+        return replace(opened, call=lambda images: 1.02 * opened.call(images))  # the same classes
+
+    monkeypatch.setitem(FORMATS, "torch", replace(kind, read=wrong))
+    with pytest.raises(ll.LayerlinkError, match="torch: the file computes something else than the student"):
+        ll.export(run, "torch", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_run_is_exported_again_but_a_file_of_the_users_is_not_replaced(run: Path, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from layerlink.tasks import Score
 BATCHES = (1, 128)
 SECONDS = 2.0  # of timing a file and the model, a batch size
 MOST_LOSS = 1.0
+ROUNDING = 0.01  # of the largest output, that another order of sums may change in float32; 1e-6 is usual
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,8 @@ def export(
 
     Raises:
         UsageError: where a format or size cannot be, the run is not finished, or a file would be lost.
-        LayerlinkError: where the student cannot be written, a package is missing, or int8 loses too much.
+        LayerlinkError: where the student cannot be written, a package is missing, a file answers otherwise than the
+            student, or int8 loses too much.
     """
     names = [to] if isinstance(to, str) else list(dict.fromkeys(to))
     if not names:
@@ -148,7 +150,7 @@ def export(
             own = _bytes_in(part) - before  # weights may lie beside the file
             compared = _compared(subject, opened, outputs)
             found = _exported(subject, name, small, path, own, compared, student, teacher, formats[name])
-            _check_loss(found, most_loss)
+            _check(found, most_loss)
             found.latency.update(_latency(subject, opened))
             written.append(found)
         about = {"run": str(source.path), "machine": subject.machine, "score": subject.task.score.facts()}
@@ -200,10 +202,17 @@ def _exported(
     )
 
 
-def _check_loss(found: Exported, most: float) -> None:
+def _check(found: Exported, most: float) -> None:
+    """Refuse a file that computes something else than the student, or that loses too much in int8."""
+    score = found.score
+    if not found.int8 and found.largest_difference > ROUNDING * found.largest_output:
+        raise LayerlinkError(
+            f"{found.format}: the file computes something else than the student: outputs differ by up to "
+            f"{found.largest_difference:.2g} where the student's largest is {found.largest_output:.2g}, on "
+            f"{found.images:,} test images. Nothing was written; another format may do"
+        )
     if not found.int8 or found.loss <= most:
         return
-    score = found.score
     unit = "points" if score.unit == "%" else "percent of it"
     raise LayerlinkError(
         f"int8 of {found.format} loses {found.loss:.2f} {unit}: {score.words} {score.show(found.file_score)} where the "
