@@ -10,6 +10,7 @@ import traceback
 import typer
 
 from layerlink.cli.bench import bench
+from layerlink.cli.card import card
 from layerlink.cli.check import check
 from layerlink.cli.evaluate import evaluate
 from layerlink.cli.layers import layers
@@ -18,6 +19,7 @@ from layerlink.cli.predict import predict
 from layerlink.cli.process.memory import keep_freed_memory
 from layerlink.cli.process.together import check_verb, leave
 from layerlink.cli.propose import propose
+from layerlink.cli.push import push
 from layerlink.cli.quickstart import quickstart
 from layerlink.cli.report import report
 from layerlink.cli.run import run
@@ -39,8 +41,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     epilog="--debug with any verb shows the traceback of an error. Exit codes: 0 done, 1 failed, 2 wrong usage.",
 )
-for verb in (quickstart, propose, run, sweep, search, report, evaluate, predict, verify, check, bench, layers, ls):
+for verb in (quickstart, propose, run, sweep, search, report, evaluate, verify, check, bench, layers, ls):
     app.command()(verb)
+for use in (predict, card, push):  # what a finished run is for
+    app.command()(use)
 
 
 def main() -> None:
