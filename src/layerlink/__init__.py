@@ -25,6 +25,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from layerlink.adapters import ADAPTERS as ADAPTERS
     from layerlink.design.propose import propose as propose
+    from layerlink.design.shrink import shrink as shrink
     from layerlink.errors import LayerlinkError as LayerlinkError
     from layerlink.errors import UsageError as UsageError
     from layerlink.losses import LINK_LOSSES as LINK_LOSSES
@@ -60,6 +61,7 @@ _HOMES = {
     **dict.fromkeys(("LINK_LOSSES", "LOSSES", "Facts", "loss"), "losses"),
     "layers": "measure.layers",
     "propose": "design.propose",
+    "shrink": "design.shrink",
     "MODELS": "models",
     "build_model": "models",
     **dict.fromkeys(
