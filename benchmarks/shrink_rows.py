@@ -50,6 +50,14 @@ def milliseconds(recipe: Path, changes: dict[str, Any]) -> float:
     return measure_speed(set_up(load_recipe(str(recipe), changes=made))).step.median
 
 
+def times_of(recipe: Path, rows: dict[str, dict[str, Any]]) -> dict[str, float]:
+    """Milliseconds of each row's step; rows that differ in their start alone have one time, the lower of two."""
+    terms = {name: {key: it for key, it in changes.items() if key != "student.weights"} for name, changes in rows.items()}
+    different = {json.dumps(it): it for it in terms.values()}
+    rounds = [{key: milliseconds(recipe, it) for key, it in different.items()} for _ in range(2)]
+    return {name: min(it[json.dumps(terms[name])] for it in rounds) for name in rows}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("fitted", type=Path)
@@ -57,7 +65,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, required=True)
     asked = parser.parse_args()
     rows = rows_of(asked.copied)
-    times = {name: milliseconds(asked.fitted / "recipe.yaml", changes) for name, changes in rows.items()}
+    times = times_of(asked.fitted / "recipe.yaml", rows)
     most = max(times.values())
     lines = [
         "title: A student's start",
