@@ -2,8 +2,9 @@
 
     benchmarks/shrink_rows.py FITTED [COPIED] --epochs N
 
-FITTED and COPIED are folders that `layerlink shrink ... --start fit|copy --out FOLDER` wrote, of the same student; COPIED
-is left out where no layer was collapsed, since the start is a copy then. Writes FITTED/rows.yaml, over FITTED/recipe.yaml.
+FITTED and COPIED are folders that `layerlink shrink ... --start fit|copy --out FOLDER` wrote, of the same student;
+COPIED is left out where no layer was collapsed, since the start is a copy then. Writes FITTED/rows.yaml, over
+FITTED/recipe.yaml.
 
 Rows get equal time, not equal epochs: a training step of each is timed here, the dearest row has N epochs, the others
 as many as fit into its time. The number of epochs and the milliseconds stand in the file.
@@ -52,7 +53,8 @@ def milliseconds(recipe: Path, changes: dict[str, Any]) -> float:
 
 def times_of(recipe: Path, rows: dict[str, dict[str, Any]]) -> dict[str, float]:
     """Milliseconds of each row's step; rows that differ in their start alone have one time, the lower of two."""
-    terms = {name: {key: it for key, it in changes.items() if key != "student.weights"} for name, changes in rows.items()}
+    start = "student.weights"
+    terms = {name: {key: it for key, it in changes.items() if key != start} for name, changes in rows.items()}
     different = {json.dumps(it): it for it in terms.values()}
     rounds = [{key: milliseconds(recipe, it) for key, it in different.items()} for _ in range(2)]
     return {name: min(it[json.dumps(terms[name])] for it in rounds) for name in rows}

@@ -144,21 +144,27 @@ class _Search:
         return reduce_depth(self.teacher, self.runs, kept)
 
     def _narrower(self, budget: Budget, closest: float) -> Shrunk:
-        """Half of the way by depth, the rest by width."""
-        halfway = Budget(budget.kind, math.sqrt(budget.share))
-        kept, share = nearest(self._depths(), partial(self._cost_of_depth, budget.kind), halfway)
-        if share < budget.share:
-            kept = self._depths()[0]
-        reduced = self._reduced(kept)
-        fitted = self._fitted(reduced)
-        try:
-            model, width, found = self._by_width(reduced.model, budget)
-        except LayerlinkError as error:
-            raise UsageError(f"{_cannot(budget, closest, 'with fewer layers alone')}. And {error}") from error
-        if not budget.met(found):
-            near = min(closest, found, key=budget.distance)
-            raise UsageError(_cannot(budget, near, "with fewer layers and channels"))
-        return self._finished(Reduced(model, (), reduced.paths, reduced.kept), width, budget, fitted)
+        """Half of the way by depth, the rest by width; else with other depths."""
+        for kept in self._depths_to_narrow(budget):
+            reduced = self._reduced(kept)
+            fitted = self._fitted(reduced)
+            try:
+                model, width, found = self._by_width(reduced.model, budget)
+            except LayerlinkError as error:
+                raise UsageError(f"{_cannot(budget, closest, 'with fewer layers alone')}. And {error}") from error
+            if budget.met(found):
+                return self._finished(Reduced(model, (), reduced.paths, reduced.kept), width, budget, fitted)
+            closest = min(closest, found, key=budget.distance)
+        raise UsageError(_cannot(budget, closest, "with fewer layers and channels"))
+
+    def _depths_to_narrow(self, budget: Budget) -> list[list[int]]:
+        depths, cost = self._depths(), partial(self._cost_of_depth, budget.kind)
+        found = [depths[0]]
+        for share in (budget.share, math.sqrt(budget.share)):
+            kept, costs = nearest(depths, cost, Budget(budget.kind, share))
+            if costs > budget.share and kept not in found:
+                found.insert(0, kept)
+        return found if len(found) < 3 else [found[0], found[2], found[1]]
 
     def _by_width(self, model: nn.Module, budget: Budget) -> tuple[nn.Module, float, float]:
         low, high = _NARROWEST, 1.0

@@ -57,9 +57,15 @@ def _prune(pruning: Any, model: nn.Module, share: float, inputs: Any, inner: boo
         importance=pruning.importance.GroupMagnitudeImportance(p=2),
         pruning_ratio=1 - share,
         ignored_layers=_fixed(pruning, model, example, inner),
-        round_to=ROUND_TO if inner is False else None,
+        round_to=_round_to(model),
     )
     pruner.step()
+
+
+def _round_to(model: nn.Module) -> int | None:
+    """Nothing where layers are so narrow that it would decide how many channels stay."""
+    narrow = min((it.out_channels for it in model.modules() if isinstance(it, nn.Conv2d)), default=0)
+    return ROUND_TO if narrow >= 8 * ROUND_TO else None
 
 
 def _fixed(pruning: Any, model: nn.Module, example: Any, inner: bool) -> list[nn.Module]:
