@@ -27,8 +27,9 @@ def shapes(module: nn.Module) -> list[tuple[int, ...]]:
 
 @pytest.mark.parametrize("batch_norm", [False, True])
 def test_collapsing_vgg16_gives_the_studys_vgg7(batch_norm: bool) -> None:
-    shrunk = ll.shrink(model("vgg16", batch_norm=batch_norm), images(4), collapse=True, start="copy")
-    expected = model("vgg7", batch_norm=batch_norm)
+    narrow = {"batch_norm": batch_norm, "width": 0.25}
+    shrunk = ll.shrink(model("vgg16", **narrow), images(4), collapse=True, start="copy")
+    expected = model("vgg7", **narrow)
     assert shapes(shrunk.model) == shapes(expected)
     leaves = [[type(it).__name__ for it in module.modules() if not list(it.children())] for module in (expected,)]
     kept = [type(it).__name__ for it in shrunk.model.modules() if not list(it.children())]
@@ -170,6 +171,23 @@ def test_what_cannot_be_done_is_said() -> None:
         ll.shrink(plain, images(4, 8))
     with pytest.raises(ll.UsageError, match=r"cannot be met with fewer layers.*the closest is 1.000"):
         ll.shrink(plain, images(4, 8), params=0.5)
+
+
+class OwnConvolution(nn.Conv2d):
+    """A layer that reads its weight itself."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.conv2d(x, self.weight, self.bias, self.stride, self.padding)
+
+
+def test_layers_that_read_their_own_weights_are_written() -> None:
+    torch.manual_seed(0)
+    layers: list[nn.Module] = [OwnConvolution(4, 4, 3, padding=1), nn.ReLU()]
+    layers += [it for _ in range(2) for it in (nn.Conv2d(4, 4, 3, padding=1), nn.ReLU())]
+    net = nn.Sequential(*layers, nn.Flatten(), nn.Linear(256, 3))
+    shrunk = ll.shrink(net, torch.randn(4, 4, 8, 8), collapse=True)
+    assert [type(it) for it in shrunk.model][:4] == [OwnConvolution, nn.ReLU, nn.Conv2d, nn.ReLU]
+    assert "nn.Parameter(torch.zeros((4, 4, 3, 3)))" in shrunk.source
 
 
 class Odd(nn.Module):

@@ -61,7 +61,10 @@ class _Tracer(fx.Tracer):
             node = self.create_node("get_attr", self.paths[id(a)], (), {})
             self.values[node] = a
             return node
-        return super().create_arg(a)
+        made = super().create_arg(a)
+        if isinstance(made, fx.Node) and made not in self.values:  # a parameter or buffer of the module's own
+            self.values[made] = self._computed(made)
+        return made
 
     def to_bool(self, obj: fx.Proxy) -> bool:
         return bool(self.values[obj.node])
