@@ -28,5 +28,6 @@ def test_a_recipes_student_and_links_are_left_out() -> None:
 
 def test_what_cannot_be_meant_is_explained() -> None:
     assert refused([]).startswith("expected one teacher, then key=value; got nothing. Such as: layerlink shrink ")
+    assert refused(["resnet65"]).startswith("unknown model or recipe 'resnet65'. Did you mean resnet56")
     assert "Did you mean study/vgg7-links" in refused(["study/vgg7-link"])
     assert "digits/teacher has no teacher; a student is derived from one frozen teacher" in refused(["digits/teacher"])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
+from layerlink.config.shipped import shipped
 from layerlink.design.question import check_one_teacher, recipe_of_models, training_batches
 from layerlink.design.shrink.budget import Budget
 from layerlink.design.shrink.shrinking import Shrunk, shrink
-from layerlink.errors import Problem, UsageError
+from layerlink.errors import Problem, UsageError, unknown_name
 from layerlink.lab.recipe.file import LoadedRecipe, load_recipe
 from layerlink.lab.recipe.models import StudentSection
 from layerlink.lab.run.setup.images import load_images
@@ -42,6 +44,9 @@ def load_teacher(names: Sequence[str], overrides: Sequence[str]) -> LoadedRecipe
     if name in MODELS or ":" in name:
         loaded = recipe_of_models(name, name, overrides, name="shrink")
     else:
+        known = shipped("recipe")
+        if name not in known and not Path(name).is_file():
+            raise UsageError(unknown_name("model or recipe", name, [*MODELS, *known]))
         loaded = load_recipe(name, overrides)
     check_one_teacher(loaded, "a student is derived from one frozen teacher")
     teacher = loaded.recipe.teacher
