@@ -25,6 +25,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from layerlink.adapters import ADAPTERS as ADAPTERS
     from layerlink.design.propose import propose as propose
+    from layerlink.design.shrink import shrink as shrink
     from layerlink.design.use import load as load
     from layerlink.errors import LayerlinkError as LayerlinkError
     from layerlink.errors import UsageError as UsageError
@@ -62,6 +63,7 @@ _HOMES = {
     "layers": "measure.layers",
     "propose": "design.propose",
     "load": "design.use",
+    "shrink": "design.shrink",
     "MODELS": "models",
     "build_model": "models",
     **dict.fromkeys(

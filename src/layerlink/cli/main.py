@@ -24,6 +24,7 @@ from layerlink.cli.quickstart import quickstart
 from layerlink.cli.report import report
 from layerlink.cli.run import run
 from layerlink.cli.search import search
+from layerlink.cli.shrink import shrink
 from layerlink.cli.sweep import sweep
 from layerlink.cli.verify import verify
 from layerlink.errors import LayerlinkError
@@ -41,7 +42,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     epilog="--debug with any verb shows the traceback of an error. Exit codes: 0 done, 1 failed, 2 wrong usage.",
 )
-for verb in (quickstart, propose, run, sweep, search, report, evaluate, verify, check, bench, layers, ls):
+for verb in (quickstart, propose, shrink, run, sweep, search, report, evaluate, verify, check, bench, layers, ls):
     app.command()(verb)
 for use in (predict, card, push):  # what a finished run is for
     app.command()(use)
