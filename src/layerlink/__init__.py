@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from layerlink.adapters import ADAPTERS as ADAPTERS
     from layerlink.design.propose import propose as propose
     from layerlink.design.shrink import shrink as shrink
+    from layerlink.design.use import load as load
     from layerlink.errors import LayerlinkError as LayerlinkError
     from layerlink.errors import UsageError as UsageError
     from layerlink.losses import LINK_LOSSES as LINK_LOSSES
@@ -62,6 +63,7 @@ _HOMES = {
     "layers": "measure.layers",
     "propose": "design.propose",
     "shrink": "design.shrink",
+    "load": "design.use",
     "MODELS": "models",
     "build_model": "models",
     **dict.fromkeys(

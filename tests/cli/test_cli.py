@@ -33,7 +33,21 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
 
 
 @pytest.mark.parametrize(
-    "verb", ["quickstart", "run", "sweep", "search", "report", "evaluate", "verify", "check", "bench", "layers", "ls"]
+    "verb",
+    [
+        "quickstart",
+        "run",
+        "sweep",
+        "search",
+        "report",
+        "evaluate",
+        "predict",
+        "verify",
+        "check",
+        "bench",
+        "layers",
+        "ls",
+    ],
 )
 def test_every_verb_has_help_with_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = call(capsys, verb, "--help")

@@ -14,6 +14,7 @@ from layerlink.cli.check import check
 from layerlink.cli.evaluate import evaluate
 from layerlink.cli.layers import layers
 from layerlink.cli.ls import ls
+from layerlink.cli.predict import predict
 from layerlink.cli.process.memory import keep_freed_memory
 from layerlink.cli.process.together import check_verb, leave
 from layerlink.cli.propose import propose
@@ -39,7 +40,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     epilog="--debug with any verb shows the traceback of an error. Exit codes: 0 done, 1 failed, 2 wrong usage.",
 )
-for verb in (quickstart, propose, shrink, run, sweep, search, report, evaluate, verify, check, bench, layers, ls):
+for verb in (
+    quickstart,
+    propose,
+    shrink,
+    run,
+    sweep,
+    search,
+    report,
+    evaluate,
+    predict,
+    verify,
+    check,
+    bench,
+    layers,
+    ls,
+):
     app.command()(verb)
 
 

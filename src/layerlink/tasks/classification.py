@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -60,6 +61,15 @@ class Classification(ClassTask):
     def answers(self, output: Tensor) -> Tensor:
         """The most likely classes, (n,) int64."""
         return answers(output)
+
+    def told(self, output: Tensor, classes: Sequence[str]) -> list[dict[str, str | float]]:
+        """Of each example its class, how probable it is, and the probability of every class."""
+        rows: list[dict[str, str | float]] = []
+        for probabilities in output.double().softmax(dim=1).tolist():
+            best = max(range(len(probabilities)), key=probabilities.__getitem__)
+            every = dict(zip((f"p {name}" for name in classes), probabilities, strict=True))
+            rows.append({"answer": classes[best], "probability": probabilities[best], **every})
+        return rows
 
     def judge(self, output: Tensor, target: Tensor) -> Tensor:
         """(n, 4): the class, its negative log-likelihood, its confidence, whether it is right."""

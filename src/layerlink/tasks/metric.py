@@ -111,6 +111,10 @@ class WithMetrics(Task):
         """The task's."""
         return self.base.answers(output)
 
+    def told(self, output: Tensor, classes: Sequence[str]) -> list[dict[str, str | float]]:
+        """The task's."""
+        return self.base.told(output, classes)
+
     def judge(self, output: Tensor, target: Tensor) -> Tensor:
         """What the task judges, then outputs and targets."""
         rows = self.base.judge(output, target)

@@ -90,6 +90,14 @@ class MultiLabel(Task):
         """Yes or no of every label, (n, K) uint8."""
         return (output.float().sigmoid() > self.threshold).to(torch.uint8)
 
+    def told(self, output: Tensor, classes: Sequence[str]) -> list[dict[str, str | float]]:
+        """Of each example its labels, and the probability of every one."""
+        rows: list[dict[str, str | float]] = []
+        for said, probabilities in zip(self.answers(output).tolist(), output.double().sigmoid().tolist(), strict=True):
+            every = dict(zip((f"p {name}" for name in classes), probabilities, strict=True))
+            rows.append({"answer": "; ".join(name for name, yes in zip(classes, said, strict=True) if yes), **every})
+        return rows
+
     def judge(self, output: Tensor, target: Tensor) -> Tensor:
         """(n, 2 K): every label's probability, and whether it is true; -1 where that is not known."""
         target = _like(output, target).double()

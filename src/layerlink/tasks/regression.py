@@ -76,6 +76,12 @@ class Regression(Task):
         """The mean."""
         return torch.stack([share * output for output, share in zip(outputs, shares, strict=True)]).sum(0)
 
+    def told(self, output: Tensor, classes: Sequence[str]) -> list[dict[str, str | float]]:
+        """Of each example its numbers, by their names."""
+        numbers = output.double().reshape(len(output), -1)
+        names = list(classes) if len(classes) == numbers.shape[1] else [f"value {n}" for n in range(numbers.shape[1])]
+        return [dict(zip(names, row, strict=True)) for row in numbers.tolist()]
+
     def judge(self, output: Tensor, target: Tensor) -> Tensor:
         """(n, 5): sums over an example's known numbers: how many, |error|, error^2, target, target^2."""
         output, target = _alike(output, target)

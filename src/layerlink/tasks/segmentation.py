@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -78,6 +79,17 @@ class Segmentation(ClassTask):
         """The most likely class of every pixel: (n, H, W), uint8 where that holds them."""
         found = output.argmax(dim=1)
         return found.to(torch.uint8) if output.shape[1] <= 256 else found
+
+    def told(self, output: Tensor, classes: Sequence[str]) -> list[dict[str, str | float]]:
+        """Of each example the class of most of its pixels, and the share of every class."""
+        rows: list[dict[str, str | float]] = []
+        for pixels in self.answers(output).flatten(1).long():
+            shares = (torch.bincount(pixels, minlength=len(classes)).double() / pixels.numel()).tolist()
+            best = max(range(len(shares)), key=shares.__getitem__)
+            rows.append(
+                {"answer": classes[best], **dict(zip((f"share {name}" for name in classes), shares, strict=True))}
+            )
+        return rows
 
     def judge(self, output: Tensor, target: Tensor) -> Tensor:
         """(n, 3 C): of every class the pixels that were right, answered and true."""

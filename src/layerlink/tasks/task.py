@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Size, Tensor
 
+from layerlink.errors import UsageError
 from layerlink.losses.shapes import at_least_float32
 from layerlink.printable import one_line
 
@@ -188,6 +189,21 @@ class Task(ABC):
     def answers(self, output: Tensor) -> Tensor | None:
         """What the output says, (n, ...) of integers to be compared for equality; None where nothing can be."""
         return None
+
+    def told(self, output: Tensor, classes: Sequence[str]) -> list[dict[str, str | float]]:
+        """What the output says of each example, in words and numbers.
+
+        Args:
+            output: (n, ...).
+            classes: the names of classes, labels or numbers, in the order of the outputs.
+
+        Returns:
+            A row an example, all with the same names.
+
+        Raises:
+            UsageError: where the task has no such words.
+        """
+        raise UsageError(f"the task {self.name} says nothing of its answers in words: call the model itself")
 
     def judge(self, output: Tensor, target: Tensor) -> Tensor:
         """What is to be known of every example: (n, K) float64, as ``summary`` takes it."""

@@ -70,6 +70,18 @@ dat: 1
         ("hard: 1\n", "student"),
         ("student: vgg7\ntraining: {epochs: 2, warmup_epochs: 2}\n", "warmup_epochs (2) must be below epochs (2)"),
         ("student: vgg7\ntraining: {optimizer: adamw, nesterov: true}\n", "nesterov needs optimizer sgd"),
+        ("student: vgg7\ntraining: {optimizer: adamv}\n", "unknown optimizer 'adamv'. Did you mean adam"),
+        ("student: vgg7\ntraining: {optimizer: lbfgs}\n", "cannot be used: it asks for several passes a step"),
+        ("student: vgg7\ntraining: {optimizer_arguments: {lr: 1}}\n", "lr stands in training.lr"),
+        (
+            "student: vgg7\ntraining: {optimizer: adam, optimizer_arguments: {beta: [0.9, 0.9]}}\n",
+            "unknown argument of the optimizer adam 'beta'. Did you mean betas?",
+        ),
+        (
+            "student: vgg7\ntraining: {optimizer: adam, optimizer_arguments: {betas: [2, 0.9]}}\n",
+            "adam refuses them: Invalid beta parameter at index 0: 2",
+        ),
+        ("student: vgg7\ntraining: {optimizer: rprop, weight_decay: 0.1}\n", "rprop has no weight_decay; got 0.1"),
         ("student: vgg7\ndata: {validation: 1.5}\n", "a share below 1 or a whole number of images"),
         ("student: vgg7\nseed: .nan\n", "seed"),
         ("student: vgg7\nhard: .inf\n", "should be a finite number"),

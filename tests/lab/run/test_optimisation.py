@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import inspect
+
 import pytest
 import torch
 from torch.optim import lr_scheduler
 
+from layerlink.lab.recipe.optimizers import OPTIMIZERS
 from layerlink.lab.recipe.schema import TrainingSection
 from layerlink.lab.run.optimisation import build_ema, build_optimizer, build_schedule, lr_factor
 
@@ -100,3 +103,21 @@ def test_ema_averages_weights_and_buffers() -> None:
         expected = value if expected is None else 0.9 * expected + 0.1 * value
     assert float(ema.module.weight.detach()) == pytest.approx(expected)
     assert float(ema.module.running_mean) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+def test_every_optimizer_of_torch_steps_as_its_own_class_does(name: str) -> None:
+    arguments = {"rmsprop": {"alpha": 0.9}, "nadam": {"betas": [0.8, 0.95]}, "adamw": {"amsgrad": True}}.get(name, {})
+    training = TrainingSection(optimizer=name, lr=0.05, momentum=0.0, optimizer_arguments=arguments)
+    ours, torchs = (torch.nn.Parameter(torch.tensor([[1.0, -2.0]])) for _ in range(2))
+    made = {key: tuple(value) if isinstance(value, list) else value for key, value in arguments.items()}
+    if "weight_decay" in inspect.signature(OPTIMIZERS[name]).parameters:
+        made["weight_decay"] = 0.0
+    pairs = [(ours, build_optimizer([ours], training)), (torchs, OPTIMIZERS[name]([torchs], lr=0.05, **made))]
+    for _ in range(3):
+        for parameter, optimizer in pairs:
+            (parameter**2).sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    assert not torch.equal(ours, torch.tensor([[1.0, -2.0]]))
+    torch.testing.assert_close(ours, torchs, rtol=1e-6, atol=1e-7)

@@ -116,7 +116,7 @@ def _read(parts: Parts, size: int | None, skip_bad: bool, most_pixels: int) -> S
 
 
 def _nth(part: Part, side: int, as_is: bool, most_pixels: int, index: int) -> Pixels:
-    return _decode(part.files[index], side, as_is, most_pixels)
+    return decode_file(part.files[index], side, as_is, most_pixels)
 
 
 def _image_set(part: Part, found: Decoded) -> ImageSet:
@@ -147,7 +147,19 @@ def _first_side(files: Sequence[Path], skip_bad: bool, most_pixels: int) -> int:
         return int(image.width)
 
 
-def _decode(path: Path, side: int, as_is: bool, most_pixels: int) -> Pixels:
+def decode_file(path: Path, side: int, as_is: bool, most_pixels: int) -> Pixels:
+    """An image of a folder: upright RGB, its shorter side scaled to ``side``, the centre cut out.
+
+    Args:
+        path: of the file.
+        side: height and width, in pixels.
+        as_is: refuse images of another size.
+        most_pixels: that the image may have.
+
+    Raises:
+        BadImageError: where it cannot be used.
+        LayerlinkError: where it cannot be read.
+    """
     with opened(_bytes(path), str(path), _formats(path), most_pixels) as image:
         frames = getattr(image, "n_frames", 1) if image.format in _SEVERAL else 1
         if frames > 1:

@@ -16,6 +16,7 @@ from pydantic import (
 
 from layerlink.errors import UsageError, unknown_name
 from layerlink.lab.recipe.models import EMA, NamedTeacher, StudentField, TeacherField, TeacherName, TeacherSection
+from layerlink.lab.recipe.optimizers import problem_with, takes
 from layerlink.lab.recipe.peers import Peer, PeerName, recipes_of_peers, taught_by_peers
 from layerlink.lab.recipe.section import FilePath, Section, Whole, YesNo
 from layerlink.lab.recipe.terms import HardField, HardSection, LinkTexts, SoftSection
@@ -106,7 +107,12 @@ class TrainingSection(Section):
 
     epochs: Whole = Field(25, ge=1, le=100_000, description="passes over the training images")
     batch_size: Whole = Field(128, ge=1, description="images a step, over all processes")
-    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="torch's own")
+    optimizer: str = Field(
+        "sgd", description="sgd, adamw or any other of torch.optim by its name in small letters, such as nadam"
+    )
+    optimizer_arguments: dict[str, JsonValue] = Field(
+        default_factory=dict, description="what it takes beside lr and weight_decay, such as {betas: [0.9, 0.95]}"
+    )
     lr: float = Field(0.004, gt=0, description="peak learning rate")
     momentum: float = Field(0.9, ge=0, lt=1, description="of SGD")
     nesterov: YesNo = Field(False, description="Nesterov's momentum, of SGD")
@@ -130,6 +136,14 @@ class TrainingSection(Section):
     keep: Literal["best", "last"] = Field(
         "best", description="epoch whose weights are kept, by the task's validation score"
     )
+
+    @model_validator(mode="after")
+    def _is_an_optimizer(self) -> TrainingSection:
+        if problem := problem_with(self.optimizer, self.optimizer_arguments):
+            raise ValueError(problem)
+        if self.weight_decay and not takes(self.optimizer, "weight_decay"):
+            raise ValueError(f"optimizer {self.optimizer} has no weight_decay; got {self.weight_decay:g}")
+        return self
 
     @model_validator(mode="after")
     def _fits_together(self) -> TrainingSection:

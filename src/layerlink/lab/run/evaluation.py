@@ -152,7 +152,7 @@ def read_once(observed: Observed, setup: Setup, images: ImageSet, read: Callable
 _READ: WeakKeyDictionary[nn.Module, dict[int, tuple[Tensor, Any, Any]]] = WeakKeyDictionary()
 
 
-def _set_up_again(run: RunFolder, overrides: Sequence[str] = (), *, trust_code: bool = False) -> Setup:
+def set_up_again(run: RunFolder, overrides: Sequence[str] = (), *, trust_code: bool = False) -> Setup:
     """A finished run's setup with its trained student, and with its own normalisation.
 
     Neither the weights that the student began with nor teacher or peers are needed for that; where the teacher is gone,
@@ -213,7 +213,7 @@ def predict_test(run: RunFolder) -> Tensor:
     Raises:
         UsageError: where its task has no answers.
     """
-    setup = _set_up_again(run)
+    setup = set_up_again(run)
     found = read_images(setup.student, setup).answers
     if found is None:
         raise UsageError(f"{run.path}: the task {setup.recipe.task.name} has no answers to be compared")
@@ -239,7 +239,7 @@ def evaluate_run(run: RunFolder, overrides: Sequence[str] = (), *, trust_code: b
     recorded = run.read_result()
     if not run.recipe.exists():
         raise UsageError(f"{run.path} has lost its {run.recipe.name}, which says what model and data it is")
-    setup = _set_up_again(run, overrides, trust_code=trust_code)
+    setup = set_up_again(run, overrides, trust_code=trust_code)
     model, name = setup.distiller.student, setup.task.score.name
     return {
         **read_test(model, setup),

@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from layerlink.lab.recipe.optimizers import OPTIMIZERS, as_values, takes
 from layerlink.lab.recipe.schema import TrainingSection
 from layerlink.transfer import Distiller
 
@@ -23,16 +24,15 @@ def build_optimizer(
     parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]], training: TrainingSection
 ) -> torch.optim.Optimizer:
     """The optimiser over ``parameters``, or over groups of them."""
-    if training.optimizer == "adamw":
-        return torch.optim.AdamW(parameters, lr=training.lr, weight_decay=training.weight_decay, fused=True)
-    return torch.optim.SGD(
-        parameters,
-        lr=training.lr,
-        momentum=training.momentum,
-        nesterov=training.nesterov,
-        weight_decay=training.weight_decay,
-        fused=True,
-    )
+    name = training.optimizer
+    given = {"lr": training.lr, **as_values(training.optimizer_arguments)}
+    if name == "sgd":
+        given |= {"momentum": training.momentum, "nesterov": training.nesterov}
+    if takes(name, "weight_decay"):
+        given["weight_decay"] = training.weight_decay
+    if takes(name, "fused"):
+        given["fused"] = True
+    return OPTIMIZERS[name](parameters, **given)
 
 
 def begin_late(optimizer: torch.optim.Optimizer) -> None:

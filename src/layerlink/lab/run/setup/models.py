@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from layerlink.config.changes import Place
 from layerlink.errors import Problem, UsageError
@@ -14,6 +17,39 @@ from layerlink.lab.run.setup.images import Images
 from layerlink.models import MODELS, build_model
 from layerlink.taps.lazy import fill_lazy_layers, has_lazy_layers
 from layerlink.taps.randomness import seeded
+
+
+class MadeFor(NamedTuple):
+    """What data the project's own models are made for."""
+
+    num_classes: int
+    image_size: int
+    channels: int
+
+
+def make_model(
+    section: ModelSection, made_for: MadeFor, seed: int, sample: Callable[[], Tensor], role: str
+) -> nn.Module:
+    """A model of a recipe with its initial weights, on the CPU.
+
+    Args:
+        section: what the recipe says of it.
+        made_for: arguments of the project's own models that the recipe does not give.
+        seed: of the initial weights.
+        sample: two images as it sees them, for layers that learn their size from them.
+        role: of the model, for messages.
+
+    Raises:
+        UsageError: where it cannot be made.
+    """
+    arguments = dict(section.arguments)
+    if section.model in MODELS:
+        arguments = {**made_for._asdict(), **arguments}
+    with seeded(seed):
+        model = build_model(section.model, **arguments)
+        if has_lazy_layers(model):
+            fill_lazy_layers(model, sample().clone(memory_format=torch.contiguous_format), role)
+    return model
 
 
 def build_role(
@@ -35,20 +71,14 @@ def build_role(
         notes: to be added to: what was taken off the names in a file of weights.
     """
     role = str(place[0]).removesuffix("s")
-    arguments = dict(section.arguments)
-    if section.model in MODELS:
-        arguments = {
-            "num_classes": len(images.train.classes),
-            "image_size": getattr(section, "image_size", None) or images.views.image_size,
-            "channels": images.train.images.shape[1],
-            **arguments,
-        }
+    size = getattr(section, "image_size", None) or images.views.image_size
+    made_for = MadeFor(len(images.train.classes), size, images.train.images.shape[1])
+
+    def sample() -> Tensor:  # made where a layer asks for it
+        return images.sample.cpu()
+
     try:
-        with seeded(loaded.recipe.seed):
-            model = build_model(section.model, **arguments)
-            if has_lazy_layers(model):
-                sample = images.sample.cpu().clone(memory_format=torch.contiguous_format)
-                fill_lazy_layers(model, sample, role)
+        model = make_model(section, made_for, loaded.recipe.seed, sample, role)
     except UsageError as error:
         problems.append(loaded.problem(place, str(error)))
         return None

@@ -1,0 +1,36 @@
+"""`layerlink predict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(help="The folder of a finished run, or an exported file.")],
+    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of such at any depth.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The CSV to write.", show_default="the terminal")
+    ] = None,
+    trust_code: Annotated[
+        bool, typer.Option("--trust-code", help="Call code that the folder names, though somebody else made it.")
+    ] = False,
+) -> None:
+    """Say what a model says of images, as CSV: a row a file.
+
+    Example: layerlink predict runs/vgg7-links-0 photos/ --out answers.csv
+    """
+    from layerlink.cli.terminal.console import Console
+    from layerlink.design.use import load
+    from layerlink.design.use.answers import answers_of, write_answers
+
+    found = answers_of(load(model, trust_code=trust_code), images)
+    for path, why in found.bad:
+        typer.echo(f"warning: {path} is left out: {why}", err=True)
+    write_answers(found, out)
+    if out is not None:
+        Console().say(f"saved {out}   {len(found.rows):,} of {len(found.rows) + len(found.bad):,} images")
+    if found.bad:
+        raise typer.Exit(1)

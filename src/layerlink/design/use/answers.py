@@ -1,0 +1,87 @@
+"""What a model says of files, as rows of a CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from layerlink.data.formats.folder_tree import ENDINGS
+from layerlink.design.use.usable import Usable
+from layerlink.errors import UsageError
+from layerlink.files.whole import write_text
+from layerlink.printable import in_a_cell
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What was said of files.
+
+    Args:
+        rows: of each file its path as ``file``, and what the task says.
+        bad: files that could not be read, and why.
+    """
+
+    rows: list[dict[str, Any]]
+    bad: list[tuple[Path, str]]
+
+
+def answers_of(model: Usable, places: Sequence[Path]) -> Answers:
+    """What a model says of image files.
+
+    Args:
+        model: as ``load`` gives it.
+        places: files, or folders that are searched at any depth; what begins with a dot is hidden.
+
+    Raises:
+        UsageError: where one of them is not there, or there is no image in all of them.
+    """
+    missing = [str(place) for place in places if not place.exists()]
+    if missing:
+        raise UsageError(f"there is no {' and no '.join(missing)}")
+    files = list(dict.fromkeys(file for place in places for file in _files(place)))
+    if not files:
+        raise UsageError(
+            f"{', '.join(map(str, places))}: no image is there. Images end with {', '.join(sorted(ENDINGS))}"
+        )
+    found = Answers([], [])
+    for path, said in model.of_files(files):
+        if isinstance(said, str):
+            found.bad.append((path, said))
+        else:
+            found.rows.append({"file": str(path), **said})
+    return found
+
+
+def _files(place: Path) -> Iterator[Path]:
+    """The images at a place, in the order of their names."""
+    if place.is_file():
+        if place.suffix.lower() not in ENDINGS:
+            raise UsageError(f"{place} is no image. Images end with {', '.join(sorted(ENDINGS))}")
+        yield place
+        return
+    for path in sorted(place.iterdir()):
+        if not path.name.startswith(".") and (path.is_dir() or path.suffix.lower() in ENDINGS):
+            yield from _files(path)
+
+
+def write_answers(found: Answers, out: Path | None) -> None:
+    """Write rows as CSV, to standard output where no file is named.
+
+    Names that a spreadsheet would take for formulas are quoted.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    names = list(dict.fromkeys(name for row in found.rows for name in row))
+    writer.writerow([in_a_cell(name) for name in names])
+    for row in found.rows:
+        cells = [row.get(name, "") for name in names]
+        writer.writerow([in_a_cell(cell) if isinstance(cell, str) else f"{cell:.6g}" for cell in cells])
+    if out is None:
+        sys.stdout.write(text.getvalue())
+    else:
+        write_text(out, text.getvalue())

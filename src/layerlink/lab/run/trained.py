@@ -1,0 +1,77 @@
+"""A finished run's student, ready to use: no data is read for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from layerlink.data.preprocessing import Preprocessing
+from layerlink.errors import LayerlinkError, UsageError
+from layerlink.files.weights import load_weights
+from layerlink.lab.recipe.schema import Recipe
+from layerlink.lab.run.folder import RunFolder
+from layerlink.lab.run.ownership import trusted_recipe_of_run
+from layerlink.lab.run.setup.models import MadeFor, make_model
+from layerlink.tasks import Task
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A student with what is needed to use it.
+
+    Args:
+        model: in eval mode, on the CPU.
+        preprocessing: what its run did to images.
+        classes: their names, in the order of the outputs.
+        task: what outputs mean.
+        recipe: of the run.
+        run: the folder.
+    """
+
+    model: nn.Module
+    preprocessing: Preprocessing
+    classes: tuple[str, ...]
+    task: Task
+    recipe: Recipe
+    run: RunFolder
+
+    @property
+    def output(self) -> str:
+        """The element of what the model gives that holds the outputs; empty where it is a tensor."""
+        return self.recipe.student.logits
+
+
+def trained(run: RunFolder, overrides: Sequence[str] = (), *, trust_code: bool = False) -> Trained:
+    """The student of a finished run.
+
+    Args:
+        run: the folder.
+        overrides: ``key=value`` texts over its recipe.
+        trust_code: whether code that the folder names may be called, where this user did not make the run.
+
+    Raises:
+        UsageError: where the run is not finished.
+        ForeignCodeError: where it names code of somebody else.
+        LayerlinkError: where a file of it is damaged.
+    """
+    if not run.path.is_dir():
+        raise UsageError(f"{run.path} is no folder of a run")
+    run.read_result()
+    loaded = trusted_recipe_of_run(run, overrides, trust_code=trust_code)
+    facts, section = run.read_data(), loaded.recipe.student
+    preprocessing, classes = Preprocessing.of_run(facts, run.data), facts.get("classes")
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes) or not classes:
+        raise LayerlinkError(f"{run.data} is damaged: classes must be names; got {classes!r:.60}")
+    size, channels = preprocessing.image_size, preprocessing.channels
+    model = make_model(
+        section,
+        MadeFor(len(classes), size, channels),
+        loaded.recipe.seed,
+        lambda: torch.zeros(2, channels, size, size),
+        "student",
+    )
+    load_weights(model, run.path)
+    return Trained(model.eval(), preprocessing, tuple(classes), loaded.recipe.task.build(), loaded.recipe, run)
