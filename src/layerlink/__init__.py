@@ -24,6 +24,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from layerlink.adapters import ADAPTERS as ADAPTERS
+    from layerlink.design.export import export as export
     from layerlink.design.propose import propose as propose
     from layerlink.design.shrink import shrink as shrink
     from layerlink.design.use import load as load
@@ -61,6 +62,7 @@ _HOMES = {
     "ADAPTERS": "adapters",
     **dict.fromkeys(("LINK_LOSSES", "LOSSES", "Facts", "loss"), "losses"),
     "layers": "measure.layers",
+    "export": "design.export",
     "propose": "design.propose",
     "load": "design.use",
     "shrink": "design.shrink",

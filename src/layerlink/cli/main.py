@@ -13,6 +13,7 @@ from layerlink.cli.bench import bench
 from layerlink.cli.card import card
 from layerlink.cli.check import check
 from layerlink.cli.evaluate import evaluate
+from layerlink.cli.export import export
 from layerlink.cli.layers import layers
 from layerlink.cli.ls import ls
 from layerlink.cli.predict import predict
@@ -44,7 +45,7 @@ app = typer.Typer(
 )
 for verb in (quickstart, propose, shrink, run, sweep, search, report, evaluate, verify, check, bench, layers, ls):
     app.command()(verb)
-for use in (predict, card, push):  # what a finished run is for
+for use in (export, predict, card, push):  # what a finished run is for
     app.command()(use)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +42,32 @@ def measure(work: Callable[[], Any], device: torch.device) -> Timing:
         work()
         wait_for(device)
         times.append(time.perf_counter() - start)
+    return _timing(times)
+
+
+def measure_in_turn(works: Sequence[Callable[[], Any]], device: torch.device, seconds: float) -> list[Timing]:
+    """Time several works in rounds, each once a round, so that whatever slows the machine for a while slows them alike.
+
+    Args:
+        works: to compare.
+        device: that is waited for.
+        seconds: after which no further round begins, once there were 7; there are 50 rounds at most.
+    """
+    times: list[list[float]] = [[] for _ in works]
+    for work in works:
+        for _ in range(_WARM_UP):
+            work()
+    while len(times[0]) < _LEAST or (sum(map(sum, times)) < seconds and len(times[0]) < _MOST):
+        for work, own in zip(works, times, strict=True):
+            wait_for(device)
+            start = time.perf_counter()
+            work()
+            wait_for(device)
+            own.append(time.perf_counter() - start)
+    return [_timing(own) for own in times]
+
+
+def _timing(times: Sequence[float]) -> Timing:
     low, median, high = (1000 * value for value in statistics.quantiles(times, n=4, method="inclusive"))
     return Timing(median, low, high, len(times))
 

@@ -11,8 +11,16 @@ from layerlink.files.paths import expanded
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.trained import trained
 
-# Files that were exported, by their ending; each reader gives what `load` gives.
-READERS: dict[str, Callable[[Path], Usable]] = {}
+
+def _exported(path: Path, trust_code: bool) -> Usable:
+    from layerlink.design.export.reading import read_exported
+
+    return read_exported(path, trust_code=trust_code)
+
+
+# Files that were exported, by their ending; each reader gives what `load` gives, and is told whether code in a file
+# that this user did not make may be run.
+READERS: dict[str, Callable[[Path, bool], Usable]] = dict.fromkeys((".onnx", ".pt2", ".xml", ".pte"), _exported)
 
 
 def load(path: str | Path, *, trust_code: bool = False) -> Usable:
@@ -20,11 +28,12 @@ def load(path: str | Path, *, trust_code: bool = False) -> Usable:
 
     Args:
         path: a run's folder, or a file whose ending is in ``READERS``.
-        trust_code: whether code that a folder names may be called, where this user did not make the run.
+        trust_code: whether code that a folder names, or that a file may hold, may be called, where this user did not
+            make it.
 
     Raises:
         UsageError: where there is no such thing.
-        ForeignCodeError: where a folder names code of somebody else.
+        ForeignCodeError: where a folder names code of somebody else, or a file of somebody else's may hold such.
         LayerlinkError: where a file is damaged, or its runtime is missing.
     """
     path = expanded(Path(path))
@@ -36,4 +45,4 @@ def load(path: str | Path, *, trust_code: bool = False) -> Usable:
     if path.suffix not in READERS:
         endings = f"files that can be loaded end with {', '.join(READERS)}; " if READERS else ""
         raise UsageError(f"{path}: {endings}a run is loaded by its folder")
-    return READERS[path.suffix](path)
+    return READERS[path.suffix](path, trust_code)

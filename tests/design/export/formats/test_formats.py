@@ -1,0 +1,94 @@
+"""What a format cannot hold, in a sentence; several inputs by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from layerlink.design.export.formats.job import Job
+from layerlink.design.export.formats.onnx import read_onnx, write_onnx
+from layerlink.design.export.formats.table import FORMATS
+from layerlink.design.export.formats.torch_program import write_torch
+from layerlink.design.export.portable import portable
+from layerlink.errors import LayerlinkError
+
+
+class Looks(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x if x.sum() > 0 else -x
+
+
+class Rare(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.special.i1(x)
+
+
+class Masked(nn.Module):
+    """Words and which of them count."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.head = nn.Embedding(20, 6), nn.Linear(6, 3)
+
+    def forward(self, *, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        counted = (self.words(ids) * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)
+        return {"logits": self.head(counted), "other": counted}
+
+
+def job(model: nn.Module, **example: Tensor) -> Job:
+    return Job(portable(model, example)[0], example, "{}")
+
+
+@pytest.mark.parametrize("name", ["onnx", "torch"])
+def test_a_model_that_looks_at_values_is_told_as_one(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    with pytest.raises(LayerlinkError, match="the student decides by the values of tensors"):
+        FORMATS[name].write(job(Looks(), images=torch.rand(2, 3)), tmp_path / "file")
+
+
+def test_an_operator_that_the_format_lacks_is_named(tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    with pytest.raises(
+        LayerlinkError, match=r"ONNX: the format has no operator for (special|bessel)_i1, which the student uses"
+    ):
+        write_onnx(job(Rare(), images=torch.rand(2, 3)), tmp_path / "file.onnx")
+    write_torch(job(Rare(), images=torch.rand(2, 3)), tmp_path / "file.pt2")  # which has it
+
+
+@pytest.mark.parametrize("name", ["onnx", "torch"])
+def test_several_inputs_come_in_their_order_and_under_their_names(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    model = Masked().eval()
+    example = {"ids": torch.randint(0, 20, (2, 7)), "mask": torch.ones(2, 7)}
+    path = tmp_path / f"file{FORMATS[name].ending}"
+    FORMATS[name].write(job(model, **example), path)
+    opened = FORMATS[name].read(path)
+    if name == "onnx":
+        assert opened.names == ("ids", "mask")
+    ids, mask = torch.randint(0, 20, (5, 7)), (torch.rand(5, 7) > 0.3).float() + 1e-3
+    assert torch.allclose(opened.call(ids, mask), model(ids=ids, mask=mask)["logits"].detach(), atol=1e-5)
+
+
+def test_a_file_that_is_none(tmp_path: Path) -> None:
+    for name, kind in FORMATS.items():
+        pytest.importorskip({"torch": "torch", "onnx": "onnxruntime"}.get(name, name))
+        if name == "executorch":
+            continue  # its runtime checks little of what it is given
+        path = tmp_path / f"file{kind.ending}"
+        path.write_bytes(b"nothing at all")
+        with pytest.raises(LayerlinkError, match=str(path)):
+            kind.read(path)
+
+
+def test_a_model_that_is_not_run_on_its_example_is_told() -> None:
+    with pytest.raises(LayerlinkError, match=r"the student does not take images \(2, 3\)"):
+        portable(nn.Linear(4, 1), {"images": torch.rand(2, 3)})
+
+
+def test_a_bad_onnx_file_names_the_reader(tmp_path: Path) -> None:
+    (tmp_path / "file.onnx").write_bytes(b"")
+    with pytest.raises(LayerlinkError, match="no model that onnxruntime reads"):
+        read_onnx(tmp_path / "file.onnx")
