@@ -187,6 +187,8 @@ def test_a_missing_package_is_named_with_its_extra_and_nothing_is_left(
         "openvino": ("openvino", "openvino"),
         "executorch": ("executorch", "executorch"),
     }[name]
+    if name == "onnx":
+        pytest.importorskip("onnx")  # which is asked for first
     for module in [it for it in sys.modules if it.partition(".")[0] == top]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, top, None)
@@ -216,10 +218,11 @@ def ll_input(path: Path) -> dict[str, Any]:
     return json.loads(facts["layerlink.json"])["input"]  # type: ignore[no-any-return]
 
 
-def published(shared: Path, folder: Path) -> Path:
+@pytest.fixture(scope="module")
+def published(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run's folder with the published weights and their normalisation in it."""
     run = finished_run(
-        folder,
+        tmp_path_factory.mktemp("published"),
         f"""
 data: {{name: cifar10, root: {shared / "data/cifar10"}, train_images: 256, validation: 64}}
 student: {{model: resnet20}}
@@ -237,7 +240,7 @@ precision: float32
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", sorted(FORMATS))
-def test_a_real_network_keeps_its_accuracy(name: str, shared: Path, tmp_path: Path) -> None:
+def test_a_real_network_keeps_its_accuracy(name: str, published: Path) -> None:
     for package in {
         "onnx": ("onnxscript",),
         "torch": ("torchao",),
@@ -245,9 +248,8 @@ def test_a_real_network_keeps_its_accuracy(name: str, shared: Path, tmp_path: Pa
         "executorch": ("executorch",),
     }[name]:
         pytest.importorskip(package)
-    run = published(shared, tmp_path)
-    whole, small = ll.export(run, name, int8=True)
-    assert whole.torch_score == pytest.approx(91.7, abs=1)  # as published, on 2,000 of the images
+    whole, small = ll.export(published, name, int8=True)
+    assert whole.torch_score == pytest.approx(91.7, abs=1.5)  # as published; 0.6 is a deviation of 2,000 images
     assert (whole.file_score, whole.agreement) == (whole.torch_score, 100)
     assert whole.largest_difference < 1e-4 * whole.largest_output
     assert abs(small.loss) < 1

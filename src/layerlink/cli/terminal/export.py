@@ -15,9 +15,10 @@ def show_exports(console: Console, written: Sequence[Exported]) -> None:
     columns = (*columns, *(f"batch {batch}, ms (torch)" for batch in first.latency))
     console.table(columns, [_row(it) for it in written])
     like = f", {first.torch_teacher_agreement:.2f} % like the teacher" if _of_teacher(first) else ""
+    of_all = "" if first.images == first.all_images else f" of {first.all_images:,}"
     console.say(
-        f"student    {first.score.show(first.torch_score)}{like}; on {first.images:,} test images, from every class; "
-        "largest difference: between two outputs"
+        f"student    {first.score.show(first.torch_score)}{like}; on {first.images:,}{of_all} test images, "
+        "from every class; largest difference: between two outputs"
     )
     for found in written:
         if found.int8:

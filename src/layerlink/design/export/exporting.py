@@ -38,7 +38,7 @@ class Exported:
         format: its kind.
         int8: whether it computes in 8 bits.
         bytes: of it and what belongs to it.
-        images: test images that both were compared on.
+        images: test images that both were compared on, of ``all_images``.
         largest_difference: between two outputs, and ``largest_output`` of the student to judge it by.
         score: the task's.
         file_score: what the file reaches, and ``torch_score`` the student.
@@ -53,6 +53,7 @@ class Exported:
     int8: bool
     bytes: int
     images: int
+    all_images: int
     largest_difference: float
     largest_output: float
     score: Score
@@ -73,7 +74,7 @@ class Exported:
 
     def data(self) -> dict[str, Any]:
         """Everything as plain values."""
-        names = ("format", "int8", "bytes", "images", "largest_difference", "largest_output", "agreement")
+        names = ("format", "int8", "bytes", "images", "all_images", "largest_difference", "largest_output", "agreement")
         name = self.score.name
         return {
             "file": self.path.name,
@@ -142,9 +143,11 @@ def export(
         written = []
         for name, small in kinds:
             path = part / _file_name(stem, formats[name], small)
+            before = _bytes_in(part)
             opened = _write(subject, formats[name], small, path)
+            own = _bytes_in(part) - before  # weights may lie beside the file
             compared = _compared(subject, opened, outputs)
-            found = _exported(subject, name, small, path, compared, student, teacher, formats[name])
+            found = _exported(subject, name, small, path, own, compared, student, teacher, formats[name])
             _check_loss(found, most_loss)
             found.latency.update(_latency(subject, opened))
             written.append(found)
@@ -169,6 +172,10 @@ def _write(subject: Subject, kind: Format, small: bool, path: Path) -> Opened:
     return opened
 
 
+def _bytes_in(folder: Path) -> int:
+    return sum(it.stat().st_size for it in folder.iterdir())
+
+
 def _compared(subject: Subject, opened: Opened, outputs: list[Tensor]) -> Compared:
     return compare(lambda images: opened.call(subject.taken(images)), subject.test, subject.task, outputs)
 
@@ -178,16 +185,15 @@ def _exported(
     name: str,
     small: bool,
     path: Path,
+    size: int,
     compared: Compared,
     student: Read,
     teacher: Read | None,
     kind: Format,
 ) -> Exported:
-    belonging = [it for it in path.parent.iterdir() if it.name.split(".")[0] == path.name.split(".")[0]]
-    own = [it for it in belonging if it == path or it.suffix in (".bin", ".data") or it.name == f"{path.name}.json"]
     file = compared.file
     return Exported(
-        *(path, name, small, sum(it.stat().st_size for it in own), len(subject.test)),
+        *(path, name, small, size, len(subject.test), subject.all_test),
         *(compared.largest_difference, compared.largest_output, subject.task.score, file.score, student.score),
         *(file.agreement(student), file.agreement(teacher), student.agreement(teacher)),
         notes=(kind.note,) if small and kind.note else (),

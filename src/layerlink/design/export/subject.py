@@ -41,7 +41,7 @@ class Subject:
         folded: batch norms that became part of the layer before them.
         facts: of the student and its inputs, to be kept in the file.
         task: what outputs mean.
-        test: images to compare on, and ``train`` some to calibrate on.
+        test: images to compare on, of ``all_test`` that there are, and ``train`` some to calibrate on.
         size: height and width in pixels that the student takes.
         views: how it sees images.
         takes_bytes: whether the file normalises by itself.
@@ -54,6 +54,7 @@ class Subject:
     facts: dict[str, Any]
     task: Task
     test: ImageSet
+    all_test: int
     train: ImageSet
     size: int
     views: Views
@@ -129,6 +130,7 @@ def subject_of(
         facts=_facts(run, setup, how, preprocessing),
         task=setup.task,
         test=spread(setup.images.test, TEST_IMAGES),
+        all_test=len(setup.images.test),
         train=setup.images.train,
         size=views.image_size,
         views=views,
