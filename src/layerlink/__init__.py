@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from layerlink.adapters import ADAPTERS as ADAPTERS
     from layerlink.design.export import export as export
     from layerlink.design.propose import propose as propose
+    from layerlink.design.shrink import shrink as shrink
     from layerlink.design.use import load as load
     from layerlink.errors import LayerlinkError as LayerlinkError
     from layerlink.errors import UsageError as UsageError
@@ -64,6 +65,7 @@ _HOMES = {
     "export": "design.export",
     "propose": "design.propose",
     "load": "design.use",
+    "shrink": "design.shrink",
     "MODELS": "models",
     "build_model": "models",
     **dict.fromkeys(

@@ -1,23 +1,27 @@
-"""Code of the user's own that a recipe or a link names as ``package.module:name``: imported here and nowhere else."""
+"""Code of the user's own that a recipe or a link names as ``package.module:name`` or
+``file.py:name``: imported here and nowhere else."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import sys
 import sysconfig
 import traceback
 from collections.abc import Callable
 from importlib.machinery import PathFinder
 from pathlib import Path
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any, TypeVar
 
 from layerlink.errors import UsageError, unknown_name
 
 
 def named(path: str, what: str) -> Any:
-    """What ``package.module:name`` names. The package's code runs, at this call; the current folder is searched too.
+    """What ``package.module:name`` or ``file.py:name`` names. Its code runs, at this call.
+
+    Packages are searched for in the current folder, too; a file is found from there.
 
     Args:
         path: as written.
@@ -26,12 +30,12 @@ def named(path: str, what: str) -> Any:
     Raises:
         UsageError: where it cannot be imported, or has no such callable.
     """
-    module_name, _, attribute = path.partition(":")
+    module_name, _, attribute = path.rpartition(":") if is_file(path) else path.partition(":")
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.append(here)  # last: a file there takes the place of nothing that is installed
     try:
-        found: Any = importlib.import_module(module_name)
+        found: Any = _from_file(module_name) if is_file(path) else importlib.import_module(module_name)
     except (Exception, SystemExit) as error:
         raise UsageError(f"{what} {path!r}: cannot import {module_name!r} ({told(error)})") from error
     for part in attribute.split("."):
@@ -42,6 +46,23 @@ def named(path: str, what: str) -> Any:
     return found
 
 
+def is_file(path: str) -> bool:
+    """Whether code is named by its file: ``folder/net.py:build``."""
+    return path.rpartition(":")[0].endswith(".py")
+
+
+def _from_file(name: str) -> ModuleType:
+    """The module in a file, run anew at each call: what was changed since is seen."""
+    place = Path(name).expanduser().resolve()
+    spec = importlib.util.spec_from_file_location(f"_layerlink_{place.stem}", place)
+    if spec is None or spec.loader is None or not place.is_file():
+        raise ImportError(f"there is no file {name}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module.__name__] = module  # dataclasses and pickle look there
+    spec.loader.exec_module(module)
+    return module
+
+
 def found_at(path: str) -> str:
     """Where the code that ``package.module:name`` names lies, as far as that is known without running any of it.
 
@@ -49,6 +70,9 @@ def found_at(path: str) -> str:
         The file of its topmost module, or what is said instead of one of a module that Python itself brings; empty
         where there is none.
     """
+    if is_file(path):
+        place = Path(path.rpartition(":")[0]).expanduser().resolve()
+        return str(place) if place.is_file() else ""
     top = path.partition(":")[0].partition(".")[0]
     loaded = sys.modules.get(top)
     spec = getattr(loaded, "__spec__", None)

@@ -35,18 +35,8 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
 @pytest.mark.parametrize(
     "verb",
     [
-        "quickstart",
-        "run",
-        "sweep",
-        "search",
-        "report",
-        "evaluate",
-        "predict",
-        "verify",
-        "check",
-        "bench",
-        "layers",
-        "ls",
+        *("quickstart", "run", "sweep", "search", "report", "evaluate", "verify", "check", "bench", "layers", "ls"),
+        *("predict", "card", "push"),
     ],
 )
 def test_every_verb_has_help_with_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:

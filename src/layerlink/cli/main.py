@@ -10,6 +10,7 @@ import traceback
 import typer
 
 from layerlink.cli.bench import bench
+from layerlink.cli.card import card
 from layerlink.cli.check import check
 from layerlink.cli.evaluate import evaluate
 from layerlink.cli.export import export
@@ -19,10 +20,12 @@ from layerlink.cli.predict import predict
 from layerlink.cli.process.memory import keep_freed_memory
 from layerlink.cli.process.together import check_verb, leave
 from layerlink.cli.propose import propose
+from layerlink.cli.push import push
 from layerlink.cli.quickstart import quickstart
 from layerlink.cli.report import report
 from layerlink.cli.run import run
 from layerlink.cli.search import search
+from layerlink.cli.shrink import shrink
 from layerlink.cli.sweep import sweep
 from layerlink.cli.verify import verify
 from layerlink.errors import LayerlinkError
@@ -40,9 +43,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     epilog="--debug with any verb shows the traceback of an error. Exit codes: 0 done, 1 failed, 2 wrong usage.",
 )
-verbs = (quickstart, propose, run, sweep, search, report, evaluate, export, predict, verify, check, bench, layers, ls)
-for verb in verbs:
+for verb in (quickstart, propose, shrink, run, sweep, search, report, evaluate, verify, check, bench, layers, ls):
     app.command()(verb)
+for use in (export, predict, card, push):  # what a finished run is for
+    app.command()(use)
 
 
 def main() -> None:

@@ -15,6 +15,8 @@ import layerlink as ll
 import small_recipes
 from layerlink.cli.main import run_command_line
 from layerlink.data import load_source
+from layerlink.design.use.card import card
+from layerlink.design.use.pushing import push
 from layerlink.lab.recipe.file import load_recipe
 from layerlink.lab.run.evaluation import set_up_again
 from layerlink.lab.run.folder import RunFolder
@@ -141,3 +143,63 @@ def test_tasks_say_their_answers() -> None:
     assert ll.Regression().told(torch.tensor([1.5]), ("a", "b")) == [{"value 0": 1.5}]
     with pytest.raises(ll.UsageError, match="says nothing of its answers in words"):
         ll.CausalLM().told(torch.zeros(1, 2, 3), classes)
+
+
+def test_a_card_that_the_hub_reads(run: Path) -> None:
+    hub = pytest.importorskip("huggingface_hub", reason="the extra hub is not installed")
+    text = card(RunFolder(run))
+    data = hub.ModelCard(text).data
+    assert (data.library_name, data.pipeline_tag, data.datasets) == ("layerlink", "image-classification", ["digits"])
+    (result,) = data.eval_results
+    accuracy = RunFolder(run).read_result()["test_accuracy"]
+    assert (result.metric_type, result.metric_value) == ("accuracy", accuracy)
+    assert f"| test accuracy, % | {accuracy:,.4g} |" in text
+    assert "CC BY 4.0" in text
+    assert "One seed: a difference of a point or two to another model may be luck." in text
+
+
+def test_a_card_beside_the_rows_other_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("base.yaml").write_text(TEXT)
+    Path("sweep.yaml").write_text("base: base.yaml\nset: {training.epochs: 1}\nrows: {a: {}}\nseeds: 2\n")
+    assert run_command_line(["sweep", "sweep.yaml", "--out", "made"]) == 0
+    values = [RunFolder(Path(f"made/a-{seed}")).read_result()["test_accuracy"] for seed in (0, 1)]
+    spread = abs(values[0] - values[1]) / 2**0.5
+    assert run_command_line(["card", "made/a-1"]) == 0
+    text = Path("made/a-1/README.md").read_text()
+    assert f"| test accuracy, % | {values[1]:,.4g} | {sum(values) / 2:,.4g} ± {spread:.2g} |" in text
+    assert "- seed 1\n" in text
+
+
+def test_pushed_into_a_folder_it_is_loaded_there(run: Path, tmp_path: Path) -> None:
+    place = tmp_path / "model"
+    assert run_command_line(["push", str(run), str(place)]) == 0
+    assert sorted(path.name for path in place.iterdir()) == [
+        *("README.md", "data.json", "recipe.yaml", "result.json", "student.safetensors")
+    ]
+    for path in place.glob("*.*"):
+        assert str(tmp_path).encode() not in path.read_bytes()
+    images = load_source("digits", None).test.images[:4]
+    assert torch.equal(ll.load(place)(images), ll.load(run)(images))
+    assert run_command_line(["push", str(run), str(place)]) == 0  # again: the same files
+    (place / "mine.txt").write_text("mine")
+    assert run_command_line(["push", str(run), str(place)]) == 2
+    assert run_command_line(["push", str(run), "name"]) == 2
+
+
+def test_what_the_hub_is_asked_for(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = pytest.importorskip("huggingface_hub", reason="the extra hub is not installed")
+    asked: list[tuple[str, object]] = []
+
+    class Api:
+        def create_repo(self, name: str, *, private: bool, exist_ok: bool) -> None:
+            asked.append((name, private))
+
+        def upload_folder(self, *, repo_id: str, folder_path: Path, commit_message: str) -> object:
+            asked.append((repo_id, sorted(path.name for path in folder_path.iterdir())[0]))
+            raise OSError("no network")
+
+    monkeypatch.setattr(hub, "HfApi", Api)
+    with pytest.raises(ll.LayerlinkError, match="the hub did not take me/model: OSError: no network"):
+        push(RunFolder(run), "me/model")
+    assert asked == [("me/model", True), ("me/model", "README.md")]

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
-import torch
-from torch import Tensor
-
 from layerlink.design.propose.proposing import Looked, look
+from layerlink.design.question import check_one_teacher, recipe_of_models, training_batches
 from layerlink.errors import UsageError
 from layerlink.lab.recipe.file import LoadedRecipe, load_recipe
 from layerlink.lab.run.setup.setup import Setup
-from layerlink.measure.cka import LEAST
 from layerlink.models import MODELS
 from layerlink.teachers import FrozenTeacher
 
 BATCHES = 4
-
-# Of two models alone; what is trained by it is to be changed by whoever trains it.
-_MODELS = """\
-data: {{name: {data}}}
-teacher: {{model: {teacher}, weights: null}}
-student: {{model: {student}}}
-soft: {{temperature: 4}}
-training: {{epochs: 10, lr: 0.05, nesterov: true, weight_decay: 0.0005, schedule: one-cycle, clip_norm: 5}}
-"""
 
 
 def load_question(names: Sequence[str], overrides: Sequence[str]) -> LoadedRecipe:
@@ -51,26 +38,9 @@ def load_question(names: Sequence[str], overrides: Sequence[str]) -> LoadedRecip
     if len(names) == 1:
         loaded = load_recipe(names[0], overrides)
     else:
-        own_data = any(text.startswith("data.root=") for text in overrides)
-        teacher, student = map(json.dumps, names)
-        text = _MODELS.format(data="cifar10" if own_data else "digits", teacher=teacher, student=student)
-        loaded = load_recipe(f"{names[0]} {names[1]}", overrides, text=text)
-        loaded = replace(loaded, name="propose")
-    _check_teacher(loaded)
+        loaded = recipe_of_models(names[0], names[1], overrides, name="propose")
+    check_one_teacher(loaded, "links are proposed between one frozen teacher and its student")
     return replace(loaded, recipe=loaded.recipe.model_copy(update={"links": ()}))
-
-
-def _check_teacher(loaded: LoadedRecipe) -> None:
-    recipe = loaded.recipe
-    if recipe.teacher is not None and recipe.frozen_teachers:
-        return
-    has = "several teachers" if recipe.teachers else "peers" if recipe.peers is not None else "no teacher"
-    if recipe.teacher is not None:
-        has = "the student's own average as its teacher"
-    raise UsageError(
-        f"{loaded.source} has {has}; links are proposed between one frozen teacher and its student: "
-        "teacher={model: resnet56, weights: FILE}"
-    )
 
 
 def look_at(setup: Setup, batches: int = BATCHES) -> Looked:
@@ -85,14 +55,4 @@ def look_at(setup: Setup, batches: int = BATCHES) -> Looked:
     """
     taught_by = setup.taught_by
     assert isinstance(taught_by, FrozenTeacher)  # noqa: S101 - load_question lets no other through
-    return look(taught_by.observed, setup.student, _batches(setup, batches), batches)
-
-
-def _batches(setup: Setup, count: int) -> Iterator[Tensor]:
-    """Random training images: those of a source may lie class by class."""
-    images = setup.images.train.images
-    size = max(setup.recipe.training.batch_size, LEAST)
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(setup.recipe.seed))[: count * size]
-    for places in torch.split(order.to(images.device), size):
-        if len(places) >= LEAST or len(order) < LEAST:
-            yield setup.images.views(images[places])
+    return look(taught_by.observed, setup.student, training_batches(setup, batches), batches)

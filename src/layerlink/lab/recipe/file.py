@@ -17,6 +17,7 @@ from layerlink.config.text import parse_yaml
 from layerlink.errors import Problem, ProblemsError
 from layerlink.lab.recipe.peers import STUDENT, recipes_of_peers
 from layerlink.lab.recipe.schema import Recipe
+from layerlink.user_code import is_file
 
 
 @dataclass(frozen=True)
@@ -84,15 +85,34 @@ def load_recipe(
     tree = parse_yaml(text, source)
     problems: list[Problem] = []
     everything = [*changes, *read_overrides(overrides, problems)]
-    recipe = read_as(Recipe, tree, source, everything, problems)
+    recipe = _beside(read_as(Recipe, tree, source, everything, problems), Path(source))
     return LoadedRecipe(recipe, name, source, tree, {change.place: change.origin for change in everything})
 
 
-def dump_recipe(recipe: Recipe) -> str:
-    """The recipe with every field, as YAML that ``load_recipe`` reads."""
+def _beside(recipe: Recipe, source: Path) -> Recipe:
+    """Models that are named by a file beside the recipe, by its whole path: it is found from wherever one stands."""
+    changes: dict[str, Any] = {}
+    for role in ("student", "teacher"):
+        section = getattr(recipe, role)
+        if section is None or not is_file(section.model):
+            continue
+        name, _, attribute = section.model.rpartition(":")
+        place = next((it for it in (source.parent / name, Path(name).expanduser()) if it.is_file()), None)
+        if place is not None:
+            changes[role] = section.model_copy(update={"model": f"{place.resolve()}:{attribute}"})
+    return recipe.model_copy(update=changes) if changes else recipe
+
+
+def dump_recipe(recipe: Recipe, *, short: bool = False) -> str:
+    """The recipe as YAML that ``load_recipe`` reads.
+
+    Args:
+        recipe: that is written.
+        short: only fields that differ from their defaults, else every field.
+    """
     out = io.StringIO()
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
-    yaml.dump(recipe.model_dump(mode="json", by_alias=True), out)
+    yaml.dump(recipe.model_dump(mode="json", by_alias=True, exclude_defaults=short), out)
     return out.getvalue()

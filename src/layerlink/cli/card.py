@@ -1,0 +1,30 @@
+"""`layerlink card`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def card(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where to write.", show_default="README.md in the run's folder")
+    ] = None,
+) -> None:
+    """Write a model card: what taught the student, on what, how good it is, what it cost, how to use it.
+
+    Example: layerlink card runs/vgg7-links-0
+    """
+    from layerlink.cli.terminal.console import Console
+    from layerlink.design.use.card import card as card_of
+    from layerlink.design.use.pushing import CARD
+    from layerlink.files.whole import write_text
+    from layerlink.lab.run.folder import RunFolder
+
+    text = card_of(RunFolder(run))
+    path = run / CARD if out is None else out
+    write_text(path, text)
+    Console().say(f"saved {path}    next: layerlink push {run} OWNER/NAME")

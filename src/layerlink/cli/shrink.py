@@ -1,0 +1,54 @@
+"""`layerlink shrink`."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def shrink(
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TEACHER | RECIPE [KEY=VALUE]...",
+            help="A model's name (layerlink ls), package.module:callable, file.py:callable, or a recipe; then fields.",
+        ),
+    ],
+    params: Annotated[float | None, typer.Option(help="The student's parameters, a share of the teacher's.")] = None,
+    flops: Annotated[float | None, typer.Option(help="Its operations, a share of the teacher's.")] = None,
+    latency: Annotated[float | None, typer.Option(help="Its time a batch here, a share of the teacher's.")] = None,
+    collapse: Annotated[bool, typer.Option("--collapse", help="One layer of every run of layers.")] = False,
+    start: Annotated[str, typer.Option(help="Of collapsed layers: fit (least squares) or copy.")] = "fit",
+    batches: Annotated[int, typer.Option(min=1, help="Of training images to fit on.")] = 4,
+    out: Annotated[Path, typer.Option(help="Folder of source, weights and recipe.")] = Path("shrunk"),
+) -> None:
+    """Derive a smaller student from a teacher: source, weights that begin as the teacher's, a recipe with links.
+
+    Example: layerlink shrink resnet56 --params 0.33 data.root=~/cifar10 teacher.weights=resnet56.safetensors
+    """
+    from layerlink.cli.terminal.console import Console
+    from layerlink.cli.terminal.shrink import show_shrunk
+    from layerlink.design.shrink.budget import Budget
+    from layerlink.design.shrink.folder import StudentFolder
+    from layerlink.design.shrink.question import load_teacher, set_up_teacher, shrink_teacher
+    from layerlink.errors import UsageError
+    from layerlink.files.paths import expanded
+
+    shares = {"params": params, "flops": flops, "latency": latency}
+    asked = [Budget(kind, share) for kind, share in shares.items() if share is not None]
+    if len(asked) + collapse != 1:
+        raise UsageError("give one of --params SHARE, --flops SHARE, --latency SHARE and --collapse: --params 0.25")
+    console, folder = Console(), StudentFolder(expanded(out))
+    loaded = load_teacher([it for it in words if "=" not in it], [it for it in words if "=" in it])
+    folder.check()
+    setup = set_up_teacher(loaded)
+    for text in setup.warnings:
+        console.warn(text)
+    shrunk = shrink_teacher(setup, next(iter(asked), None), start=start, batches=batches)
+    budget = "--collapse" if collapse else f"--{asked[0].kind}={asked[0].share:g}"
+    command = f"layerlink shrink {shlex.join([*words, budget, f'--start={start}', f'--out={out}'])}"
+    folder.write(shrunk, loaded.recipe, command)
+    show_shrunk(console, folder, shrunk)

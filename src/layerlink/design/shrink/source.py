@@ -1,0 +1,241 @@
+"""A model as plain PyTorch source: one class a kind of module, a function that builds it; no layerlink in it."""
+
+from __future__ import annotations
+
+import inspect
+import keyword
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from layerlink.design.shrink.passes import Call, Pass
+from layerlink.design.shrink.tracing import forward_text
+from layerlink.errors import UsageError
+
+_LISTS = (nn.Sequential, nn.ModuleList)
+_WIDTH = 110
+
+
+@dataclass
+class Made:
+    """How a module is made.
+
+    Args:
+        kind: what is called: ``nn.Conv2d``, ``nn.Sequential``, or a class that is written out.
+        arguments: by name; of what is a list by place.
+        children: of a class that is written out, by name.
+        forward: its method.
+    """
+
+    kind: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    children: dict[str, Made] = field(default_factory=dict)
+    forward: str = ""
+
+    @property
+    def form(self) -> tuple[Any, ...]:
+        """What it has in common with others that the same class makes, with other numbers."""
+        return (
+            self.kind,
+            tuple(self.arguments),
+            tuple((name, it.form) for name, it in self.children.items()),
+            self.forward,
+        )
+
+    def values(self) -> Iterator[tuple[tuple[str, ...], Any]]:
+        """Every number in it, by its place."""
+        yield from (((name,), value) for name, value in self.arguments.items())
+        for name, it in self.children.items():
+            yield from (((name, *place), value) for place, value in it.values())
+
+
+def write_source(model: nn.Module, seen: Pass, about: str) -> str:
+    """The source of a module that builds ``model`` by a function ``build()``.
+
+    Args:
+        model: in eval mode.
+        seen: a pass through it.
+        about: the docstring.
+
+    Raises:
+        UsageError: where a part of it cannot be written; it is named.
+    """
+    top = _made(model, "", seen)
+    if not top.forward:
+        top = Made("Student", children={"0": top}) if not top.children else top
+    classes = _Classes()
+    expression = classes.expression(top, {})
+    lines = [f'"""{about}"""', "", "import torch", "import torch.nn.functional as F", "from torch import nn"]
+    text = "\n".join(lines) + "\n\n\n" + "".join(f"{it}\n\n\n" for it in classes.texts)
+    text += f'def build():\n    """The model, with new weights."""\n    return {expression}\n'
+    if "OrderedDict(" in text:
+        text = text.replace("import torch\n", "from collections import OrderedDict\n\nimport torch\n", 1)
+    if "F." not in text.replace("import torch.nn.functional as F", ""):
+        text = text.replace("import torch.nn.functional as F\n", "")
+    return text if re.search(r"torch\.", text.replace("import torch.nn", "")) else text.replace("import torch\n", "", 1)
+
+
+def _made(module: nn.Module, path: str, seen: Pass) -> Made:
+    children = {
+        name: _made(child, f"{path}.{name}".lstrip("."), seen)
+        for name, child in module.named_children()
+        if type(child).__name__ != "Removed"
+    }
+    if type(module) in _LISTS:
+        return Made(f"nn.{type(module).__name__}", children=children)
+    if type(module).__module__.startswith("torch.nn"):
+        return _of_torch(module, path)
+    calls = [call for call in seen.calls if call.path == path]
+    if not calls:
+        return Made("nn.Identity")
+    own = dict(_own_tensors(module))
+    forward = _forward(module, calls, path)
+    return Made(type(module).__name__, own, children, forward)
+
+
+def _forward(module: nn.Module, calls: list[Call], path: str) -> str:
+    texts = {forward_text(module, call) for call in calls}
+    if len(texts) > 1:
+        raise UsageError(f"{path} runs {len(calls)} times, each time another way")
+    return texts.pop()
+
+
+def _own_tensors(module: nn.Module) -> Iterator[tuple[str, Any]]:
+    for name, value in module.named_parameters(recurse=False):
+        yield f"{name}!parameter", tuple(value.shape)
+    for name, buffer in module.named_buffers(recurse=False):
+        yield f"{name}!buffer", tuple(buffer.shape)
+
+
+def _of_torch(module: nn.Module, path: str) -> Made:
+    """A layer of torch's own, by the arguments that differ from its defaults."""
+    kind, arguments = type(module), {}
+    for name, it in inspect.signature(kind.__init__).parameters.items():
+        if name in ("self", "device", "dtype") or it.kind in (it.VAR_POSITIONAL, it.VAR_KEYWORD):
+            continue
+        value = getattr(module, name, it.default)
+        if name == "bias" and not isinstance(value, bool):
+            value = value is not None
+        if isinstance(value, tuple) and len(set(value)) == 1 and not isinstance(it.default, tuple):
+            value = value[0]
+        if name == "num_parameters":
+            value = module.weight.numel()  # type: ignore[operator]
+        if value != it.default and not (it.default is None and value is None):
+            arguments[name] = value
+    made = Made(f"nn.{kind.__name__}", arguments)
+    try:
+        again = kind(**arguments)
+    except Exception:  # noqa: BLE001 - whatever a layer's own checks say
+        again = nn.Identity()
+    shapes = [{name: value.shape for name, value in it.state_dict().items()} for it in (module, again)]
+    if shapes[0] != shapes[1] or again.extra_repr() != module.extra_repr():
+        raise UsageError(f"{path} ({kind.__name__}) cannot be written as a call of nn.{kind.__name__}")
+    return made
+
+
+class _Classes:
+    """The classes that were written, and those that are still to be."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.names: dict[Any, tuple[str, dict[tuple[str, ...], str]]] = {}
+        self.all: dict[Any, list[Made]] = {}
+
+    def expression(self, made: Made, named: dict[tuple[str, ...], str]) -> str:
+        """The call that makes ``made``; values in ``named`` are the name of a variable."""
+        self._count(made)
+        return self._call(made, (), named)
+
+    def _count(self, made: Made) -> None:
+        self.all.setdefault(made.form, []).append(made)
+        for it in made.children.values():
+            self._count(it)
+
+    def _call(self, made: Made, at: tuple[str, ...], named: dict[tuple[str, ...], str]) -> str:
+        if made.forward:
+            name, variables = self._written(made)
+            values = dict(made.values())
+            first = {variable: place for place, variable in reversed(list(variables.items()))}
+            given = [
+                f"{variable}={named.get((*at, *place), _shown(values[place]))}"
+                for variable, place in sorted(first.items(), key=lambda it: list(variables).index(it[1]))
+            ]
+            return f"{name}({', '.join(given)})"
+        if made.kind in ("nn.Sequential", "nn.ModuleList"):
+            parts = [self._call(it, (*at, name), named) for name, it in made.children.items()]
+            if any(not name.isdigit() for name in made.children):
+                pairs = ", ".join(f"{name!r}: {part}" for name, part in zip(made.children, parts, strict=True))
+                return f"nn.Sequential(OrderedDict({{{pairs}}}))"
+            listed = ", ".join(parts)
+            return f"{made.kind}([{listed}])" if made.kind == "nn.ModuleList" else f"{made.kind}({listed})"
+        arguments = [(name, named.get((*at, name), _shown(value))) for name, value in made.arguments.items()]
+        plain = [name for name, _ in arguments][:3] in (["in_channels", "out_channels", "kernel_size"],)
+        places = 3 if plain else 2 if [name for name, _ in arguments][:2] == ["in_features", "out_features"] else 0
+        places = places or int(
+            [name for name, _ in arguments][:1] in (["num_features"], ["kernel_size"], ["output_size"])
+        )
+        shown = [text if place < places else f"{name}={text}" for place, (name, text) in enumerate(arguments)]
+        return f"{made.kind}({', '.join(shown)})"
+
+    def _written(self, made: Made) -> tuple[str, dict[tuple[str, ...], str]]:
+        if made.form not in self.names:
+            variables = _variables(self.all[made.form])
+            taken = {name for name, _ in self.names.values()}
+            name, number = made.kind, 2
+            while name in taken:
+                name, number = f"{made.kind}{number}", number + 1
+            self.names[made.form] = (name, variables)
+            self.texts.append(self._text(name, made, variables))
+        return self.names[made.form]
+
+    def _text(self, name: str, made: Made, variables: dict[tuple[str, ...], str]) -> str:
+        numbered = bool(made.children) and all(it.isdigit() for it in made.children)
+        head = "".join(f", {it}" for it in dict.fromkeys(variables.values()))
+        lines = [f"class {name}(nn.{'Sequential' if numbered else 'Module'}):"]
+        body = ["super().__init__()"] if not numbered else []
+        calls = {child: self._call(it, (child,), variables) for child, it in made.children.items()}
+        if numbered:
+            body.append(f"super().__init__({', '.join(calls.values())})")
+        else:
+            body += [f"self.{child} = {call}" for child, call in calls.items()]
+        for key, shape in made.arguments.items():
+            tensor, _, kind = key.partition("!")
+            size = variables.get((key,), _shown(shape))
+            zeros = f"torch.zeros({size})"
+            body.append(
+                f"self.{tensor} = nn.Parameter({zeros})"
+                if kind == "parameter"
+                else f'self.register_buffer("{tensor}", {zeros})'
+            )
+        if made.children or made.arguments:
+            lines += [f"    def __init__(self{head}):", *(f"        {it}" for it in body), ""]
+        lines += [f"    {it}" for it in made.forward.split("\n")]
+        return "\n".join(lines)
+
+
+def _variables(every: list[Made]) -> dict[tuple[str, ...], str]:
+    """Names of the numbers in which modules of one class differ; those that are always equal have one."""
+    tables = [dict(it.values()) for it in every]
+    varying: dict[tuple[Any, ...], list[tuple[str, ...]]] = {}
+    for place in tables[0]:
+        values = tuple(repr(table[place]) for table in tables)
+        if len(set(values)) > 1:
+            varying.setdefault(values, []).append(place)
+    names: dict[tuple[str, ...], str] = {}
+    taken: set[str] = set()
+    for places in varying.values():
+        name = places[0][-1].partition("!")[0]
+        if name in taken or keyword.iskeyword(name):
+            name = "_".join(it for it in places[0] if "!" not in it)
+            name = f"m{name}" if name[0].isdigit() else name
+        taken.add(name)
+        names |= dict.fromkeys(places, name)
+    return names
+
+
+def _shown(value: Any) -> str:
+    return repr(value) if not isinstance(value, torch.Size) else repr(tuple(value))

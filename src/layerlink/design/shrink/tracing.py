@@ -1,0 +1,143 @@
+"""The forward method of one module as text, its children called and not opened.
+
+torch.fx records it, with real examples beside: a branch that looks at a size, or at whether an argument was passed, is
+decided as it was for the examples.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import fx, nn
+from torch.utils._pytree import tree_map_only
+
+from layerlink.design.shrink.passes import Call
+from layerlink.errors import UsageError
+from layerlink.user_code import told
+
+
+class _Tracer(fx.Tracer):
+    """Records one module, and knows the value of everything that it records."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.root = module
+        self.graph = fx.Graph(tracer_cls=_Tracer)
+        self.values: dict[fx.Node, Any] = {}
+        self.paths = {id(it): path for path, it in module.named_modules()}
+        self.tensor_attrs: dict[Any, str] = {}
+        self.computing = False
+
+    def create_proxy(self, kind: str, target: Any, args: Any, kwargs: Any, *more: Any, **others: Any) -> fx.Proxy:
+        proxy = super().create_proxy(kind, target, args, kwargs, *more, **others)
+        if kind != "placeholder":
+            self.values[proxy.node] = self._computed(proxy.node)
+        return proxy
+
+    def _computed(self, node: fx.Node) -> Any:
+        args, kwargs = tree_map_only(fx.Node, lambda it: self.values[it], (tuple(node.args), dict(node.kwargs)))
+        self.computing = True
+        try:
+            if node.op == "call_module":
+                return self.root.get_submodule(str(node.target))(*args, **kwargs)
+            if node.op == "get_attr":
+                found: Any = self.root
+                for name in str(node.target).split("."):
+                    found = getattr(found, name)
+                return found
+            if node.op == "call_method":
+                return getattr(args[0], str(node.target))(*args[1:], **kwargs)
+            return node.target(*args, **kwargs)  # type: ignore[operator]
+        finally:
+            self.computing = False
+
+    def create_arg(self, a: Any) -> Any:
+        if isinstance(a, nn.Module):
+            node = self.create_node("get_attr", self.paths[id(a)], (), {})
+            self.values[node] = a
+            return node
+        made = super().create_arg(a)
+        if isinstance(made, fx.Node) and made not in self.values:  # a parameter or buffer of the module's own
+            self.values[made] = self._computed(made)
+        return made
+
+    def to_bool(self, obj: fx.Proxy) -> bool:
+        return bool(self.values[obj.node])
+
+    def iter(self, obj: fx.Proxy) -> Iterator[Any]:
+        parts: Any = obj
+        return iter([parts[place] for place in range(len(self.values[obj.node]))])
+
+
+def forward_text(module: nn.Module, call: Call) -> str:
+    """The source of a module's forward method, without what its recorded call did not need.
+
+    Args:
+        module: in eval mode.
+        call: as it was called.
+
+    Raises:
+        UsageError: where torch.fx cannot follow it.
+    """
+    tracer = _Tracer(module)
+    passed = inspect.signature(module.forward).bind(*call.args, **call.kwargs).arguments
+    run = nn.Module.__call__
+
+    def called(it: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        if tracer.computing or id(it) not in tracer.paths:
+            return run(it, *args, **kwargs)
+        return tracer.create_proxy("call_module", tracer.paths[id(it)], args, kwargs)
+
+    try:
+        with torch.no_grad(), mock.patch.object(nn.Module, "__call__", called):
+            given: dict[str, Any] = {}
+            for name, value in passed.items():
+                rest = list(passed.values())[len(given) :]
+                given[name] = _placeholder(tracer, name, value, optional=not any(map(_varies, rest)))
+            output = module.forward(**given)
+            tracer.create_node("output", "output", (tracer.create_arg(output),), {})
+    except Exception as error:
+        raise UsageError(f"torch.fx cannot follow {type(module).__name__}.forward: {told(error)}") from error
+    for node in reversed(tracer.graph.nodes):
+        if node.op == "call_module" and type(module.get_submodule(str(node.target))).__name__ == "Removed":
+            node.replace_all_uses_with(node.args[0])
+    tracer.graph.eliminate_dead_code(lambda node: node.op in ("output", "placeholder"))
+    return _tidy(tracer.graph.python_code("self").src)
+
+
+def _varies(value: Any) -> bool:
+    return isinstance(value, torch.Tensor | nn.Module)
+
+
+def _placeholder(tracer: _Tracer, name: str, value: Any, *, optional: bool) -> Any:
+    """An argument; of one that is no tensor the value itself is used, and stands as its default."""
+    if not _varies(value):
+        tracer.create_node("placeholder", name, (None,) if optional and value is None else (), {})
+        return value
+    proxy = tracer.create_proxy("placeholder", name, (), {})
+    tracer.values[proxy.node] = value
+    return proxy
+
+
+def _tidy(text: str) -> str:
+    """Without what fx writes to free memory, and with children of lists called as one would write it."""
+    lines = [re.sub(r";\s+\w+ = .*None$", "", line.rstrip()) for line in text.strip().split("\n")]
+    text = "\n".join(line for line in lines if line.strip())
+    text = re.sub(r"getattr\((\w+(?:\.\w+)*), \"(\d+)\"\)", r"\1[\2]", text)
+    text = re.sub(r"\bdef forward\(self(.*?)\) ?->.*:", r"def forward(self\1):", text)
+    text = text.replace(".__call__(", "(").replace("torch.nn.functional.", "F.")
+    text = re.sub(r"(\(|, )(\w+) = ", r"\1\2=", text)
+    text = re.sub(r", (inplace=False|mode='constant', value=None)\)", ")", text)
+    text = re.sub(r"slice\((.*?), (.*?), (.*?)\)", _slice, text)
+    text = re.sub(r"\[\(([^()]*:[^()]*)\)\]", r"[\1]", text)
+    return re.sub(r"\n    (\w+) = (.*)\n    return \1$", r"\n    return \2", text)
+
+
+def _slice(found: re.Match[str]) -> str:
+    start, stop, step = ("" if it == "None" else it for it in found.groups())
+    return f"{start}:{stop}:{step}" if step else f"{start}:{stop}"

@@ -1,0 +1,97 @@
+"""A run's student, ready to use, in a folder or a repository of Hugging Face's hub."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+from layerlink.design.use.card import card
+from layerlink.errors import LayerlinkError, UsageError
+from layerlink.files.inside import regular
+from layerlink.files.weights import extra_file
+from layerlink.files.whole import write_text
+from layerlink.lab.recipe.file import dump_recipe
+from layerlink.lab.recipe.schema import Recipe
+from layerlink.lab.run.folder import RunFolder
+from layerlink.lab.run.ownership import recipe_of_run
+from layerlink.optional import need
+
+CARD = "README.md"
+
+
+def push(run: RunFolder, target: str, *, private: bool = True) -> str:
+    """Put a finished run's student where others can load it: weights, card, recipe, classes and preprocessing.
+
+    No code goes along, no path of this machine, and no mark that the run is this user's: ``ll.load`` calls code that
+    its recipe names only where it is told to.
+
+    Args:
+        run: the folder.
+        target: a folder (``./model``, ``/data/model``), or ``OWNER/NAME`` of the hub.
+        private: whether a new repository of the hub is private.
+
+    Returns:
+        Where it is now.
+
+    Raises:
+        UsageError: where the run is not finished, or the target is neither, or a folder that holds other things.
+        LayerlinkError: where the hub refuses.
+    """
+    files = _files(run)
+    if target.startswith((".", "/", "~")) or Path(target).is_dir():
+        return str(_into_folder(run, files, Path(target).expanduser()))
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", target):
+        raise UsageError(f"{target!r} is neither a folder (./{target}) nor OWNER/NAME of the hub")
+    with tempfile.TemporaryDirectory() as folder:
+        return _to_hub(_into_folder(run, files, Path(folder) / "model"), target, private=private)
+
+
+def _files(run: RunFolder) -> dict[str, str]:
+    """The text files, by name."""
+    return {
+        CARD: card(run),
+        run.recipe.name: dump_recipe(_without_places(recipe_of_run(run).recipe)),
+        run.data.name: json.dumps(run.read_data(), indent=2) + "\n",
+        run.result.name: json.dumps(run.read_result(), indent=2) + "\n",
+    }
+
+
+def _without_places(recipe: Recipe) -> Recipe:
+    """Without the paths of the machine that it was trained on, which say nothing elsewhere."""
+    changes = {"data": recipe.data.model_copy(update={"root": None})}
+    student = recipe.student.model_copy(update={"weights": None})
+    teachers = {}
+    if recipe.teacher is not None and recipe.teacher.loaded_from is not None:
+        weights = Path(recipe.teacher.loaded_from.name)
+        teachers["teacher"] = recipe.teacher.model_copy(update={"weights": weights, "store": None})
+    return recipe.model_copy(update={**changes, "student": student, **teachers})
+
+
+def _into_folder(run: RunFolder, files: dict[str, str], folder: Path) -> Path:
+    weights = [path for path in (run.student, extra_file(run.student)) if path.exists()]
+    names = {*files, *(path.name for path in weights)}
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file; name a folder")
+    others = [path.name for path in folder.iterdir() if path.name not in names] if folder.is_dir() else []
+    if others:
+        raise UsageError(f"{folder} holds other things, such as {others[0]}; nothing was written. Name a new folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in weights:
+        shutil.copyfile(regular(path, run.path), folder / path.name)
+    for name, text in files.items():
+        write_text(folder / name, text)
+    return folder
+
+
+def _to_hub(folder: Path, target: str, *, private: bool) -> str:
+    hub = need("huggingface_hub", "hub", "pushing to the hub")
+    try:
+        api = hub.HfApi()
+        api.create_repo(target, private=private, exist_ok=True)
+        done = api.upload_folder(repo_id=target, folder_path=folder, commit_message="A student, with its card")
+    except Exception as error:  # its client's errors have no common base beside those of its transport
+        raise LayerlinkError(f"the hub did not take {target}: {type(error).__name__}: {error}") from error
+    return str(done.commit_url)
