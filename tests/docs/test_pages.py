@@ -1,8 +1,8 @@
 """What the pages show is run: Python from top to bottom, commands in one folder a page, recipes read.
 
 A comment before a block says what is added for the test: ``<!-- with: training.epochs=1 -->`` to every command of the
-block; ``<!-- long -->``: in ``make test-long`` alone; ``<!-- shown: WHY -->``: not run here. A comment that begins with
-``python`` holds what a page's blocks take for granted.
+block; ``<!-- long with: ... -->``: in ``make test-long`` alone, with CIFAR-10 at ``~/cifar10``;
+``<!-- shown: WHY -->``: not run here. A comment that begins with ``python`` holds what a page's blocks take for granted.
 """
 
 from __future__ import annotations
@@ -39,9 +39,15 @@ class Block:
     note: str
 
     @property
+    def is_long(self) -> bool:
+        """Whether it takes minutes."""
+        return self.note.startswith("long")
+
+    @property
     def added(self) -> list[str]:
         """What the test adds to its commands."""
-        return shlex.split(self.note.removeprefix("with:")) if self.note.startswith("with:") else []
+        words = self.note.removeprefix("long").strip()
+        return shlex.split(words.removeprefix("with:")) if words.startswith("with:") else []
 
 
 def blocks(page: Path) -> Iterator[Block]:
@@ -89,21 +95,29 @@ def read_yaml(block: Block, where: str) -> None:
     assert dump_recipe(load_recipe(where, text=text).recipe)
 
 
-def of_page(page: Path, *, long: bool) -> list[Block]:
-    """The blocks that are run: all of a page with a long one are run together, since they build on each other."""
-    found = [block for block in blocks(page) if block.language in ("python", "sh", "yaml")]
-    is_long = any(block.note == "long" for block in found)
-    return found if is_long == long else []
+def of_page(page: Path) -> list[Block]:
+    """The blocks that can be run, in order: they build on each other."""
+    return [block for block in blocks(page) if block.language in ("python", "sh", "yaml")]
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if of_page(page, long=False)], ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [page for page in PAGES if of_page(page)], ids=lambda page: page.stem)
 def test_what_a_page_shows_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_page(page, tmp_path, monkeypatch, long=False)
 
 
+LONG = [page for page in PAGES if any(block.is_long for block in of_page(page))]
+
+
 @pytest.mark.long
-@pytest.mark.parametrize("page", [page for page in PAGES if of_page(page, long=True)], ids=lambda page: page.stem)
-def test_what_a_long_page_shows_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("page", LONG, ids=lambda page: page.stem)
+def test_what_a_page_shows_runs_with_what_takes_minutes(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cifar = ROOT.parent / "shared" / "data" / "cifar10"
+    if not cifar.is_dir():
+        pytest.skip("CIFAR-10 is not in ../shared/data")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "cifar10").symlink_to(cifar)
     run_page(page, tmp_path, monkeypatch, long=True)
 
 
@@ -113,8 +127,8 @@ def run_page(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, *, long:
     names: dict[str, Any] = {"__name__": page.stem}
     for hidden in _HIDDEN.finditer(page.read_text(encoding="utf-8")):
         exec(hidden["text"], names)
-    for block in of_page(page, long=long):
-        if not block.note.startswith("shown"):
+    for block in of_page(page):
+        if not block.note.startswith("shown") and (long or not block.is_long):
             run_block(page, block, names)
 
 
