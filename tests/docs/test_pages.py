@@ -2,7 +2,7 @@
 
 A comment before a block says what is added for the test: ``<!-- with: training.epochs=1 -->`` to every command of the
 block; ``<!-- long with: ... -->``: in ``make test-long`` alone, with CIFAR-10 at ``~/cifar10``;
-``<!-- shown: WHY -->``: not run here. A comment that begins with ``python`` holds what a page's blocks take for granted.
+``<!-- shown: WHY -->``: not run here. A comment that begins with ``python`` holds what the page takes for granted.
 """
 
 from __future__ import annotations
