@@ -168,6 +168,12 @@ def test_a_file_that_answers_otherwise_is_refused(run: Path, tmp_path: Path, mon
         opened = kind.read(path)
         return replace(opened, call=lambda images: 1.02 * opened.call(images))  # the same classes
 
+    def broken(path: Path) -> Opened:
+        return replace(kind.read(path), call=lambda _: torch.ones(2) @ torch.ones(3))
+
+    monkeypatch.setitem(FORMATS, "torch", replace(kind, read=broken))
+    with pytest.raises(ll.LayerlinkError, match="torch: the file was written, and its runtime cannot run it here: Run"):
+        ll.export(run, "torch", out=tmp_path / "out")
     monkeypatch.setitem(FORMATS, "torch", replace(kind, read=wrong))
     with pytest.raises(ll.LayerlinkError, match="torch: the file computes something else than the student"):
         ll.export(run, "torch", out=tmp_path / "out")

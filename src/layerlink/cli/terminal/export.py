@@ -54,7 +54,7 @@ def _lost(found: Exported) -> str:
     what = "points" if found.score.unit == "%" else "percent of it"
     if found.loss > 0:
         return f"of {found.format} loses {found.loss:.2f} {what}"
-    return f"of {found.format} loses nothing ({-found.loss:.2f} {what} more)"
+    return f"of {found.format} loses nothing{f': {-found.loss:.2f} {what} more' if found.loss < 0 else ''}"
 
 
 def _size(count: int) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from layerlink.design.export.comparing import Compared, Read, compare, latencies, read
 from layerlink.design.export.folder import ExportFolder
-from layerlink.design.export.formats.job import Format, Job, Opened
+from layerlink.design.export.formats.job import Format, Job, Opened, converting
 from layerlink.design.export.formats.table import format_named
 from layerlink.design.export.subject import IMAGES, Subject, subject_of
 from layerlink.errors import LayerlinkError, UsageError
@@ -148,7 +148,7 @@ def export(
             before = _bytes_in(part)
             opened = _write(subject, formats[name], small, path)
             own = _bytes_in(part) - before  # weights may lie beside the file
-            compared = _compared(subject, opened, outputs)
+            compared = _compared(subject, name, opened, outputs)
             found = _exported(subject, name, small, path, own, compared, student, teacher, formats[name])
             _check(found, most_loss)
             found.latency.update(_latency(subject, opened))
@@ -178,8 +178,9 @@ def _bytes_in(folder: Path) -> int:
     return sum(it.stat().st_size for it in folder.iterdir())
 
 
-def _compared(subject: Subject, opened: Opened, outputs: list[Tensor]) -> Compared:
-    return compare(lambda images: opened.call(subject.taken(images)), subject.test, subject.task, outputs)
+def _compared(subject: Subject, name: str, opened: Opened, outputs: list[Tensor]) -> Compared:
+    with converting(f"{name}: the file was written, and its runtime cannot run it here"):
+        return compare(lambda images: opened.call(subject.taken(images)), subject.test, subject.task, outputs)
 
 
 def _exported(
