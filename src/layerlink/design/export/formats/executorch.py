@@ -20,7 +20,7 @@ from layerlink.optional import need
 # Of fewer than 17 images torch's convolution on the CPU takes another way, and what is traced then holds for those
 # alone.
 _TRACED = 32
-_FOR = "executorch", "ExecuTorch's files"
+_FOR = "executorch", "an ExecuTorch file"
 _PARTITIONER = "executorch.backends.xnnpack.partition.xnnpack_partitioner"
 _QUANTIZER = "executorch.backends.xnnpack.quantizer.xnnpack_quantizer"
 

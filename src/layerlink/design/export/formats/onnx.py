@@ -97,7 +97,7 @@ def read_onnx(path: Path) -> Opened:
     Raises:
         LayerlinkError: where onnxruntime is missing or cannot read it.
     """
-    runtime = need("onnxruntime", "onnx", "ONNX files")
+    runtime = need("onnxruntime", "onnx", "an ONNX file")
     options = runtime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = thread_count(), 3
     try:

@@ -18,7 +18,7 @@ _PLACE = ["layerlink", "facts"]
 def write_openvino(job: Job, path: Path) -> None:
     """Write a model with a free first axis, in float32 or, by nncf, in int8."""
     with converting("OpenVINO"):
-        openvino = need("openvino", "openvino", "OpenVINO's files")
+        openvino = need("openvino", "openvino", "an OpenVINO file")
         shapes = [openvino.PartialShape([-1, *it.shape[1:]]) for it in job.inputs]
         model = openvino.convert_model(job.model, example_input=job.inputs, input=shapes)
         for port, name in zip(model.inputs, job.example, strict=True):
@@ -40,7 +40,7 @@ def read_openvino(path: Path) -> Opened:
     """
     try:
         with converting(str(path)):
-            openvino = need("openvino", "openvino", "OpenVINO's files")
+            openvino = need("openvino", "openvino", "an OpenVINO file")
             core = openvino.Core()
             model = core.read_model(str(regular(path)))
             facts = str(model.get_rt_info(_PLACE).value) if model.has_rt_info(_PLACE) else ""
