@@ -21,6 +21,7 @@ def one_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(file, "load_sweep", load)
 
 
+@pytest.mark.long  # .ci/run has the wheel do the same
 @pytest.mark.usefixtures("one_epoch")
 def test_a_sweep_and_its_report_and_nothing_is_trained_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

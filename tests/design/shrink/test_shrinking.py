@@ -84,6 +84,7 @@ def test_the_budget_is_met_as_counted(name: str, share: float) -> None:
     assert shrunk.shares["params"] == count[0] / count[1]
 
 
+@pytest.mark.long  # it measures again where the machine is busy
 def test_a_budget_of_time_is_met_as_measured() -> None:
     teacher = model("resnet20", width=2)
     shrunk = ll.shrink(teacher, images(8), latency=0.6)
