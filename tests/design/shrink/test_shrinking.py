@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -205,3 +206,39 @@ class Odd(nn.Module):
 def test_source_that_cannot_be_written_is_said() -> None:
     with pytest.raises(ll.UsageError, match=r"torch\.fx cannot follow Odd\.forward"):
         ll.shrink(Odd(), torch.randn(4, 4), collapse=True)
+
+
+class Dropping(nn.Module):
+    """Dropout by the module's own flag, given in its place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.outer = nn.Linear(16, 16), nn.Linear(16, 16)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.outer(nn.functional.dropout(self.inner(x), 0.5, self.training))
+
+
+class LeftOut(Dropping):
+    """Left out at random while it learns."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training and torch.rand(()) < 0.5:
+            return x * 1
+        return x + self.outer(self.inner(x)) * (1 if self.training else 0.5)
+
+
+def test_what_a_block_does_in_training_stays_or_is_told() -> None:
+    found = ll.shrink(nn.Sequential(*[Dropping() for _ in range(4)]), torch.randn(8, 16), params=0.5)
+    assert "self.training" in found.source
+    assert not found.notes
+    names: dict[str, Any] = {}
+    exec(found.source, names)
+    built = names["build"]()
+    assert not torch.equal(built(torch.ones(1, 16)), built(torch.ones(1, 16)))  # it learns with dropout
+    built.eval()
+    assert torch.equal(built(torch.ones(1, 16)), built(torch.ones(1, 16)))
+
+    found = ll.shrink(nn.Sequential(*[LeftOut() for _ in range(4)]), torch.randn(8, 16), params=0.5)
+    assert "# In training the original does something else here" in found.source
+    assert any("in training alone" in note for note in found.notes)

@@ -20,6 +20,9 @@ from layerlink.design.shrink.passes import Call
 from layerlink.errors import UsageError
 from layerlink.user_code import told
 
+# Stands in a source where the original does something else while it is trained.
+LEFT_OUT = "# In training the original does something else here, which is left out."
+
 
 class _Tracer(fx.Tracer):
     """Records one module, and knows the value of everything that it records."""
@@ -77,6 +80,9 @@ class _Tracer(fx.Tracer):
 def forward_text(module: nn.Module, call: Call) -> str:
     """The source of a module's forward method, without what its recorded call did not need.
 
+    What the method passes on of ``self.training`` stays so. Where it does something else in training, such as leaving
+    itself out at random, the source says in a comment that it does not.
+
     Args:
         module: in eval mode.
         call: as it was called.
@@ -84,6 +90,26 @@ def forward_text(module: nn.Module, call: Call) -> str:
     Raises:
         UsageError: where torch.fx cannot follow it.
     """
+    text = _recorded(module, call)
+    module.training = True  # its own flag alone: what it calls is recorded and not opened
+    try:
+        learning = _recorded(module, call)
+    except UsageError:
+        learning = ""
+    finally:
+        module.training = False
+    if learning == text:
+        return text
+    words, others = (re.split(r"(\W+)", it) for it in (text, learning))
+    pairs = set(zip(words, others, strict=False)) if len(words) == len(others) else set()
+    if pairs and all(one == other or (one, other) == ("False", "True") for one, other in pairs):
+        both = zip(words, others, strict=True)
+        return "".join(one if one == other else "self.training" for one, other in both)
+    head, _, rest = text.partition("\n")
+    return f"{head}\n    {LEFT_OUT}\n{rest}"
+
+
+def _recorded(module: nn.Module, call: Call) -> str:
     tracer = _Tracer(module)
     passed = inspect.signature(module.forward).bind(*call.args, **call.kwargs).arguments
     run = nn.Module.__call__

@@ -10,6 +10,7 @@ from torch import nn
 
 from layerlink.design.shrink.passes import first_tensor, run_pass
 from layerlink.design.shrink.source import write_source
+from layerlink.design.shrink.tracing import LEFT_OUT
 from layerlink.errors import UsageError
 from layerlink.taps.modules import call_model
 from layerlink.user_code import told
@@ -28,6 +29,8 @@ def source_of(model: nn.Module, example: Any, about: str) -> tuple[str, list[str
         notes = ["its source imports its class of transformers, with another config"]
     else:
         text, notes = write_source(model, run_pass(model, example), about), []
+    if LEFT_OUT in text:
+        notes.append("what the teacher's code does in training alone, such as leaving layers out, is not in the source")
     _try(text, model, example)
     return text, notes
 
