@@ -19,12 +19,14 @@ def card(
     Example: layerlink card runs/vgg7-links-0
     """
     from layerlink.cli.terminal.console import Console
-    from layerlink.design.use.card import card as card_of
-    from layerlink.design.use.pushing import CARD
+    from layerlink.design.use.card import card as text_of
+    from layerlink.design.use.card import write_card
     from layerlink.files.whole import write_text
     from layerlink.lab.run.folder import RunFolder
 
-    text = card_of(RunFolder(run))
-    path = run / CARD if out is None else out
-    write_text(path, text)
+    if out is None:
+        path = write_card(RunFolder(run))
+    else:
+        path = out
+        write_text(path, text_of(RunFolder(run)))
     Console().say(f"saved {path}    next: layerlink push {run} OWNER/NAME")

@@ -17,9 +17,10 @@ from layerlink.cli.main import run_command_line
 from layerlink.data import load_source
 from layerlink.design.use.card import card
 from layerlink.design.use.pushing import push
-from layerlink.lab.recipe.file import load_recipe
+from layerlink.lab.recipe.file import dump_recipe, load_recipe
 from layerlink.lab.run.evaluation import set_up_again
 from layerlink.lab.run.folder import RunFolder
+from layerlink.lab.run.ownership import recipe_of_run
 from layerlink.lab.run.setup.setup import set_up
 from layerlink.lab.run.training import train
 
@@ -185,6 +186,49 @@ def test_pushed_into_a_folder_it_is_loaded_there(run: Path, tmp_path: Path) -> N
     (place / "mine.txt").write_text("mine")
     assert run_command_line(["push", str(run), str(place)]) == 2
     assert run_command_line(["push", str(run), "name"]) == 2
+
+
+def test_what_its_owner_wrote_into_a_card_stays_and_is_pushed(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(run, own)
+    assert run_command_line(["card", str(own)]) == 0
+    assert run_command_line(["card", str(own)]) == 0  # again: the same words
+    written = (own / "README.md").read_text().replace("licence of the data: CC BY 4.0", "licence of the data: mine")
+    (own / "README.md").write_text(written)
+    assert run_command_line(["card", str(own)]) == 2
+    assert "says something else; nothing was written" in " ".join(capsys.readouterr().err.split())
+    assert (own / "README.md").read_text() == written
+    assert run_command_line(["push", str(own), str(tmp_path / "model")]) == 0
+    assert (tmp_path / "model" / "README.md").read_text() == written
+    assert run_command_line(["card", str(own), "--out", str(tmp_path / "card.md")]) == 0
+    assert "licence of the data: CC BY 4.0" in (tmp_path / "card.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "taught",
+    [
+        "teacher: {model: vgg7, weights: /home/me/a.safetensors, store: {root: /home/me/stores}}\nsoft: {weight: 1}",
+        "teachers: {one: {model: vgg7, weights: /home/me/a.safetensors}, two: {model: vgg7, weights: /home/me/two}}",
+        "peers: {wide: {model: vgg7, weights: /home/me/a.safetensors}}\nsoft: {weight: 1}",
+    ],
+)
+def test_no_path_of_the_machine_goes_along(taught: str, run: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(run, own)
+    none = {"teacher: null", "teachers: null", "peers: null", "soft: null"}
+    lines = [line for line in (run / "recipe.yaml").read_text().splitlines() if line not in none]
+    (own / "recipe.yaml").write_text("\n".join([*lines, taught, ""]))
+    loaded = recipe_of_run(RunFolder(own)).recipe
+    assert "/home/me" in dump_recipe(loaded)
+    push(RunFolder(own), str(tmp_path / "model"))
+    for name in ("recipe.yaml", "README.md"):
+        assert "/home/me" not in (tmp_path / "model" / name).read_text()
+    again = recipe_of_run(RunFolder(tmp_path / "model")).recipe
+    assert again.every_teacher.keys() == loaded.every_teacher.keys()
+    kept = [section.weights.name for section in again.every_teacher.values() if section.weights]
+    assert kept == [section.weights.name for section in loaded.every_teacher.values() if section.weights]
 
 
 def test_what_the_hub_is_asked_for(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

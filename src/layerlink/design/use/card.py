@@ -12,7 +12,9 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from layerlink.data import SOURCES
-from layerlink.errors import LayerlinkError
+from layerlink.errors import LayerlinkError, UsageError
+from layerlink.files.inside import read_text
+from layerlink.files.whole import write_text
 from layerlink.lab.recipe.schema import Recipe
 from layerlink.lab.report.gather.records import RunRecord, read_record
 from layerlink.lab.report.gather.rows import gather
@@ -20,6 +22,8 @@ from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.ownership import recipe_of_run
 from layerlink.lab.sweep.folder import MANIFEST
 from layerlink.printable import one_line
+
+CARD = "README.md"
 
 # What is known of the licences of data that layerlink reads by name.
 LICENCES = {
@@ -69,6 +73,28 @@ def card(run: RunFolder) -> str:
         "\n".join(f"- {line}" for line in _made(record)),
     ]
     return _head(record, recipe, run) + "\n\n".join(parts) + "\n"
+
+
+def card_of(run: RunFolder) -> str:
+    """The card that a run's folder holds, with what its owner wrote into it; a new one where there is none."""
+    made = card(run)
+    return read_text(run.path / CARD, run.path) if (run.path / CARD).exists() else made
+
+
+def write_card(run: RunFolder) -> Path:
+    """Write a run's card into its folder.
+
+    Raises:
+        UsageError: where a card is there that says something else.
+    """
+    path, text = run.path / CARD, card(run)
+    if path.exists() and read_text(path, run.path) != text:
+        raise UsageError(
+            f"{path} is there already and says something else; nothing was written. Move it away, or name another "
+            "file with --out"
+        )
+    write_text(path, text)
+    return path
 
 
 def _head(record: RunRecord, recipe: Recipe, run: RunFolder) -> str:

@@ -7,26 +7,26 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
-from layerlink.design.use.card import card
+from layerlink.design.use.card import CARD, card_of
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.files.inside import regular
 from layerlink.files.weights import extra_file
 from layerlink.files.whole import write_text
 from layerlink.lab.recipe.file import dump_recipe
+from layerlink.lab.recipe.models import TeacherSection
 from layerlink.lab.recipe.schema import Recipe
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.ownership import recipe_of_run
 from layerlink.optional import need
-
-CARD = "README.md"
 
 
 def push(run: RunFolder, target: str, *, private: bool = True) -> str:
     """Put a finished run's student where others can load it: weights, card, recipe, classes and preprocessing.
 
     No code goes along, no path of this machine, and no mark that the run is this user's: ``ll.load`` calls code that
-    its recipe names only where it is told to.
+    its recipe names only where it is told to. A card that the run's folder holds is taken as it is.
 
     Args:
         run: the folder.
@@ -52,7 +52,7 @@ def push(run: RunFolder, target: str, *, private: bool = True) -> str:
 def _files(run: RunFolder) -> dict[str, str]:
     """The text files, by name."""
     return {
-        CARD: card(run),
+        CARD: card_of(run),
         run.recipe.name: dump_recipe(_without_places(recipe_of_run(run).recipe)),
         run.data.name: json.dumps(run.read_data(), indent=2) + "\n",
         run.result.name: json.dumps(run.read_result(), indent=2) + "\n",
@@ -61,13 +61,24 @@ def _files(run: RunFolder) -> dict[str, str]:
 
 def _without_places(recipe: Recipe) -> Recipe:
     """Without the paths of the machine that it was trained on, which say nothing elsewhere."""
-    changes = {"data": recipe.data.model_copy(update={"root": None})}
-    student = recipe.student.model_copy(update={"weights": None})
-    teachers = {}
-    if recipe.teacher is not None and recipe.teacher.loaded_from is not None:
-        weights = Path(recipe.teacher.loaded_from.name)
-        teachers["teacher"] = recipe.teacher.model_copy(update={"weights": weights, "store": None})
-    return recipe.model_copy(update={**changes, "student": student, **teachers})
+    nowhere: dict[str, Any] = {"weights": None}
+    changes: dict[str, Any] = {
+        "data": recipe.data.model_copy(update={"root": None}),
+        "student": recipe.student.model_copy(update=nowhere),
+    }
+    if recipe.teacher is not None:
+        changes["teacher"] = _named(recipe.teacher)
+    if recipe.teachers is not None:
+        changes["teachers"] = {name: _named(section) for name, section in recipe.teachers.items()}
+    if recipe.peers is not None:
+        changes["peers"] = {name: section.model_copy(update=nowhere) for name, section in recipe.peers.items()}
+    return recipe.model_copy(update=changes)
+
+
+def _named(teacher: TeacherSection) -> TeacherSection:
+    """With the name of its weights' file, not its folder, and without the place of its stored tensors."""
+    weights = teacher.weights if teacher.loaded_from is None else Path(teacher.loaded_from.name)
+    return teacher.model_copy(update={"weights": weights, "store": None})
 
 
 def _into_folder(run: RunFolder, files: dict[str, str], folder: Path) -> Path:
