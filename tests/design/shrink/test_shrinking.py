@@ -132,6 +132,25 @@ def test_the_source_rebuilds_the_student_without_layerlink(tmp_path: Path) -> No
     assert "layerlink" not in shrunk.source
 
 
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_new_weights_are_as_large_as_the_networks_own_class_draws_them(batch_norm: bool) -> None:
+    given = {"batch_norm": batch_norm, "width": 0.5}
+    source = ll.shrink(model("vgg16", **given), images(4), collapse=True, start="copy").source
+    namespace: dict[str, Any] = {}
+    exec(source, namespace)
+    torch.manual_seed(1)
+    built, own = namespace["build"](), model("vgg7", **given)
+    spreads = [
+        [float(it.weight.detach().std()) for it in module.modules() if isinstance(it, nn.Conv2d | nn.Linear)]
+        for module in (built, own)
+    ]
+    convolved = len([it for it in own.modules() if isinstance(it, nn.Conv2d)])
+    like = convolved if batch_norm else convolved + 2  # torch's own for linear layers where norms take care of scale
+    assert spreads[0][:like] == pytest.approx(spreads[1][:like], rel=0.1)
+    biases = [it.bias for it in built.modules() if isinstance(it, nn.Conv2d) and it.bias is not None]
+    assert all(not bias.any() for bias in biases)
+
+
 def test_transformers_lose_layers() -> None:
     transformers = pytest.importorskip("transformers")
     config = transformers.BertConfig(

@@ -71,12 +71,34 @@ def write_source(model: nn.Module, seen: Pass, about: str) -> str:
     expression = classes.expression(top, {})
     lines = [f'"""{about}"""', "", "import torch", "import torch.nn.functional as F", "from torch import nn"]
     text = "\n".join(lines) + "\n\n\n" + "".join(f"{it}\n\n\n" for it in classes.texts)
-    text += f'def build():\n    """The model, with new weights."""\n    return {expression}\n'
+    text += _build(expression, model)
     if "OrderedDict(" in text:
         text = text.replace("import torch\n", "from collections import OrderedDict\n\nimport torch\n", 1)
     if "F." not in text.replace("import torch.nn.functional as F", ""):
         text = text.replace("import torch.nn.functional as F\n", "")
     return text if re.search(r"torch\.", text.replace("import torch.nn", "")) else text.replace("import torch\n", "", 1)
+
+
+def _build(expression: str, model: nn.Module) -> str:
+    """The function that builds it.
+
+    torch draws the weights of a convolution so small that deep networks lose the signal; nearly every class of networks
+    replaces them by those of He et al. (2015, arXiv 1502.01852, equation 10), and so does this one. Where no norm
+    follows, layers between the convolutions and the output need them as well.
+    """
+    if not any(isinstance(it, nn.Conv2d) for it in model.modules()):
+        return f'def build():\n    """The model, with new weights."""\n    return {expression}\n'
+    normed = any("Norm" in type(it).__name__ for it in model.modules())
+    return f'''def build():
+    """The model, with new weights: of He et al. (2015) where it convolves."""
+    model = {expression}
+    for module in model.modules():
+        if isinstance(module, {"nn.Conv2d" if normed else "(nn.Conv2d, nn.Linear)"}):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    return model
+'''
 
 
 def _made(module: nn.Module, path: str, seen: Pass) -> Made:
