@@ -172,6 +172,38 @@ def test_transformers_lose_layers() -> None:
     assert shrunk.links[-1] == f"bert.encoder.layer.5 -> bert.encoder.layer.{count - 1} : mse, scale=teacher"
 
 
+class Encoder(nn.Module):
+    """Of torch's own transformer layers."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__()
+        self.words = nn.Embedding(20, 16)
+        self.encoder = nn.TransformerEncoder(
+            nn.TransformerEncoderLayer(16, 2, 32, batch_first=True, **arguments), 4, enable_nested_tensor=False
+        )
+        self.head = nn.Linear(16, 3)
+
+    def forward(self, words: torch.Tensor) -> torch.Tensor:
+        encoded: torch.Tensor = self.encoder(self.words(words))
+        return self.head(encoded.mean(1))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    "arguments", [{}, {"activation": "gelu", "norm_first": True, "dropout": 0.3, "layer_norm_eps": 1e-3}]
+)
+def test_torchs_own_transformer_layers_are_written(arguments: dict[str, Any]) -> None:
+    words = torch.randint(20, (4, 6))
+    shrunk = ll.shrink(Encoder(**arguments).eval(), [words], params=0.53)
+    assert shrunk.kept == (("encoder.layers", 2, 4),)
+    namespace: dict[str, Any] = {}
+    exec(shrunk.source, namespace)
+    built = namespace["build"]()
+    built.load_state_dict(shrunk.model.state_dict())
+    assert torch.equal(built.eval()(words), shrunk.model(words))
+    assert built.encoder.layers[0].dropout.p == arguments.get("dropout", 0.1)
+    assert shrunk.shares["flops"] == pytest.approx(0.5, abs=0.01)
+
+
 def test_runs_are_found_by_structure_alone() -> None:
     layers = [nn.Conv2d(3, 4, 3, padding=1), nn.ReLU()]
     layers += [nn.Conv2d(4, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1), nn.ReLU()]
