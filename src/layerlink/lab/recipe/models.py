@@ -18,7 +18,7 @@ OWN = Path("own")  # as weights: those that the model's own callable has loaded
 class ModelSection(Section):
     """A model."""
 
-    model: str = Field(description="a name that `layerlink ls` shows, or package.module:callable")
+    model: str = Field(description="a name that `layerlink ls` shows, hf:NAME_OR_FOLDER, or package.module:callable")
     arguments: dict[str, JsonValue] = Field(
         default_factory=dict,
         description="keyword arguments; the project's own models get num_classes, image_size and channels unasked",
