@@ -1,14 +1,16 @@
-"""Batches: the images of an epoch in a seeded order."""
+"""Batches: the examples of an epoch in a seeded order."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from layerlink.data.images import ImageSet
+from layerlink.data.examples import Examples, Inputs, copied
+from layerlink.data.text.views import TextViews
 from layerlink.data.views import Views
 
 
@@ -17,7 +19,7 @@ class Batch:
     """One step's images.
 
     Args:
-        images: (N, C, H, W) float32, the views.
+        images: the views: of images (N, C, H, W) float32; of texts what their models take, by name.
         labels: (N,) int64, or as the task has them.
         indices: (N,) int64, their places in the image set.
         epoch: from 0; None in evaluation.
@@ -27,7 +29,7 @@ class Batch:
         sizes: the same views in other sizes, by their pixels, for teachers that were trained on such.
     """
 
-    images: Tensor
+    images: Inputs
     labels: Tensor
     indices: Tensor
     epoch: int | None
@@ -37,9 +39,15 @@ class Batch:
     sizes: Mapping[int, Tensor] = field(default_factory=dict)
 
     @property
-    def inputs(self) -> Tensor | dict[int, Tensor]:
+    def inputs(self) -> Inputs | dict[int, Tensor]:
         """What teachers are called with: the images, or where some see other sizes all of them."""
-        return {self.images.shape[-1]: self.images, **self.sizes} if self.sizes else self.images
+        if self.sizes and isinstance(self.images, Tensor):
+            return {self.images.shape[-1]: self.images, **self.sizes}
+        return self.images
+
+    def copied(self) -> Batch:
+        """The same batch with inputs of its own: a student may work in place on what it gets."""
+        return replace(self, images=copied(self.images))
 
     @property
     def count(self) -> int:
@@ -68,8 +76,8 @@ class Batches:
         sizes: in which pixels, beside those of ``views``, a batch of an epoch holds its views.
     """
 
-    images: ImageSet
-    views: Views
+    images: Examples
+    views: Views | TextViews
     batch_size: int
     seed: int = 0
     part: tuple[int, int] = (0, 1)
@@ -83,8 +91,7 @@ class Batches:
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
         """The epoch's batches in random order, augmented, from ``first_step`` on."""
         generator = torch.Generator().manual_seed((self.seed << 20) + epoch)
-        order = torch.randperm(len(self.images), generator=generator)
-        return self._cut(order, epoch, first_step, self.part)
+        return self._cut(self.images.order(generator, self.batch_size), epoch, first_step, self.part)
 
     def in_order(self) -> Iterator[Batch]:
         """Every image once, in the set's order, not augmented."""
@@ -102,19 +109,16 @@ class Batches:
             if stand_in:  # models need an image to run on
                 indices = whole[:1]
             whole_count, many = None if parts == 1 else count, 1 if epoch is None else self.each
-            views = [
-                self.views if not n else replace(self.views, seed=self.views.seed + (n << 32)) for n in range(many)
-            ]
-            pixels, own = self.images.images[indices], self.images.labels[indices]
-            images, *sizes = (
-                _joined([replace(it, image_size=size)(pixels, indices, epoch) for it in views])
-                for size in (self.views.image_size, *(self.sizes if epoch is not None else ()))
-            )
-            labels = _joined([it.labels(own, indices, epoch) for it in views])
+            views, rows = [self.views.drawn(n) for n in range(many)], self.images.rows(indices)
+            images = _joined([it(rows, indices, epoch) for it in views])
+            others = {
+                size: _joined([it.of_size(size)(rows, indices, epoch) for it in views if isinstance(it, Views)])
+                for size in (self.sizes if epoch is not None else ())
+            }
+            labels = _joined([it.labels(self.images.labels[indices], indices, epoch) for it in views])
             indices = indices.repeat(many) if many > 1 else indices
-            others = dict(zip(self.sizes, sizes, strict=False))
             yield Batch(images, labels, indices, epoch, step, whole_count, stand_in, others)
 
 
-def _joined(parts: list[Tensor]) -> Tensor:
+def _joined(parts: list[Any]) -> Any:
     return parts[0] if len(parts) == 1 else torch.cat(parts)

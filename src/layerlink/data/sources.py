@@ -47,6 +47,11 @@ class SourceEntry:
     load: Loader
 
 
+def _text(root: Path | None, **_: Any) -> Source:
+    """Texts are tokens by the tokenizer of a model, which ``load_texts`` is given beside the folder."""
+    raise UsageError("texts are read by layerlink.data.text.load.load_texts, which takes a tokenizer")
+
+
 SOURCES: dict[str, SourceEntry] = {
     "digits": SourceEntry("1,797 handwritten digits, 8x8 grey, 10 classes; comes with scikit-learn", load_digits),
     "cifar10": SourceEntry(
@@ -58,6 +63,9 @@ SOURCES: dict[str, SourceEntry] = {
         partial(load_cifar, CIFAR100),
     ),
     "folder": SourceEntry("your own images, in a folder of class folders", load_folder),
+    "text": SourceEntry(
+        "your own texts, in TSV, CSV, JSON lines or Parquet files; data.texts says which columns", _text
+    ),
 }
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -67,6 +67,18 @@ class Views:
         return torch.addcmul(
             pixels.new_tensor(shift).view(shape), pixels, pixels.new_tensor(scale).view(shape)
         ).contiguous(memory_format=torch.channels_last)
+
+    def drawn(self, number: int) -> Views:
+        """The views of which another augmentation is drawn: 0 gives these."""
+        return self if not number else replace(self, seed=self.seed + (number << 32))
+
+    def of_size(self, image_size: int) -> Views:
+        """The same views in other pixels."""
+        return replace(self, image_size=image_size)
+
+    def facts(self) -> dict[str, Any]:
+        """What tells a run's inputs from others, for JSON."""
+        return {"image_size": self.image_size, "mean": list(self.mean), "std": list(self.std)}
 
     def labels(self, labels: Tensor, indices: Tensor | None = None, epoch: int | None = None) -> Tensor:
         """What becomes of labels as images become views: maps (N, H, W) go along, all others stay as they are.

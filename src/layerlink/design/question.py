@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
+from layerlink.data.examples import Inputs
 from layerlink.errors import UsageError
 from layerlink.lab.recipe.file import LoadedRecipe, dump_recipe, load_recipe
 from layerlink.lab.recipe.models import StudentSection, TeacherSection
@@ -92,11 +92,13 @@ def check_one_teacher(loaded: LoadedRecipe, what: str) -> None:
     raise UsageError(f"{loaded.source} has {has}; {what}: teacher={{model: resnet56, weights: FILE}}")
 
 
-def training_batches(setup: Setup, count: int) -> Iterator[Tensor]:
-    """Random training images: those of a source may lie class by class."""
-    images = setup.images.train.images
+def training_batches(setup: Setup, count: int) -> Iterator[Inputs]:
+    """Random training examples: those of a source may lie class by class."""
+    images = setup.images
     size = max(setup.recipe.training.batch_size, LEAST)
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(setup.recipe.seed))[: count * size]
+    order = torch.randperm(len(images.train), generator=torch.Generator().manual_seed(setup.recipe.seed))[
+        : count * size
+    ]
     for places in torch.split(order.to(images.device), size):
         if len(places) >= LEAST or len(order) < LEAST:
-            yield setup.images.views(images[places])
+            yield images.seen(images.train, places)

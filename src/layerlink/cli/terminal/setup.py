@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from layerlink.cli.terminal.console import Console
+from layerlink.data import TextSet, TextViews
 from layerlink.files.paths import expanded
 from layerlink.lab.bench.costs import Costs
 from layerlink.lab.parallel.processes import here
@@ -20,12 +21,11 @@ from layerlink.transfer import Link, LinkReport
 
 def show_setup(console: Console, setup: Setup, run: RunFolder) -> None:
     """Print what is about to happen."""
-    recipe, images, views = setup.recipe, setup.images, setup.images.views
+    recipe, images = setup.recipe, setup.images
     console.say(f"recipe     {setup.loaded.source}   seed {recipe.seed}   {run.path}")
     console.say(
         f"data       {recipe.data.name}: {len(images.train):,} train / {len(images.validation):,} validation / "
-        f"{len(images.test):,} test, {views.image_size}x{views.image_size}, {_labels(setup)}"
-        f"normalize {recipe.data.normalize}, augment {recipe.data.augment}"
+        f"{len(images.test):,} test, {_seen(setup)}"
     )
     for note in (*images.notes, *setup.notes):
         console.say(f"           {note}")
@@ -40,8 +40,8 @@ def show_setup(console: Console, setup: Setup, run: RunFolder) -> None:
             )
     reading = read_teacher(setup)
     if reading is not None:
-        score = setup.task.score
-        console.say(f"           reads {score.words} {score.show(reading.value)} of {reading.images} validation images")
+        score, what = setup.task.score, images.validation.noun
+        console.say(f"           reads {score.words} {score.show(reading.value)} of {reading.images} validation {what}")
     if isinstance(setup.taught_by, EMATeacher):
         console.say(f"teacher    the student's own average, decay {setup.taught_by.decay:g}")
     smaller = ""
@@ -103,12 +103,23 @@ def _teacher_score(weights: Path | None) -> str:
     return f"   {value} validation (read from its run)"
 
 
+def _seen(setup: Setup) -> str:
+    """What models get of the examples, and what is known of these."""
+    views, data = setup.images.views, setup.recipe.data
+    if isinstance(views, TextViews):
+        train = setup.images.train
+        mean = float(train.lengths.double().mean()) if isinstance(train, TextSet) else 0.0
+        return f"{_labels(setup)}up to {views.max_length} tokens of {views.tokenizer}, {mean:.0f} of them on average"
+    size = f"{views.image_size}x{views.image_size}"
+    return f"{size}, {_labels(setup)}normalize {data.normalize}, augment {data.augment}"
+
+
 def _labels(setup: Setup) -> str:
-    """What is known of the images."""
+    """What is known of the examples."""
     train = setup.images.train
     what = "classes" if setup.task.has_classes else "numbers"
     count = setup.recipe.data.labelled
-    few = "" if count is None else f"{count:,} of the training images labelled, "
+    few = "" if count is None else f"{count:,} of the training {train.noun} labelled, "
     return f"{len(train.classes)} {what}, {few}"
 
 

@@ -184,7 +184,9 @@ def _taught_by(record: RunRecord, recipe: Recipe) -> Iterator[str]:
 
 
 def _data(data: dict[str, Any], recipe: Recipe) -> Iterator[str]:
-    yield f"`{one_line(recipe.data.name)}`, {data.get('image_size')}x{data.get('image_size')} pixels"
+    size = data.get("image_size")
+    seen = f"{size}x{size} pixels" if "image_size" in data else f"up to {data.get('max_length')} tokens"
+    yield f"`{one_line(recipe.data.name)}`, {seen}"
     for part in ("train", "validation", "test"):
         yield f"{part}: {one_line(str(data.get(part, 'not known')))}"
     if data.get("labelled"):

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from layerlink.data import Batch, ImageSet, Views
+from layerlink.data.examples import first
 from layerlink.lab.recipe.file import load_recipe
 from layerlink.lab.run.mutual import learner_of
 from layerlink.lab.run.setup.fast_paths import keep_cast_weights, make_fast
@@ -159,7 +160,7 @@ def _endless(setup: Setup) -> Iterator[Batch]:
 
 
 def _flops(setup: Setup, model: Any, batch: Batch) -> float:
-    return float(count_flops(model, batch.images[:1], setup.arithmetic()) * len(batch.labels))
+    return float(count_flops(model, first(batch.images, 1), setup.arithmetic()) * len(batch.labels))
 
 
 def _student_flops(setup: Setup, batch: Batch) -> float:

@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from layerlink.data import Batch
+from layerlink.data.examples import Inputs
 from layerlink.lab.parallel.processes import Processes
 from layerlink.losses.trained.layers import BatchNorm
 from layerlink.taps import Activations
@@ -35,7 +36,7 @@ class DataParallel:
         processes: more than one.
     """
 
-    def __init__(self, distiller: Distiller, example: Tensor, processes: Processes) -> None:
+    def __init__(self, distiller: Distiller, example: Inputs, processes: Processes) -> None:
         self.processes = processes
         self.share = 1.0  # of this step's images that this process counts
         self.stand_in = False
@@ -171,7 +172,7 @@ class _Total(nn.Module):
         return self.losses.total
 
 
-def _leaves_parameters_unused(distiller: Distiller, example: Tensor) -> bool:
+def _leaves_parameters_unused(distiller: Distiller, example: Inputs) -> bool:
     """Whether a step may leave a parameter without a gradient, for which torch has to look at every step."""
     objective, student = distiller.whole_objective, distiller.student
     if objective.labels.loss is not None:  # nobody knows what it reads

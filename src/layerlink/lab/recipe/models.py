@@ -19,7 +19,8 @@ class ModelSection(Section):
     """A model."""
 
     model: str = Field(
-        description="a name that `layerlink ls` shows, package.module:callable, or file.py:callable beside the recipe"
+        description="a name that `layerlink ls` shows, hf:NAME_OR_FOLDER, package.module:callable, or file.py:callable "
+        "beside the recipe"
     )
     arguments: dict[str, JsonValue] = Field(
         default_factory=dict,

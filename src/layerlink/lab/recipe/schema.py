@@ -20,10 +20,12 @@ from layerlink.lab.recipe.optimizers import problem_with, takes
 from layerlink.lab.recipe.peers import Peer, PeerName, recipes_of_peers, taught_by_peers
 from layerlink.lab.recipe.section import FilePath, Section, Whole, YesNo
 from layerlink.lab.recipe.terms import HardField, HardSection, LinkTexts, SoftSection
+from layerlink.lab.recipe.texts import TEXT, TextSection, not_of_texts
 from layerlink.tasks import Task, as_task
 from layerlink.transfer import Link
 from layerlink.transfer.link import Scale, user_code
 from layerlink.transfer.schedule import Decay
+from layerlink.user_code import is_code
 
 
 class DataSection(Section):
@@ -57,12 +59,23 @@ class DataSection(Section):
         "mean-std", description="subtract the training images' mean; divide by their standard deviation"
     )
 
+    texts: TextSection | None = Field(None, description="columns, labels and tokens of the data set text")
+
     @field_validator("validation")
     @classmethod
     def _whole_count(cls, value: float) -> float:
         if value >= 1 and value != int(value):
             raise ValueError("a share below 1 or a whole number of images")
         return value
+
+    @model_validator(mode="after")
+    def _of_one_kind(self) -> DataSection:
+        if self.name != TEXT and self.texts is not None:
+            raise ValueError(f"texts is of data set text; name is {self.name}")
+        given = [name for name in self.model_fields_set if getattr(self, name) != type(self).model_fields[name].default]
+        if self.name == TEXT and (others := not_of_texts(given)):
+            raise ValueError(f"{others} of images, and the data set text has none: leave out")
+        return self
 
     @model_validator(mode="after")
     def _views_differ(self) -> DataSection:
@@ -267,7 +280,7 @@ class Recipe(Section):
             **{f"peers.{name}.links": peer.links for name, peer in (self.peers or {}).items()},
         }
         named += [(who, path) for who, texts in links.items() for path in user_code(texts)]
-        return [(who, path) for who, path in named if ":" in path]
+        return [(who, path) for who, path in named if is_code(path)]
 
     def _check_teachers(self) -> None:
         """One teacher, or two or more by name that no store keeps; links and soft name those that are there."""

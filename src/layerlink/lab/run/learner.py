@@ -56,9 +56,7 @@ class Learner:
         self.peers: dict[str, Learner] = {}  # that learn beside it
         self.parallel: DataParallel | None = None
         if self.processes.size > 1:
-            self.parallel = DataParallel(
-                self.distiller, setup.images.views(setup.images.train.images[:2]), self.processes
-            )
+            self.parallel = DataParallel(self.distiller, setup.images.sample, self.processes)
 
     @property
     def model(self) -> nn.Module:

@@ -54,10 +54,7 @@ class MutualLearner(Learner):
             for tap in learner.distiller.wanted:
                 asked[tap.of or alone].append(replace(tap, of=""))
         # A student may work in place on what it gets, and the others need it.
-        gave = {
-            name: learner.study(replace(batch, images=batch.images.clone()), asked[name])
-            for name, learner in everyone.items()
-        }
+        gave = {name: learner.study(batch.copied(), asked[name]) for name, learner in everyone.items()}
         losses = super().step(batch, _taught(self, STUDENT, gave), gave[STUDENT])
         for name, peer in self.peers.items():
             peer.step(batch, _taught(peer, name, gave), gave[name])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from layerlink.data import ImageSet
+from layerlink.data import Examples
 from layerlink.files.paths import expanded
 from layerlink.lab.parallel.processes import here
 from layerlink.lab.run.evaluation import EVALUATION_BATCH, each_image, read_once
@@ -46,9 +46,9 @@ def read_teacher(setup: Setup) -> TeacherReading | None:
     return read_once(teacher, setup, images, lambda: _reading(setup, teacher, images))
 
 
-def _reading(setup: Setup, teacher: Observed, images: ImageSet) -> TeacherReading:
+def _reading(setup: Setup, teacher: Observed, images: Examples) -> TeacherReading:
     task = setup.task
-    few = replace(images, images=images.images[:EVALUATION_BATCH], labels=images.labels[:EVALUATION_BATCH])
+    few = images.select(slice(0, EVALUATION_BATCH))
 
     def reading(output: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
         answers = task.answers(output)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +163,7 @@ def learn(members: list[Member], batch: Batch, teacher: Teacher | None, watch: W
     for member in learning:
         clock = time.monotonic()
         # A student may work in place on what it gets, and the others need it.
-        own = batch if member is learning[-1] else replace(batch, images=batch.images.clone())
+        own = batch if member is learning[-1] else batch.copied()
         try:
             with failing_alone(f"epoch {(batch.epoch or 0) + 1}, step {batch.step + 1}"):
                 losses = member.learner.step(own, taught)

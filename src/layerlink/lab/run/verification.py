@@ -75,7 +75,7 @@ def verify_run(run: RunFolder, overrides: Sequence[str] = (), *, trust_code: boo
         raise UsageError(f"{run.result} holds no losses of the first steps: the run was made by an older layerlink")
     setup = set_up(trusted_recipe_of_run(run, overrides, trust_code=trust_code))
     stamp, now = run.read_data(), setup.images.stamp
-    changed = [name for name in ("train", "mean", "std", "image_size") if stamp.get(name) != now[name]]
+    changed = [name for name in (*setup.images.views.facts(), "train") if stamp.get(name) != now[name]]
     if changed:
         raise UsageError(f"{run.path} was trained on other data: {', '.join(changed)} differ. Set data.root to its own")
     learner = learner_of(setup)
