@@ -100,16 +100,15 @@ class Batches:
     def _cut(self, order: Tensor, epoch: int | None, first_step: int, part: tuple[int, int]) -> Iterator[Batch]:
         place, parts = part
         order = order.to(self.images.labels.device)
-        for step in range(first_step, len(self)):
-            end = (step + 1) * self.batch_size if step + 1 < len(self) else None
-            whole = order[step * self.batch_size : end]
-            count = len(whole)
-            indices = whole[place * count // parts : (place + 1) * count // parts]
-            stand_in = not len(indices)
-            if stand_in:  # models need an image to run on
-                indices = whole[:1]
-            whole_count, many = None if parts == 1 else count, 1 if epoch is None else self.each
-            views, rows = [self.views.drawn(n) for n in range(many)], self.images.rows(indices)
+        ends = [(step + 1) * self.batch_size if step + 1 < len(self) else None for step in range(len(self))]
+        wholes = [order[step * self.batch_size : ends[step]] for step in range(first_step, len(self))]
+        parted = [whole[place * len(whole) // parts : (place + 1) * len(whole) // parts] for whole in wholes]
+        # Models need an image to run on: where there are fewer than processes, some have another's.
+        chosen = [own if len(own) else whole[:1] for own, whole in zip(parted, wholes, strict=True)]
+        many = 1 if epoch is None else self.each
+        views = [self.views.drawn(n) for n in range(many)]
+        for step, rows in enumerate(self.images.ahead(chosen)):
+            whole, indices = wholes[step], chosen[step]
             images = _joined([it(rows, indices, epoch) for it in views])
             others = {
                 size: _joined([it.of_size(size)(rows, indices, epoch) for it in views if isinstance(it, Views)])
@@ -117,7 +116,8 @@ class Batches:
             }
             labels = _joined([it.labels(self.images.labels[indices], indices, epoch) for it in views])
             indices = indices.repeat(many) if many > 1 else indices
-            yield Batch(images, labels, indices, epoch, step, whole_count, stand_in, others)
+            whole_count, stand_in = None if parts == 1 else len(whole), not len(parted[step])
+            yield Batch(images, labels, indices, epoch, first_step + step, whole_count, stand_in, others)
 
 
 def _joined(parts: list[Any]) -> Any:

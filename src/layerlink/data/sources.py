@@ -3,35 +3,24 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from layerlink.data.formats.cifar import CIFAR10, CIFAR100, load_cifar
 from layerlink.data.formats.decode import MOST_PIXELS
 from layerlink.data.formats.digits import load_digits
 from layerlink.data.formats.folder import load_folder
 from layerlink.data.images import Source
+from layerlink.data.stream.images import Streaming
+from layerlink.data.stream.shards import ARGUMENTS, load_parquet
+from layerlink.data.stream.tars import load_tars
 from layerlink.errors import LayerlinkError, UsageError, unknown_name
 from layerlink.user_code import named
 
-
-class Loader(Protocol):
-    """What every source gives: its images, from the same arguments; each source says which it uses."""
-
-    def __call__(
-        self,
-        root: Path | None,
-        *,
-        size: int | None,
-        download: bool,
-        cache: Path | None,
-        skip_bad: bool,
-        most_pixels: int,
-    ) -> Source:
-        """Reads the source; see ``load_source``."""
+MEMORY = 4_000_000_000  # bytes of pixels beyond which images are streamed
 
 
 @dataclass(frozen=True)
@@ -41,15 +30,31 @@ class SourceEntry:
     Args:
         description: one line, for lists of sources.
         load: reads it.
+        streams: whether it takes ``streaming``: its images may be more than fit into memory.
+        arguments: those of ``data.arguments`` that it takes.
     """
 
     description: str
-    load: Loader
+    load: Callable[..., Source]
+    streams: bool = False
+    arguments: tuple[str, ...] = ()
 
 
 def _text(root: Path | None, **_: Any) -> Source:
     """Texts are tokens by the tokenizer of a model, which ``load_texts`` is given beside the folder."""
     raise UsageError("texts are read by layerlink.data.text.load.load_texts, which takes a tokenizer")
+
+
+def _parquet(root: Path | None, *, size: int | None, streaming: Streaming, **given: Any) -> Source:
+    """Rows of Parquet files; nothing of them is fetched or kept elsewhere."""
+    wanted = {name: given[name] for name in ("skip_bad", "most_pixels", "arguments")}
+    return load_parquet(root, size=size or 32, streaming=streaming, **wanted)
+
+
+def _tars(root: Path | None, *, size: int | None, streaming: Streaming, **given: Any) -> Source:
+    """Members of tars; the same."""
+    wanted = {name: given[name] for name in ("skip_bad", "most_pixels")}
+    return load_tars(root, size=size or 32, streaming=streaming, **wanted)
 
 
 SOURCES: dict[str, SourceEntry] = {
@@ -62,7 +67,11 @@ SOURCES: dict[str, SourceEntry] = {
         "60,000 photographs, 32x32 RGB, 100 classes; Parquet files or an original archive in root",
         partial(load_cifar, CIFAR100),
     ),
-    "folder": SourceEntry("your own images, in a folder of class folders", load_folder),
+    "folder": SourceEntry("your own images, in a folder of class folders", load_folder, streams=True),
+    "parquet": SourceEntry(
+        "your own images, in Parquet files with columns of any name", _parquet, streams=True, arguments=ARGUMENTS
+    ),
+    "webdataset": SourceEntry("your own images, in tars as WebDataset has them", _tars, streams=True),
     "text": SourceEntry(
         "your own texts, in TSV, CSV, JSON lines or Parquet files; data.texts says which columns", _text
     ),
@@ -79,8 +88,9 @@ def load_source(
     skip_bad: bool = False,
     most_pixels: int = MOST_PIXELS,
     arguments: Mapping[str, Any] | None = None,
+    streaming: Streaming | None = None,
 ) -> Source:
-    """The images of a source, all in memory on the CPU.
+    """The images of a source: in memory on the CPU, or streamed where there are too many.
 
     Args:
         name: a key of ``SOURCES``; or ``package.module:callable`` of one's own, which is called with the
@@ -93,7 +103,8 @@ def load_source(
         cache: the folder for decoded images; None for ``$LAYERLINK_CACHE``, else ``~/.cache/layerlink``.
         skip_bad: leave out images that cannot be decoded, each with its reason in ``Source.bad``.
         most_pixels: that an image of ``folder`` may have; of a larger one nothing is decoded.
-        arguments: of a callable of one's own.
+        arguments: of a callable of one's own, or of a source that takes some.
+        streaming: from how many bytes on images are streamed, and how; None: from 4 GB on.
 
     Raises:
         UsageError: where the name is unknown, or root or size is missing or wrong.
@@ -101,13 +112,18 @@ def load_source(
     """
     if ":" in name:
         return _own(name, arguments or {}, root=root, size=size)
-    if arguments:
-        raise UsageError(f"data.arguments are of a callable of your own; {name} takes none")
     if name not in SOURCES:
         raise UsageError(unknown_name("data set", name, SOURCES))
+    entry, given = SOURCES[name], dict[str, Any]()
+    if arguments and not entry.arguments:
+        raise UsageError(f"data.arguments are of a callable of your own; {name} takes none")
+    if entry.arguments:
+        given["arguments"] = arguments or {}
+    if entry.streams:
+        given["streaming"] = streaming or Streaming(MEMORY)
     try:
-        return SOURCES[name].load(
-            root, size=size, download=download, cache=cache, skip_bad=skip_bad, most_pixels=most_pixels
+        return entry.load(
+            root, size=size, download=download, cache=cache, skip_bad=skip_bad, most_pixels=most_pixels, **given
         )
     except OSError as error:
         raise LayerlinkError(f"{name}: the files below {str(root)!r} cannot be read ({error}).") from error

@@ -10,27 +10,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from layerlink.data.cache import cached
-from layerlink.data.formats.decode import FORMATS, MOST_PIXELS, BadImageError, Decoded, Pixels, decode_all, opened
+from layerlink.data.formats.decode import MOST_PIXELS, BadImageError, Decoded, Pixels, decode_all, opened
 from layerlink.data.formats.folder_parts import ACCEPTED, Part, Parts, find_parts
-from layerlink.data.formats.folder_tree import ENDINGS
-from layerlink.data.formats.rgb import upright_rgb
+from layerlink.data.formats.image_file import bytes_of, formats_of
+from layerlink.data.formats.square import decode_square
 from layerlink.data.images import ImageSet, Source
 from layerlink.data.splits import hold_out
+from layerlink.data.stream.images import Streaming
+from layerlink.data.stream.pictures import PictureFiles
+from layerlink.data.stream.source import Encoded, source_from
 from layerlink.errors import LayerlinkError, UsageError
-from layerlink.files.inside import regular
 from layerlink.files.paths import expanded
-from layerlink.optional import need
-
-# Beyond this, scaling the shorter side up would make the longer one fill the memory.
-_MAX_ASPECT = 50
-
-# Of the formats that hold several images, those where the first one is not known to be what is meant.
-_SEVERAL = ("AVIF", "GIF", "TIFF")
-_MOST_BYTES = 2**30  # of an image's file
 
 
 def load_folder(
@@ -41,6 +34,7 @@ def load_folder(
     cache: Path | None = None,
     skip_bad: bool = False,
     most_pixels: int = MOST_PIXELS,
+    streaming: Streaming | None = None,
 ) -> Source:
     """The images below ``root`` as RGB: train, validation and test of shape (N, 3, size, size).
 
@@ -67,6 +61,7 @@ def load_folder(
         cache: the cache's folder; None for the default.
         skip_bad: leave images out that cannot be used; by default the first such image is an error.
         most_pixels: that an image may have; of a larger one nothing is decoded.
+        streaming: from how many bytes on images are read when a batch asks for them; None: all lie in memory.
 
     Raises:
         UsageError: where ``root`` is not given or holds no class folders, or ``size`` is needed or below 1.
@@ -82,6 +77,15 @@ def load_folder(
         raise UsageError(f"folder: root {str(root)!r} {'is a file' if root.exists() else 'does not exist'}. {ACCEPTED}")
     parts = find_parts(root)
     files = [file for part in parts.named.values() for file in part.files]
+    if streaming is not None and size is not None and streaming.needed(len(files), size):
+        encoded = {name: Encoded(PictureFiles(part.files), part.labels) for name, part in parts.named.items()}
+        source = source_from(
+            *(encoded, parts.train.classes, size, streaming),
+            skip_bad=skip_bad,
+            most_pixels=most_pixels,
+            where=f"folder: {root}",
+        )
+        return replace(source, notes=(*parts.notes, *source.notes), warnings=parts.warnings)
     build = partial(_read, parts, size, skip_bad, most_pixels)
     settings: dict[str, Any] = {"size": size, "skip bad": skip_bad, "classes": parts.train.classes}
     settings |= {name: part.folder.name for name, part in parts.named.items()}
@@ -124,26 +128,13 @@ def _image_set(part: Part, found: Decoded) -> ImageSet:
     return ImageSet(torch.from_numpy(found.pixels), labels, part.classes)
 
 
-def _bytes(path: Path) -> bytes:
-    try:
-        return regular(path, most=_MOST_BYTES).read_bytes()
-    except OSError as error:
-        # Not a bad image: the next time it may be there, and a cache without it would not tell.
-        raise LayerlinkError(f"{path}: cannot be read ({error}).") from error
-
-
-def _formats(path: Path) -> tuple[str, ...]:
-    """The decoders that a file may reach: those of every image, and the one that its own ending names."""
-    return tuple(dict.fromkeys((*FORMATS, ENDINGS[path.suffix.lower()])))
-
-
 def _first_side(files: Sequence[Path], skip_bad: bool, most_pixels: int) -> int:
     """The width of the first image; with ``skip_bad``, of the first one that can be read."""
     for path in files[:-1] if skip_bad else ():
-        with suppress(BadImageError), opened(_bytes(path), str(path), _formats(path), most_pixels) as image:
+        with suppress(BadImageError), opened(bytes_of(path), str(path), formats_of(path), most_pixels) as image:
             return int(image.width)
     path = files[-1] if skip_bad else files[0]
-    with opened(_bytes(path), str(path), _formats(path), most_pixels) as image:
+    with opened(bytes_of(path), str(path), formats_of(path), most_pixels) as image:
         return int(image.width)
 
 
@@ -160,38 +151,4 @@ def decode_file(path: Path, side: int, as_is: bool, most_pixels: int) -> Pixels:
         BadImageError: where it cannot be used.
         LayerlinkError: where it cannot be read.
     """
-    with opened(_bytes(path), str(path), _formats(path), most_pixels) as image:
-        frames = getattr(image, "n_frames", 1) if image.format in _SEVERAL else 1
-        if frames > 1:
-            raise BadImageError(
-                f"{path}: expected one image; got {frames} in one {image.format} file. Keep one of them, or leave such "
-                "files out with skip_bad."
-            )
-        if as_is and image.size != (side, side):
-            raise UsageError(
-                f"{path}: without size, expected every image to be {side}x{side}, square as wide as the first one; "
-                f"got {image.width}x{image.height}. Give size."
-            )
-        if max(image.size) > _MAX_ASPECT * min(image.size):
-            raise BadImageError(
-                f"{path}: expected sides of a ratio of at most {_MAX_ASPECT}; got {image.width}x{image.height}. "
-                f"Crop the image, or leave such images out with skip_bad."
-            )
-        if image.mode.startswith(("I", "F")):
-            raise BadImageError(
-                f"{path}: expected 8 bits a channel; got mode {image.mode}. Convert the image, or leave such images "
-                "out with skip_bad."
-            )
-        return np.asarray(_fit(image, side), dtype=np.uint8)
-
-
-def _fit(image: Any, side: int) -> Any:
-    pillow = need("PIL.Image", "images", "reading images")
-    whole = upright_rgb(image)
-    if whole.size == (side, side):
-        return whole
-    shorter = min(whole.size)
-    width, height = (side * length // shorter for length in whole.size)
-    scaled = whole.resize((width, height), pillow.Resampling.BILINEAR)
-    left, top = (width - side) // 2, (height - side) // 2
-    return scaled.crop((left, top, left + side, top + side))
+    return decode_square(bytes_of(path), str(path), formats_of(path), side, as_is, most_pixels)

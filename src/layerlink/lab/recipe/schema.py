@@ -43,6 +43,15 @@ class DataSection(Section):
     most_pixels: Whole = Field(
         89_000_000, ge=1, description="that an image may have, in the source folder; no larger one is decoded"
     )
+    memory_gb: float = Field(
+        4.0, gt=0, description="10^9 bytes of pixels that may lie in memory; more are read from disk as they are needed"
+    )
+    workers: Whole | None = Field(
+        None,
+        ge=0,
+        le=64,
+        description="processes that read and decode ahead of the training then; one a core by default",
+    )
     image_size: Whole = Field(32, ge=1, le=4096, description="pixels the models get; images are scaled to it")
     train_images: Whole | None = Field(None, ge=1, description="how many to train on; all that are left by default")
     labelled: Whole | None = Field(

@@ -12,10 +12,13 @@ from layerlink.data.examples import Inputs
 from layerlink.data.images import images_of
 from layerlink.data.normalisation import Statistics, normalisation
 from layerlink.data.splits import few, labelled
+from layerlink.data.stream.images import Streaming
 from layerlink.lab.recipe.schema import Recipe
 from layerlink.lab.recipe.texts import TEXT
 from layerlink.lab.run.setup.texts import texts_of
 from layerlink.tasks import Task
+
+SCALED = ("folder", "parquet", "webdataset")  # sources whose images are brought to the size that is asked for
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,7 @@ def load_images(recipe: Recipe, device: torch.device) -> Images:
 def _pictures(recipe: Recipe, task: Task) -> tuple[Source, Views]:
     data = recipe.data
     # Of a folder's images as many pixels are kept as any model sees; its views scale them down.
-    kept = max(data.image_size, *recipe.teacher_sizes, 0) if data.name == "folder" else data.image_size
+    kept = max(data.image_size, *recipe.teacher_sizes, 0) if data.name in SCALED else data.image_size
     source = load_source(
         data.name,
         data.root,
@@ -117,8 +120,9 @@ def _pictures(recipe: Recipe, task: Task) -> tuple[Source, Views]:
         skip_bad=data.skip_bad,
         most_pixels=data.most_pixels,
         arguments=data.arguments,
+        streaming=Streaming(round(data.memory_gb * 1e9), data.workers),
     )
-    mean, std = normalisation(images_of(source.train, "training").images, data.normalize)
+    mean, std = normalisation(images_of(source.train, "training").for_statistics(), data.normalize)
     padding = round(data.crop_padding * kept / data.image_size)  # as far as without the teacher's pixels
     return source, Views(data.image_size, mean, std, data.augment, recipe.seed, padding, task.ignore)
 
