@@ -132,8 +132,8 @@ def _members(paths: Sequence[Path]) -> tuple[TarMembers, list[int | str]]:
             places.append((number, start, length))
             labels.append(label)
     table = np.array(places, dtype=np.int64).reshape(-1, 3)
-    file, start, length = (np.ascontiguousarray(table[:, column]) for column in range(3))
-    return TarMembers(tuple(paths), file, start, length), labels
+    columns = [np.ascontiguousarray(table[:, column]) for column in range(3)]
+    return TarMembers(tuple(paths), columns[0], columns[1], columns[2]), labels
 
 
 def _samples(path: Path) -> Iterator[tuple[int, int, int | str]]:
