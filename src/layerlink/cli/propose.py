@@ -14,7 +14,7 @@ def propose(
         list[str],
         typer.Argument(
             metavar="TEACHER STUDENT | RECIPE [KEY=VALUE]...",
-            help="Two models (layerlink ls, package.module:callable, a run's folder as teacher) or a recipe; then fields.",
+            help="Two models (layerlink ls, package.module:callable; a run's folder as teacher) or a recipe; fields.",
         ),
     ],
     links: Annotated[int | None, typer.Option(min=1, help="How many. Default: one a stage of equal size.")] = None,

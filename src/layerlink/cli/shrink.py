@@ -14,7 +14,7 @@ def shrink(
         list[str],
         typer.Argument(
             metavar="TEACHER | RECIPE [KEY=VALUE]...",
-            help="A model (layerlink ls, package.module:callable, file.py:callable), a run's folder or a recipe; then fields.",
+            help="A model (layerlink ls, package.module:callable, file.py:callable), a run's folder or a recipe.",
         ),
     ],
     params: Annotated[float | None, typer.Option(help="The student's parameters, a share of the teacher's.")] = None,
