@@ -17,6 +17,7 @@ from layerlink.data.formats.square import decode_square
 from layerlink.data.stream.pictures import Pictures
 from layerlink.data.stream.workers import read_ahead
 
+_CPU = torch.device("cpu")
 _CHUNK = 16  # images a piece of work of a thread
 
 
@@ -38,7 +39,7 @@ class StreamedPixels:
     size: int
     most_pixels: int = MOST_PIXELS
     workers: int = 0
-    device: torch.device = torch.device("cpu")
+    device: torch.device = _CPU
     dtype = torch.uint8
     ndim = 4
 

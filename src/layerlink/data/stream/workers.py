@@ -55,8 +55,8 @@ def read_ahead(pixels: StreamedPixels, steps: Sequence[NDArray[np.int64]]) -> It
             yield batch.pin_memory().to(pixels.device, non_blocking=True) if on_gpu else batch
     except (BrokenProcessPool, EOFError, ConnectionError) as error:
         raise LayerlinkError(
-            "a process that reads images ended on its own: was it killed, or is memory short? Nothing of the run is lost: "
-            "the same command with --resume goes on. Fewer processes take less memory: data.workers=1"
+            "a process that reads images ended on its own: was it killed, or is memory short? Nothing of the run is "
+            "lost: the same command with --resume goes on. Fewer processes take less memory: data.workers=1"
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)

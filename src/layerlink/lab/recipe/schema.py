@@ -57,6 +57,10 @@ class DataSection(Section):
     labelled: Whole | None = Field(
         None, ge=1, description="how many of the training images have labels, spread over the classes; all by default"
     )
+    unlabelled: FilePath | None = Field(
+        None,
+        description="a folder of images without classes, at any depth: teacher and links teach by them, labels do not",
+    )
     validation: float = Field(0.1, gt=0, description="kept apart for selection: a share below 1, or a count")
     split_seed: Whole = Field(0, ge=0, lt=2**31, description="of the split; the same for runs to be compared")
     augment: Literal["none", "flip", "crop", "crop-flip"] = Field("none", description="what is drawn for every view")
@@ -69,6 +73,11 @@ class DataSection(Section):
     )
 
     texts: TextSection | None = Field(None, description="columns, labels and tokens of the data set text")
+
+    @property
+    def partly_labelled(self) -> bool:
+        """Whether there are training examples without a label."""
+        return self.labelled is not None or self.unlabelled is not None
 
     @field_validator("validation")
     @classmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from layerlink.data.images import images_of
 from layerlink.data.normalisation import Statistics, normalisation
 from layerlink.data.splits import few, labelled
 from layerlink.data.stream.images import Streaming
+from layerlink.data.stream.unlabelled import unlabelled_files, with_unlabelled
 from layerlink.lab.recipe.schema import Recipe
 from layerlink.lab.recipe.texts import TEXT
 from layerlink.lab.run.setup.texts import texts_of
@@ -92,9 +93,7 @@ def load_images(recipe: Recipe, device: torch.device) -> Images:
     views: Views | TextViews
     source, views = texts_of(recipe) if data.name == TEXT else _pictures(recipe, task)
     train, validation = _parts(source, recipe)
-    if data.labelled is not None:
-        chosen = labelled(train, data.labelled, data.split_seed)
-        train = train.relabelled(task.partly_labelled().without_label(train.labels, chosen))
+    train = _partly_labelled(train, recipe, task)
     stamp = {
         "classes": list(train.classes),
         **views.facts(),
@@ -106,6 +105,33 @@ def load_images(recipe: Recipe, device: torch.device) -> Images:
         stamp["labelled"] = data.labelled
     train, validation, test = (part.to(device) for part in (train, validation, source.test))
     return Images(train, validation, test, views, stamp, source.bad, source.notes, source.warnings)
+
+
+def _partly_labelled(train: Examples, recipe: Recipe, task: Task) -> Examples:
+    """The training examples, those with labels only that have one; images of ``data.unlabelled`` behind them."""
+    data = recipe.data
+    if not data.partly_labelled:
+        return train
+    chosen = torch.ones(len(train), dtype=torch.bool)
+    if data.labelled is not None:
+        chosen = labelled(train, data.labelled, data.split_seed)
+    if data.unlabelled is not None:
+        images = images_of(train, "data.unlabelled")
+        train = with_unlabelled(images, data.unlabelled, _streaming(recipe), data.most_pixels)
+        chosen = torch.cat((chosen, chosen.new_zeros(len(train) - len(chosen))))
+    return train.relabelled(task.partly_labelled().without_label(train.labels, chosen))
+
+
+def _streaming(recipe: Recipe) -> Streaming:
+    return Streaming(round(recipe.data.memory_gb * 1e9), recipe.data.workers)
+
+
+def _beside_unlabelled(recipe: Recipe, size: int) -> Streaming:
+    """What is left for the data set: its images are streamed where those without labels leave no room."""
+    streaming, root = _streaming(recipe), recipe.data.unlabelled
+    if root is None:
+        return streaming
+    return replace(streaming, memory=streaming.memory - len(unlabelled_files(root)) * 3 * size * size)
 
 
 def _pictures(recipe: Recipe, task: Task) -> tuple[Source, Views]:
@@ -120,7 +146,7 @@ def _pictures(recipe: Recipe, task: Task) -> tuple[Source, Views]:
         skip_bad=data.skip_bad,
         most_pixels=data.most_pixels,
         arguments=data.arguments,
-        streaming=Streaming(round(data.memory_gb * 1e9), data.workers),
+        streaming=_beside_unlabelled(recipe, kept),
     )
     mean, std = normalisation(images_of(source.train, "training").for_statistics(), data.normalize)
     padding = round(data.crop_padding * kept / data.image_size)  # as far as without the teacher's pixels

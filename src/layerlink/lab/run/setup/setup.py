@@ -222,7 +222,7 @@ def _task(loaded: LoadedRecipe, images: Images, problems: list[Problem]) -> Task
     except UsageError as error:
         problems.append(loaded.problem(("task",), str(error)))
         return None
-    if loaded.recipe.data.labelled is not None:
+    if loaded.recipe.data.partly_labelled:
         task = task.partly_labelled()
     for part in (images.train, images.validation, images.test):
         found = task.target_problems(part.labels, len(part.classes))
