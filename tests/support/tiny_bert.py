@@ -1,4 +1,4 @@
-"""A BERT of a few thousand weights with its tokenizer, in the layout of the Hugging Face hub, and tables of its words."""
+"""A BERT of a few thousand weights with its tokenizer, as folders of the Hugging Face hub are; tables of its words."""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ def test_shards_in_a_folder_data_as_the_hub_has_them(own: Tokenizer, tmp_path: P
     root = tables(tmp_path / "data", **{"train-00000-of-00002": 6, "train-00001-of-00002": 5})
     assert len(load_texts(tmp_path, HOW, own).train) == 11 - 2
     (root / "train-00001-of-00002.tsv").unlink()
-    with pytest.raises(UsageError, match="1 shards.*all of one cutting"):
+    with pytest.raises(UsageError, match=r"1 shards.*all of one cutting"):
         load_texts(tmp_path, HOW, own)
 
 
