@@ -73,7 +73,7 @@ def show_costs(console: Console, costs: Costs, setup: Setup) -> None:
         rows.insert(0, ("teacher", f"{costs.teacher_parameters:,}", f"{costs.teacher_flops / 1e9:.3f}"))
     if costs.peers_parameters:
         rows.append(("peers", f"{costs.peers_parameters:,}", ""))
-    console.table(("model", "parameters", "GFLOP per image"), rows)
+    console.table(("model", "parameters", f"GFLOP per {setup.images.train.noun.removesuffix('s')}"), rows)
     batch = setup.recipe.training.batch_size
     for text, adapter_seconds in costs.adapter_seconds.items():
         console.say(f"adapter    {1000 * adapter_seconds:.2f} ms a step   {text}")

@@ -90,7 +90,8 @@ class DataSection(Section):
     def _of_one_kind(self) -> DataSection:
         if self.name != TEXT and self.texts is not None:
             raise ValueError(f"texts is of data set text; name is {self.name}")
-        given = [name for name in self.model_fields_set if getattr(self, name) != type(self).model_fields[name].default]
+        fields = type(self).model_fields
+        given = [it for it in fields if getattr(self, it) != fields[it].get_default(call_default_factory=True)]
         if self.name == TEXT and (others := not_of_texts(given)):
             raise ValueError(f"{others} of images, and the data set text has none: leave out")
         return self

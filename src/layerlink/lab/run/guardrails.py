@@ -105,11 +105,12 @@ def _at_chance(setup: Setup, value: float) -> Iterator[str]:
     if chance is None or known is None:
         return
     said = f"validation {task.score.words} {task.score.show(value)} is no better than"
-    remedy = "change training.lr, or look whether labels fit images"
+    noun = setup.images.validation.noun
+    remedy = f"change training.lr, or look whether labels fit {noun}"
     if task.score == ACCURACY:
-        yield f"{said} chance ({chance:.1f} % of the images are of the commonest class, sd {known[1]:.1f}): {remedy}"
+        yield f"{said} chance ({chance:.1f} % of the {noun} are of the commonest class, sd {known[1]:.1f}): {remedy}"
     else:
-        yield f"{said} what can be reached without looking at the images ({task.score.show(chance)}): {remedy}"
+        yield f"{said} what can be reached without looking at the {noun} ({task.score.show(chance)}): {remedy}"
 
 
 def _odd_links(learner: Learner, meter: Meter) -> Iterator[Finding]:

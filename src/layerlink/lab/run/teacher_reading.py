@@ -75,10 +75,10 @@ def teacher_findings(setup: Setup) -> Iterator[str]:
             "nearly uniform and teaches next to nothing: let the teacher give logits"
         )
     chance = setup.task.chance_met(reading.value, setup.images.validation.labels[: reading.images])
-    said = f"the teacher reads {score.words} {score.show(reading.value)} of {reading.images} validation images"
-    likely = (
-        "whether its classes are in the data's order, and its images normalised as it was trained with (teacher.mean)"
-    )
+    noun = setup.images.validation.noun
+    said = f"the teacher reads {score.words} {score.show(reading.value)} of {reading.images} validation {noun}"
+    seen = "images normalised as it was trained with (teacher.mean)" if noun == "images" else "weights the trained ones"
+    likely = f"whether its classes are in the data's order, and its {seen}"
     if reading.reordered is not None and reading.reordered > max(50.0, ORDER * reading.value):
         yield (
             f"{said}; by another order of its classes it would be {reading.reordered:.1f} %: its classes are not in "

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from layerlink.data import ImageSet
 from layerlink.data.examples import Inputs
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.files.cache import cache_folder
@@ -78,7 +79,9 @@ class Stores:
     def sizes(self) -> dict[Tap, int]:
         """Bytes of every tensor for all training images, in the order of storing: logits, then the deepest layer."""
         images = self.setup.images
-        sample = self.computed(images.sample, self.taps)
+        # Texts are padded to the longest of their batch, and so are layers: a store has rows of one size.
+        fixed = self.taps if isinstance(images.train, ImageSet) else tuple(tap for tap in self.taps if tap == OUTPUT)
+        sample = self.computed(images.sample, fixed) if fixed else {}
         rows, chunks = len(images.train), len(self.setup.batches)
         # Taps stand in the order in which they ran. Whatever is shallower than a computed one costs nothing more.
         order = [tap for tap in (OUTPUT,) if tap in sample]
