@@ -13,7 +13,7 @@ from small_cifar import encoded
 
 
 def test_the_registry() -> None:
-    assert list(SOURCES) == ["digits", "cifar10", "cifar100", "folder"]
+    assert list(SOURCES) == ["digits", "cifar10", "cifar100", "folder", "segmentation"]
     for entry in SOURCES.values():
         assert entry.description
         assert "\n" not in entry.description

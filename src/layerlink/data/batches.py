@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from layerlink.config.image_size import ImageSize, size_of
 from layerlink.data.images import ImageSet
 from layerlink.data.views import Views
 
@@ -34,12 +35,12 @@ class Batch:
     step: int
     whole: int | None = None
     stand_in: bool = False
-    sizes: Mapping[int, Tensor] = field(default_factory=dict)
+    sizes: Mapping[ImageSize, Tensor] = field(default_factory=dict)
 
     @property
-    def inputs(self) -> Tensor | dict[int, Tensor]:
+    def inputs(self) -> Tensor | dict[ImageSize, Tensor]:
         """What teachers are called with: the images, or where some see other sizes all of them."""
-        return {self.images.shape[-1]: self.images, **self.sizes} if self.sizes else self.images
+        return {size_of(*self.images.shape[-2:]): self.images, **self.sizes} if self.sizes else self.images
 
     @property
     def count(self) -> int:
@@ -74,7 +75,7 @@ class Batches:
     seed: int = 0
     part: tuple[int, int] = (0, 1)
     each: int = 1
-    sizes: tuple[int, ...] = ()
+    sizes: tuple[ImageSize, ...] = ()
 
     def __len__(self) -> int:
         whole, rest = divmod(len(self.images), self.batch_size)

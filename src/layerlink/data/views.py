@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from layerlink.config.image_size import ImageSize, sides
+
 Augment = Literal["none", "flip", "crop", "crop-flip"]
 
 # Multipliers of splitmix64 (Steele, Lea & Flood 2014, "Fast splittable pseudorandom number generators"), as
@@ -26,7 +28,7 @@ class Views:
     the device. Crop and flip happen on the stored pixels, before scaling.
 
     Args:
-        image_size: height and width in pixels that the models get.
+        image_size: pixels that the models get, of a square or (height, width).
         mean: per channel, in units where white is 1; subtracted.
         std: per channel, in the same units; divided by.
         augment: "none"; "flip", left-right with probability 1/2; "crop", a shift by up to ``padding`` pixels
@@ -36,7 +38,7 @@ class Views:
         ignore: the label of pixels that a shift brings into a map of labels; None: 0.
     """
 
-    image_size: int
+    image_size: ImageSize
     mean: tuple[float, ...]
     std: tuple[float, ...]
     augment: Augment = "none"
@@ -53,14 +55,12 @@ class Views:
             epoch: from 0; None for the plain view, without augmentation.
 
         Returns:
-            (N, C, image_size, image_size) float32 in channels-last memory.
+            (N, C, height, width) float32 in channels-last memory.
         """
         if self.augment != "none" and epoch is not None and indices is not None:
             images = self._augmented(images, indices, epoch)
         pixels = images.to(torch.float32, memory_format=torch.channels_last)
-        if pixels.shape[-2:] != (self.image_size, self.image_size):
-            shrinks = self.image_size < min(pixels.shape[-2:])
-            pixels = F.interpolate(pixels, size=(self.image_size, self.image_size), mode="bilinear", antialias=shrinks)
+        pixels = scaled(pixels, self.image_size)
         scale = [1 / (255 * std) for std in self.std]
         shift = [-mean / std for mean, std in zip(self.mean, self.std, strict=True)]
         shape = (1, len(scale), 1, 1)
@@ -77,17 +77,18 @@ class Views:
             epoch: as in a call.
 
         Returns:
-            Maps (N, image_size, image_size), by the nearest pixel.
+            Maps (N, height, width), by the nearest pixel.
         """
         if labels.ndim != 3:
             return labels
         maps = labels[:, None]
         if self.augment != "none" and epoch is not None and indices is not None:
             maps = self._augmented(maps, indices, epoch, self.ignore or 0)
-        height, width = maps.shape[-2:]
-        if (height, width) != (self.image_size, self.image_size):
-            places = torch.arange(self.image_size, device=maps.device).double() + 0.5
-            rows, columns = ((places * side / self.image_size).long() for side in (height, width))
+        if maps.shape[-2:] != sides(self.image_size):
+            rows, columns = (
+                ((torch.arange(wanted, device=maps.device).double() + 0.5) * side / wanted).long()
+                for wanted, side in zip(sides(self.image_size), maps.shape[-2:], strict=True)
+            )
             maps = maps[:, :, rows[:, None], columns[None, :]]
         return maps[:, 0]
 
@@ -105,6 +106,15 @@ class Views:
             images = F.pad(images, (self.padding,) * 4, value=fill)
         each = torch.arange(count, device=images.device)[:, None, None]
         return images[each, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def scaled(pixels: Tensor, size: ImageSize) -> Tensor:
+    """Images (N, C, H, W) of a floating dtype at another size: bilinear, antialiased where a side shrinks."""
+    height, width = sides(size)
+    if pixels.shape[-2:] == (height, width):
+        return pixels
+    shrinks = height < pixels.shape[-2] or width < pixels.shape[-1]
+    return F.interpolate(pixels, size=(height, width), mode="bilinear", antialias=shrinks)
 
 
 def _hash(indices: Tensor, seed: int, epoch: int) -> Tensor:

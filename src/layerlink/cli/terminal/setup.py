@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from layerlink.cli.terminal.console import Console
+from layerlink.config.image_size import shown
 from layerlink.files.paths import expanded
 from layerlink.lab.bench.costs import Costs
 from layerlink.lab.parallel.processes import here
@@ -24,7 +25,7 @@ def show_setup(console: Console, setup: Setup, run: RunFolder) -> None:
     console.say(f"recipe     {setup.loaded.source}   seed {recipe.seed}   {run.path}")
     console.say(
         f"data       {recipe.data.name}: {len(images.train):,} train / {len(images.validation):,} validation / "
-        f"{len(images.test):,} test, {views.image_size}x{views.image_size}, {_labels(setup)}"
+        f"{len(images.test):,} test, {shown(views.image_size)}, {_labels(setup)}"
         f"normalize {recipe.data.normalize}, augment {recipe.data.augment}"
     )
     for note in (*images.notes, *setup.notes):

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from layerlink.config.image_size import ImageSize, plain, shown, sides
 from layerlink.data.cache import cached
 from layerlink.data.formats.decode import FORMATS, MOST_PIXELS, BadImageError, Decoded, Pixels, decode_all, opened
 from layerlink.data.formats.folder_parts import ACCEPTED, Part, Parts, find_parts
@@ -36,13 +37,13 @@ _MOST_BYTES = 2**30  # of an image's file
 def load_folder(
     root: Path | None,
     *,
-    size: int | None = None,
+    size: ImageSize | None = None,
     download: bool = False,
     cache: Path | None = None,
     skip_bad: bool = False,
     most_pixels: int = MOST_PIXELS,
 ) -> Source:
-    """The images below ``root`` as RGB: train, validation and test of shape (N, 3, size, size).
+    """The images below ``root`` as RGB: train, validation and test of shape (N, 3, height, width).
 
     ``root/train/<class>/`` holds the training images, ``root/val/<class>/`` (``valid``, ``validation``) those to
     select on, ``root/test/<class>/`` the test images; these names in any case. Without a ``val`` folder there is no
@@ -55,13 +56,13 @@ def load_folder(
     names, in Unicode's composed form (NFC); what begins with a dot is hidden. ``Source.notes`` says what is used as
     what, ``Source.warnings`` which images are not read.
 
-    An image is turned upright as its EXIF orientation says and made RGB (transparency is dropped); its
-    shorter side is scaled to ``size`` (bilinear, antialiased) and the centre is cut out. The result is
+    An image is turned upright as its EXIF orientation says and made RGB (transparency is dropped); it is
+    scaled to just cover ``size`` (bilinear, antialiased) and the centre is cut out. The result is
     kept in the cache.
 
     Args:
         root: the folder.
-        size: height and width to bring every image to, in pixels, >= 1; None where all the images are
+        size: pixels to bring every image to, of a square or (height, width), >= 1; None where all the images are
             square and of one size already.
         download: not used; there is nothing to fetch.
         cache: the cache's folder; None for the default.
@@ -76,21 +77,25 @@ def load_folder(
     if root is None:
         raise UsageError(f"folder needs root, a folder. {ACCEPTED}")
     root = expanded(root)
-    if size is not None and size < 1:
-        raise UsageError(f"folder: size must be at least 1 pixel; got {size}")
+    if size is not None and min(sides(size)) < 1:
+        raise UsageError(f"folder: size must be at least 1 pixel; got {plain(size)}")
     if not root.is_dir():
         raise UsageError(f"folder: root {str(root)!r} {'is a file' if root.exists() else 'does not exist'}. {ACCEPTED}")
     parts = find_parts(root)
     files = [file for part in parts.named.values() for file in part.files]
     build = partial(_read, parts, size, skip_bad, most_pixels)
-    settings: dict[str, Any] = {"size": size, "skip bad": skip_bad, "classes": parts.train.classes}
+    settings: dict[str, Any] = {
+        "size": None if size is None else plain(size),
+        "skip bad": skip_bad,
+        "classes": parts.train.classes,
+    }
     settings |= {name: part.folder.name for name, part in parts.named.items()}
     settings |= {} if most_pixels == MOST_PIXELS else {"most pixels": most_pixels}
     source = cached(build, name="folder", root=root, files=files, settings=json.dumps(settings), cache=cache)
     return replace(source, notes=parts.notes, warnings=parts.warnings)
 
 
-def _read(parts: Parts, size: int | None, skip_bad: bool, most_pixels: int) -> Source:
+def _read(parts: Parts, size: ImageSize | None, skip_bad: bool, most_pixels: int) -> Source:
     train = parts.train
     if parts.test is None and len(train.files) < 5:
         raise UsageError(
@@ -115,7 +120,7 @@ def _read(parts: Parts, size: int | None, skip_bad: bool, most_pixels: int) -> S
     return Source(images["train"], images["test"], bad, images.get("validation"))
 
 
-def _nth(part: Part, side: int, as_is: bool, most_pixels: int, index: int) -> Pixels:
+def _nth(part: Part, side: ImageSize, as_is: bool, most_pixels: int, index: int) -> Pixels:
     return decode_file(part.files[index], side, as_is, most_pixels)
 
 
@@ -124,7 +129,12 @@ def _image_set(part: Part, found: Decoded) -> ImageSet:
     return ImageSet(torch.from_numpy(found.pixels), labels, part.classes)
 
 
-def _bytes(path: Path) -> bytes:
+def read_image_bytes(path: Path) -> bytes:
+    """An image's file, where it is a regular one of a possible size.
+
+    Raises:
+        LayerlinkError: elsewhere.
+    """
     try:
         return regular(path, most=_MOST_BYTES).read_bytes()
     except OSError as error:
@@ -140,19 +150,19 @@ def _formats(path: Path) -> tuple[str, ...]:
 def _first_side(files: Sequence[Path], skip_bad: bool, most_pixels: int) -> int:
     """The width of the first image; with ``skip_bad``, of the first one that can be read."""
     for path in files[:-1] if skip_bad else ():
-        with suppress(BadImageError), opened(_bytes(path), str(path), _formats(path), most_pixels) as image:
+        with suppress(BadImageError), opened(read_image_bytes(path), str(path), _formats(path), most_pixels) as image:
             return int(image.width)
     path = files[-1] if skip_bad else files[0]
-    with opened(_bytes(path), str(path), _formats(path), most_pixels) as image:
+    with opened(read_image_bytes(path), str(path), _formats(path), most_pixels) as image:
         return int(image.width)
 
 
-def decode_file(path: Path, side: int, as_is: bool, most_pixels: int) -> Pixels:
-    """An image of a folder: upright RGB, its shorter side scaled to ``side``, the centre cut out.
+def decode_file(path: Path, size: ImageSize, as_is: bool, most_pixels: int) -> Pixels:
+    """An image of a folder: upright RGB, scaled to just cover ``size``, the centre cut out.
 
     Args:
         path: of the file.
-        side: height and width, in pixels.
+        size: in pixels, of a square or (height, width).
         as_is: refuse images of another size.
         most_pixels: that the image may have.
 
@@ -160,16 +170,21 @@ def decode_file(path: Path, side: int, as_is: bool, most_pixels: int) -> Pixels:
         BadImageError: where it cannot be used.
         LayerlinkError: where it cannot be read.
     """
-    with opened(_bytes(path), str(path), _formats(path), most_pixels) as image:
+    return decode_sized(path, size, as_is, most_pixels)[0]
+
+
+def decode_sized(path: Path, size: ImageSize, as_is: bool, most_pixels: int) -> tuple[Pixels, tuple[int, int]]:
+    """As ``decode_file``, and the height and width of the image as it was."""
+    with opened(read_image_bytes(path), str(path), _formats(path), most_pixels) as image:
         frames = getattr(image, "n_frames", 1) if image.format in _SEVERAL else 1
         if frames > 1:
             raise BadImageError(
                 f"{path}: expected one image; got {frames} in one {image.format} file. Keep one of them, or leave such "
                 "files out with skip_bad."
             )
-        if as_is and image.size != (side, side):
+        if as_is and image.size != sides(size)[::-1]:
             raise UsageError(
-                f"{path}: without size, expected every image to be {side}x{side}, square as wide as the first one; "
+                f"{path}: without size, expected every image to be {shown(size)}, square as wide as the first one; "
                 f"got {image.width}x{image.height}. Give size."
             )
         if max(image.size) > _MAX_ASPECT * min(image.size):
@@ -182,16 +197,33 @@ def decode_file(path: Path, side: int, as_is: bool, most_pixels: int) -> Pixels:
                 f"{path}: expected 8 bits a channel; got mode {image.mode}. Convert the image, or leave such images "
                 "out with skip_bad."
             )
-        return np.asarray(_fit(image, side), dtype=np.uint8)
+        whole = upright_rgb(image)
+        return np.asarray(_fit(whole, size), dtype=np.uint8), (whole.height, whole.width)
 
 
-def _fit(image: Any, side: int) -> Any:
+def _fit(whole: Any, size: ImageSize) -> Any:
     pillow = need("PIL.Image", "images", "reading images")
-    whole = upright_rgb(image)
-    if whole.size == (side, side):
-        return whole
-    shorter = min(whole.size)
-    width, height = (side * length // shorter for length in whole.size)
-    scaled = whole.resize((width, height), pillow.Resampling.BILINEAR)
-    left, top = (width - side) // 2, (height - side) // 2
-    return scaled.crop((left, top, left + side, top + side))
+    height, width = sides(size)
+    covering, (top, left) = cover((whole.height, whole.width), size)
+    if covering != (whole.height, whole.width):
+        whole = whole.resize(covering[::-1], pillow.Resampling.BILINEAR)
+    return whole if covering == (height, width) else whole.crop((left, top, left + width, top + height))
+
+
+def cover(whole: tuple[int, int], size: ImageSize) -> tuple[tuple[int, int], tuple[int, int]]:
+    """How an image is scaled to just cover a size.
+
+    Args:
+        whole: its height and width.
+        size: to be covered.
+
+    Returns:
+        Height and width that it is scaled to; where in that, from the top and the left, the size is cut out.
+
+    >>> cover((200, 300), (96, 128))
+    ((96, 144), (0, 8))
+    """
+    (high, wide), (height, width) = whole, sides(size)
+    by_height = height * wide >= width * high
+    scaled = (height, height * wide // high) if by_height else (width * high // wide, width)
+    return scaled, ((scaled[0] - height) // 2, (scaled[1] - width) // 2)

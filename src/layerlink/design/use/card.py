@@ -11,6 +11,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from layerlink.config.image_size import read_size, shown
 from layerlink.data import SOURCES
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.files.inside import read_text
@@ -184,12 +185,19 @@ def _taught_by(record: RunRecord, recipe: Recipe) -> Iterator[str]:
 
 
 def _data(data: dict[str, Any], recipe: Recipe) -> Iterator[str]:
-    yield f"`{one_line(recipe.data.name)}`, {data.get('image_size')}x{data.get('image_size')} pixels"
+    yield f"`{one_line(recipe.data.name)}`, {_shown_size(data.get('image_size'))} pixels"
     for part in ("train", "validation", "test"):
         yield f"{part}: {one_line(str(data.get(part, 'not known')))}"
     if data.get("labelled"):
         yield f"labels of {data['labelled']:,} training images; the others taught by the teacher alone"
     yield f"licence of the data: {LICENCES.get(recipe.data.name, _UNKNOWN)}"
+
+
+def _shown_size(value: Any) -> str:
+    try:
+        return shown(read_size(value))
+    except ValueError:
+        return "unknown"
 
 
 def _limits(data: dict[str, Any]) -> str:

@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from layerlink.config.image_size import largest, plain, sides
 from layerlink.data import ImageSet, Source, Views, load_source, split
 from layerlink.data.normalisation import normalisation
+from layerlink.data.sources import SCALED
 from layerlink.data.splits import few, labelled
 from layerlink.lab.recipe.schema import Recipe
 
@@ -53,7 +55,9 @@ def load_images(recipe: Recipe, device: torch.device) -> Images:
     """
     data = recipe.data
     # Of a folder's images as many pixels are kept as any model sees; its views scale them down.
-    kept = max(data.image_size, *recipe.teacher_sizes, 0) if data.name == "folder" else data.image_size
+    kept = largest(data.image_size, *recipe.teacher_sizes) if data.name in SCALED else data.image_size
+    task = recipe.task.build()
+    arguments = {"ignore": task.ignore, **data.arguments} if data.name == "segmentation" else data.arguments
     source = load_source(
         data.name,
         data.root,
@@ -61,20 +65,21 @@ def load_images(recipe: Recipe, device: torch.device) -> Images:
         download=data.download,
         skip_bad=data.skip_bad,
         most_pixels=data.most_pixels,
-        arguments=data.arguments,
+        arguments=arguments,
     )
     train, validation = _parts(source, recipe)
-    task = recipe.task.build()
     if data.labelled is not None:
         chosen = labelled(train, data.labelled, data.split_seed)
         labels = task.partly_labelled().without_label(train.labels, chosen)
         train = replace(train, labels=labels)
     mean, std = normalisation(source.train.images, data.normalize)
-    padding = round(data.crop_padding * kept / data.image_size)  # as far as without the teacher's pixels
+    padding = round(
+        data.crop_padding * sides(kept)[0] / sides(data.image_size)[0]
+    )  # as far as without the teacher's pixels
     views = Views(data.image_size, mean, std, data.augment, recipe.seed, padding, task.ignore)
     stamp = {
         "classes": list(train.classes),
-        "image_size": data.image_size,
+        "image_size": plain(data.image_size),
         "mean": list(mean),
         "std": list(std),
         "train": _checksum(train),

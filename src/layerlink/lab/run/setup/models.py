@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from layerlink.config.changes import Place
+from layerlink.config.image_size import ImageSize
 from layerlink.errors import Problem, UsageError
 from layerlink.files.weights import load_weights
 from layerlink.lab.recipe.file import LoadedRecipe
@@ -23,7 +24,7 @@ class MadeFor(NamedTuple):
     """What data the project's own models are made for."""
 
     num_classes: int
-    image_size: int
+    image_size: ImageSize
     channels: int
 
 
