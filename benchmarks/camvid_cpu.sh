@@ -30,6 +30,11 @@ fi
 export PYTHONPATH="$RUNS/code-camvid/src"
 ln -sfn "$DATA" data/camvid
 echo "commit $(git -C code-camvid rev-parse --short HEAD)"
-# shellcheck disable=SC2086 # the overrides are words
-"$PYTHON_READY" -m layerlink sweep camvid/unet data.root=data/camvid "training.epochs=${EPOCHS:-40}" ${EXTRA:-} \
-    "seeds=${SEEDS:-3}" --out camvid/unet ${DRY:+--dry-run}
+words=("data.root=data/camvid" "training.epochs=${EPOCHS:-40}")
+# shellcheck disable=SC2206 # the overrides are words
+words+=(${EXTRA:-})
+teacher=camvid/teachers/unet
+[ -n "${DRY:-}" ] || [ -e "$teacher/result.json" ] ||
+    "$PYTHON_READY" -m layerlink run camvid/teacher "${words[@]}" --out "$teacher" --resume
+"$PYTHON_READY" -m layerlink sweep camvid/unet "${words[@]}" "teacher.weights=$teacher" "seeds=${SEEDS:-3}" \
+    --out camvid/unet ${DRY:+--dry-run}
