@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from layerlink.config.image_size import ImageSize, size_of
+from layerlink.config.image_size import ImageSize, sides, size_of
+from layerlink.data.augment import Mixing
+from layerlink.data.augment.mixing import mixed_images, mixed_labels
 from layerlink.data.images import ImageSet
 from layerlink.data.views import Views
 
@@ -67,6 +69,7 @@ class Batches:
         part: which of how many equal parts of every batch of an epoch to give; the order is that of the whole.
         each: how many augmented views of every image a batch of an epoch holds: first one of all, then another of all.
         sizes: in which pixels, beside those of ``views``, a batch of an epoch holds its views.
+        mixing: how a view of an epoch is made of two images; labels are probabilities then, or maps of both.
     """
 
     images: ImageSet
@@ -76,6 +79,7 @@ class Batches:
     part: tuple[int, int] = (0, 1)
     each: int = 1
     sizes: tuple[ImageSize, ...] = ()
+    mixing: Mixing | None = None
 
     def __len__(self) -> int:
         whole, rest = divmod(len(self.images), self.batch_size)
@@ -106,15 +110,29 @@ class Batches:
             views = [
                 self.views if not n else replace(self.views, seed=self.views.seed + (n << 32)) for n in range(many)
             ]
-            pixels, own = self.images.images[indices], self.images.labels[indices]
-            images, *sizes = (
-                _joined([replace(it, image_size=size)(pixels, indices, epoch) for it in views])
-                for size in (self.views.image_size, *(self.sizes if epoch is not None else ()))
-            )
-            labels = _joined([it.labels(own, indices, epoch) for it in views])
+            made = [self._made(it, indices, epoch) for it in views]
+            images, *sizes = (_joined([each[n] for each, _ in made]) for n in range(len(made[0][0])))
+            labels = _joined([labels for _, labels in made])
             indices = indices.repeat(many) if many > 1 else indices
             others = dict(zip(self.sizes, sizes, strict=False))
             yield Batch(images, labels, indices, epoch, step, whole_count, stand_in, others)
+
+    def _made(self, views: Views, indices: Tensor, epoch: int | None) -> tuple[list[Tensor], Tensor]:
+        """One view of every image, in all sizes, and the labels."""
+        every = [views.image_size, *(self.sizes if epoch is not None else ())]
+
+        def seen(places: Tensor) -> tuple[list[Tensor], Tensor]:
+            pixels, labels = self.images.images[places], self.images.labels[places]
+            images = [replace(views, image_size=size)(pixels, places, epoch) for size in every]
+            return images, views.labels(labels, places, epoch)
+
+        images, labels = seen(indices)
+        if self.mixing is None or epoch is None:
+            return images, labels
+        how = self.mixing.drawn(indices, views.seed, epoch, len(self.images), sides(views.image_size))
+        others, their_labels = seen(how.partner)
+        images = [mixed_images(own, other, how) for own, other in zip(images, others, strict=True)]
+        return images, mixed_labels(labels, their_labels, how, len(self.images.classes))
 
 
 def _joined(parts: list[Tensor]) -> Tensor:

@@ -10,14 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from layerlink.config.image_size import ImageSize, sides
+from layerlink.data.augment.augmentation import Augmentation
+from layerlink.data.augment.draws import bits
+from layerlink.data.augment.windows import nearest, sampled
 
 Augment = Literal["none", "flip", "crop", "crop-flip"]
-
-# Multipliers of splitmix64 (Steele, Lea & Flood 2014, "Fast splittable pseudorandom number generators"), as
-# signed 64-bit integers: torch has no unsigned arithmetic, and its int64 product wraps around on every device.
-_GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)
-_MIX1 = 0xBF58476D1CE4E5B9 - (1 << 64)
-_MIX2 = 0x94D049BB133111EB - (1 << 64)
 
 
 @dataclass(frozen=True)
@@ -36,6 +33,7 @@ class Views:
         seed: of the augmentation.
         padding: in stored pixels.
         ignore: the label of pixels that a shift brings into a map of labels; None: 0.
+        more: what is drawn beside crop and flip, after them.
     """
 
     image_size: ImageSize
@@ -45,6 +43,7 @@ class Views:
     seed: int = 0
     padding: int = 4
     ignore: int | None = None
+    more: Augmentation | None = None
 
     def __call__(self, images: Tensor, indices: Tensor | None = None, epoch: int | None = None) -> Tensor:
         """The view of a batch.
@@ -59,8 +58,19 @@ class Views:
         """
         if self.augment != "none" and epoch is not None and indices is not None:
             images = self._augmented(images, indices, epoch)
-        pixels = images.to(torch.float32, memory_format=torch.channels_last)
-        pixels = scaled(pixels, self.image_size)
+        if self.more is not None and epoch is not None and indices is not None:
+            return self._with_more(self.more, images, indices, epoch)
+        return self._normalised(scaled(images.to(torch.float32, memory_format=torch.channels_last), self.image_size))
+
+    def _with_more(self, more: Augmentation, images: Tensor, indices: Tensor, epoch: int) -> Tensor:
+        windows = more.windows(images, indices, self.seed, epoch, self.image_size)
+        pixels = (
+            scaled(images.float(), self.image_size) if windows is None else sampled(images, windows, self.image_size)
+        )
+        pixels = self._normalised(more.coloured(pixels, indices, self.seed, epoch))
+        return more.erased(pixels, indices, self.seed, epoch).contiguous(memory_format=torch.channels_last)
+
+    def _normalised(self, pixels: Tensor) -> Tensor:
         scale = [1 / (255 * std) for std in self.std]
         shift = [-mean / std for mean, std in zip(self.mean, self.std, strict=True)]
         shape = (1, len(scale), 1, 1)
@@ -84,17 +94,31 @@ class Views:
         maps = labels[:, None]
         if self.augment != "none" and epoch is not None and indices is not None:
             maps = self._augmented(maps, indices, epoch, self.ignore or 0)
+        if self.more is not None and epoch is not None and indices is not None:
+            windows = self.more.windows(maps, indices, self.seed, epoch, self.image_size)
+            if windows is not None:
+                maps = nearest(maps[:, 0], windows, self.image_size, self.ignore or 0)[:, None]
+            maps = self._scaled_maps(maps)
+            return self.more.moved(maps[:, 0], indices, self.seed, epoch, self.ignore or 0)
+        return self._scaled_maps(maps)[:, 0]
+
+    def _scaled_maps(self, maps: Tensor) -> Tensor:
         if maps.shape[-2:] != sides(self.image_size):
             rows, columns = (
                 ((torch.arange(wanted, device=maps.device).double() + 0.5) * side / wanted).long()
                 for wanted, side in zip(sides(self.image_size), maps.shape[-2:], strict=True)
             )
             maps = maps[:, :, rows[:, None], columns[None, :]]
-        return maps[:, 0]
+        return maps
+
+    @property
+    def drawn(self) -> bool:
+        """Whether views of an image differ from epoch to epoch."""
+        return self.augment != "none" or self.more is not None
 
     def _augmented(self, images: Tensor, indices: Tensor, epoch: int, fill: int = 0) -> Tensor:
         count, _, height, width = images.shape
-        draw = _hash(indices, self.seed, epoch)
+        draw = bits(indices, self.seed, epoch)
         columns = torch.arange(width, device=images.device).expand(count, width)
         if self.augment in ("flip", "crop-flip"):
             columns = torch.where((draw & 1).bool()[:, None], width - 1 - columns, columns)
@@ -115,20 +139,3 @@ def scaled(pixels: Tensor, size: ImageSize) -> Tensor:
         return pixels
     shrinks = height < pixels.shape[-2] or width < pixels.shape[-1]
     return F.interpolate(pixels, size=(height, width), mode="bilinear", antialias=shrinks)
-
-
-def _hash(indices: Tensor, seed: int, epoch: int) -> Tensor:
-    """63 random bits for every index: two rounds of splitmix64 over (seed, epoch, index)."""
-    state = _mix(torch.full_like(indices, seed) * _GOLDEN + epoch)
-    return _mix(state + (indices + 1) * _GOLDEN) & 0x7FFFFFFFFFFFFFFF
-
-
-def _mix(state: Tensor) -> Tensor:
-    state = (state ^ _logical_shift(state, 30)) * _MIX1
-    state = (state ^ _logical_shift(state, 27)) * _MIX2
-    return state ^ _logical_shift(state, 31)
-
-
-def _logical_shift(state: Tensor, bits: int) -> Tensor:
-    """Shift right filling with zeros; torch's own shift of int64 fills with the sign."""
-    return (state >> bits) & ((1 << (64 - bits)) - 1)

@@ -9,6 +9,7 @@ from layerlink.config.image_size import shown
 from layerlink.files.paths import expanded
 from layerlink.lab.bench.costs import Costs
 from layerlink.lab.parallel.processes import here
+from layerlink.lab.recipe.schema import Recipe
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.lab.run.teacher_reading import read_teacher
@@ -26,7 +27,7 @@ def show_setup(console: Console, setup: Setup, run: RunFolder) -> None:
     console.say(
         f"data       {recipe.data.name}: {len(images.train):,} train / {len(images.validation):,} validation / "
         f"{len(images.test):,} test, {shown(views.image_size)}, {_labels(setup)}"
-        f"normalize {recipe.data.normalize}, augment {recipe.data.augment}"
+        f"normalize {recipe.data.normalize}, augment {recipe.data.augment}{_more(recipe)}"
     )
     for note in (*images.notes, *setup.notes):
         console.say(f"           {note}")
@@ -102,6 +103,10 @@ def _teacher_score(weights: Path | None) -> str:
     score = Score.of(result.get("score"))
     value = score.show(result[f"validation_{score.name}"], 1 if score.unit == "%" else None)
     return f"   {value} validation (read from its run)"
+
+
+def _more(recipe: Recipe) -> str:
+    return f", {recipe.data.described}" if recipe.data.described else ""
 
 
 def _labels(setup: Setup) -> str:

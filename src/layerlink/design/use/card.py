@@ -180,7 +180,8 @@ def _taught_by(record: RunRecord, recipe: Recipe) -> Iterator[str]:
     training = recipe.training
     yield (
         f"{training.epochs} epochs, batches of {training.batch_size}, {training.optimizer}, learning rate "
-        f"{training.lr:g}, schedule {training.schedule}, augmentation {recipe.data.augment}"
+        f"{training.lr:g}, schedule {training.schedule}, augmentation "
+        f"{', '.join(filter(None, (recipe.data.augment, recipe.data.described)))}"
     )
 
 

@@ -79,7 +79,8 @@ def set_up_random(overrides: list[str]) -> Setup:
     draw = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (count, 3, *sides(size)), dtype=torch.uint8, generator=draw)
     part = ImageSet(pixels, torch.randint(0, 10, (count,), generator=draw), tuple("0123456789"))
-    views = Views(size, (0.5,) * 3, (0.25,) * 3, recipe.data.augment, recipe.seed, recipe.data.crop_padding)
+    data = recipe.data
+    views = Views(size, (0.5,) * 3, (0.25,) * 3, data.augment, recipe.seed, data.crop_padding, None, data.more)
     device = choose_device(recipe.device)
     images = Images(part.to(device), part.to(device), part, views, {})
     if recipe.teacher is None:

@@ -16,6 +16,7 @@ from pydantic import (
 
 from layerlink.config.image_size import ImageSize, alike, shown, sides
 from layerlink.errors import UsageError, unknown_name
+from layerlink.lab.recipe.augmenting import AugmentFields
 from layerlink.lab.recipe.models import EMA, NamedTeacher, StudentField, TeacherField, TeacherName, TeacherSection
 from layerlink.lab.recipe.optimizers import problem_with, takes
 from layerlink.lab.recipe.peers import Peer, PeerName, recipes_of_peers, taught_by_peers
@@ -27,7 +28,7 @@ from layerlink.transfer.link import Scale, user_code
 from layerlink.transfer.schedule import Decay
 
 
-class DataSection(Section):
+class DataSection(AugmentFields):
     """Which images, and how the models see them."""
 
     name: str = Field(
@@ -68,7 +69,7 @@ class DataSection(Section):
 
     @model_validator(mode="after")
     def _views_differ(self) -> DataSection:
-        if self.views > 1 and self.augment == "none":
+        if self.views > 1 and self.augment == "none" and self.more is None and self.mixing is None:
             raise ValueError("several views of an image are the same without augmentation: set augment")
         return self
 
@@ -289,6 +290,11 @@ class Recipe(Section):
             )
         if self.data.views > 1 and any(section.store is not None for section in self.every_teacher.values()):
             raise ValueError("a store holds one view of every image and data.views are more: leave out teacher.store")
+        if self.data.mixing is not None and any(section.store is not None for section in self.every_teacher.values()):
+            raise ValueError(
+                "a store holds what a teacher gives for one image, and with mixup or cutmix a view is of two: leave "
+                "out teacher.store"
+            )
         if any(section.store is not None for section in (self.teachers or {}).values()):
             raise ValueError("teacher.store keeps one teacher; of several each batch is computed")
         if any(name == EMA for name in (section.model for section in (self.teachers or {}).values())):

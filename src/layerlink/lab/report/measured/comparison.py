@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from layerlink.errors import UsageError
 from layerlink.files.paths import expanded
+from layerlink.lab.recipe.augmenting import AugmentFields
 from layerlink.lab.recipe.file import LoadedRecipe
 from layerlink.lab.recipe.models import EMA, ModelSection
 from layerlink.lab.recipe.schema import Recipe
@@ -164,7 +165,8 @@ def _set_up(
 
 def _pixels(recipe: Recipe) -> str:
     """What decides the images that a run reads."""
-    return f"{recipe.data.model_dump(exclude={'root', 'download', 'augment', 'crop_padding'})} {recipe.device}"
+    drawn = {"root", "download", "augment", "crop_padding", *AugmentFields.model_fields}
+    return f"{recipe.data.model_dump(exclude=drawn)} {recipe.device}"
 
 
 def _measure_teacher(

@@ -76,7 +76,7 @@ def load_images(recipe: Recipe, device: torch.device) -> Images:
     padding = round(
         data.crop_padding * sides(kept)[0] / sides(data.image_size)[0]
     )  # as far as without the teacher's pixels
-    views = Views(data.image_size, mean, std, data.augment, recipe.seed, padding, task.ignore)
+    views = Views(data.image_size, mean, std, data.augment, recipe.seed, padding, task.ignore, data.more)
     stamp = {
         "classes": list(train.classes),
         "image_size": plain(data.image_size),
