@@ -19,17 +19,17 @@ def mixing_problems(loaded: LoadedRecipe, task: Task, images: Images) -> list[Pr
 def _problems(loaded: LoadedRecipe, task: Task, images: Images) -> Iterator[Problem]:
     recipe = loaded.recipe
     name = "mixup" if recipe.data.mixup is not None else "cutmix"
-    if isinstance(task, Segmentation):
+    if task.name == Segmentation.name:
         if recipe.data.mixup is not None:
             what = "a pixel of two images has two classes: of maps of labels only cutmix is made"
             yield loaded.problem(("data", "mixup"), what)
-    elif not isinstance(task, Classification):
+    elif task.name != Classification.name:
         what = f"labels of the task {recipe.task.name} are not mixed: leave out {name}"
         yield loaded.problem(("data", name), what)
     elif images.train.has_classes and bool((images.train.labels < 0).any()):
         what = f"an image without a label cannot be mixed with another: leave out {name}, or data.labelled"
         yield loaded.problem(("data", name), what)
-    if isinstance(task, Segmentation):
+    if task.name == Segmentation.name:
         return
     for index, link in enumerate(recipe.whole_links):
         if "labels" in loss_kind(link.loss).needs():
