@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, TypeVar
 
 import torch
@@ -43,7 +43,7 @@ class Examples(ABC):
     def rows(self, places: Tensor | slice) -> Any:
         """What views make the models' inputs of, for the examples at ``places`` (int64, any order, or a slice)."""
 
-    def ahead(self, steps: Sequence[Tensor]) -> Iterator[Any]:
+    def ahead(self, steps: Iterable[Tensor]) -> Iterator[Any]:
         """The rows of one batch after the other; what has to be read is read before it is asked for.
 
         Args:

@@ -9,10 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from layerlink.config.image_size import ImageSize
 from layerlink.data.formats.cifar import CIFAR10, CIFAR100, load_cifar
 from layerlink.data.formats.decode import MOST_PIXELS
 from layerlink.data.formats.digits import load_digits
 from layerlink.data.formats.folder import load_folder
+from layerlink.data.formats.segmentation import load_segmentation
 from layerlink.data.images import Source
 from layerlink.data.stream.images import Streaming
 from layerlink.data.stream.shards import ARGUMENTS, load_parquet
@@ -31,7 +33,7 @@ class SourceEntry:
         description: one line, for lists of sources.
         load: reads it.
         streams: whether it takes ``streaming``: its images may be more than fit into memory.
-        arguments: those of ``data.arguments`` that it takes.
+        arguments: that it takes beside those of every source.
     """
 
     description: str
@@ -45,16 +47,14 @@ def _text(root: Path | None, **_: Any) -> Source:
     raise UsageError("texts are read by layerlink.data.text.load.load_texts, which takes a tokenizer")
 
 
-def _parquet(root: Path | None, *, size: int | None, streaming: Streaming, **given: Any) -> Source:
+def _parquet(root: Path | None, *, size: ImageSize | None, download: bool, cache: Path | None, **given: Any) -> Source:
     """Rows of Parquet files; nothing of them is fetched or kept elsewhere."""
-    wanted = {name: given[name] for name in ("skip_bad", "most_pixels", "arguments")}
-    return load_parquet(root, size=size or 32, streaming=streaming, **wanted)
+    return load_parquet(root, size=size or 32, **given)
 
 
-def _tars(root: Path | None, *, size: int | None, streaming: Streaming, **given: Any) -> Source:
+def _tars(root: Path | None, *, size: ImageSize | None, download: bool, cache: Path | None, **given: Any) -> Source:
     """Members of tars; the same."""
-    wanted = {name: given[name] for name in ("skip_bad", "most_pixels")}
-    return load_tars(root, size=size or 32, streaming=streaming, **wanted)
+    return load_tars(root, size=size or 32, **given)
 
 
 SOURCES: dict[str, SourceEntry] = {
@@ -72,17 +72,24 @@ SOURCES: dict[str, SourceEntry] = {
         "your own images, in Parquet files with columns of any name", _parquet, streams=True, arguments=ARGUMENTS
     ),
     "webdataset": SourceEntry("your own images, in tars as WebDataset has them", _tars, streams=True),
+    "segmentation": SourceEntry(
+        "your own images with maps of labels: images/ and labels/, or as VOC, Cityscapes or CamVid lay them out",
+        load_segmentation,
+        arguments=("classes", "images", "labels", "ignore"),
+    ),
     "text": SourceEntry(
         "your own texts, in TSV, CSV, JSON lines or Parquet files; data.texts says which columns", _text
     ),
 }
+SCALED = ("folder", "parquet", "webdataset", "segmentation")
+"""Sources whose images are brought to the recipe's size when they are decoded."""
 
 
 def load_source(
     name: str,
     root: Path | None,
     *,
-    size: int | None = None,
+    size: ImageSize | None = None,
     download: bool = False,
     cache: Path | None = None,
     skip_bad: bool = False,
@@ -96,14 +103,14 @@ def load_source(
         name: a key of ``SOURCES``; or ``package.module:callable`` of one's own, which is called with the
             ``arguments``, and with ``root`` and ``size`` where it names them, and gives a ``Source``.
         root: the folder that holds the files; ``digits`` needs none.
-        size: height and width in pixels to bring the images of ``folder`` to. The other sources have one
-            size and ignore it: their images are scaled later, on the device.
+        size: pixels to bring the images of ``folder`` and ``segmentation`` to, of a square or
+            (height, width). The other sources have one size and ignore it: their images are scaled on the device.
         download: for ``cifar10`` and ``cifar100``, fetch the original archive into ``root`` where ``root``
             holds no known layout. The other sources ignore it.
         cache: the folder for decoded images; None for ``$LAYERLINK_CACHE``, else ``~/.cache/layerlink``.
         skip_bad: leave out images that cannot be decoded, each with its reason in ``Source.bad``.
         most_pixels: that an image of ``folder`` may have; of a larger one nothing is decoded.
-        arguments: of a callable of one's own, or of a source that takes some.
+        arguments: of a callable of one's own, or what ``SourceEntry.arguments`` names.
         streaming: from how many bytes on images are streamed, and how; None: from 4 GB on.
 
     Raises:
@@ -114,11 +121,11 @@ def load_source(
         return _own(name, arguments or {}, root=root, size=size)
     if name not in SOURCES:
         raise UsageError(unknown_name("data set", name, SOURCES))
-    entry, given = SOURCES[name], dict[str, Any]()
-    if arguments and not entry.arguments:
+    entry, given = SOURCES[name], dict(arguments or {})
+    if given and not entry.arguments:
         raise UsageError(f"data.arguments are of a callable of your own; {name} takes none")
-    if entry.arguments:
-        given["arguments"] = arguments or {}
+    for unknown in sorted(set(given) - set(entry.arguments)):
+        raise UsageError(f"data.arguments: {unknown_name('argument', unknown, entry.arguments)}")
     if entry.streams:
         given["streaming"] = streaming or Streaming(MEMORY)
     try:

@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from layerlink.data import Batches, ImageSet, Source, Views, load_source
+from layerlink.data.augment import Mixing
 from layerlink.data.stream.images import StreamedImages, Streaming
 from layerlink.data.stream.labels import numbered
 from layerlink.data.stream.source import by_role
@@ -87,10 +88,24 @@ def test_batches_are_those_of_images_in_memory(workers: int, folder: Path) -> No
     assert multiprocessing.active_children() == []
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_images_that_are_mixed_are_read_with_those_of_the_batch(workers: int, folder: Path) -> None:
+    one, other = (
+        load_source("folder", folder, size=(24, 20)),
+        load_source("folder", folder, size=(24, 20), streaming=Streaming(1, workers)),
+    )
+    views, mixing = Views((24, 20), (0.1, 0.2, 0.3), (1.0, 0.5, 0.25), "flip"), Mixing(mixup=0.4, cutmix=1.0)
+    a, b = (list(Batches(it.train, views, 7, each=2, mixing=mixing).epoch(1)) for it in (one, other))
+    for x, y in zip(a, b, strict=True):
+        assert torch.equal(x.images, y.images)  # type: ignore[arg-type]
+        assert torch.equal(x.labels, y.labels)
+        assert x.labels.shape[1] == 2
+
+
 def test_parts_are_cut_without_decoding(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = streamed("folder", folder)
     assert isinstance(source.train, StreamedImages)
-    monkeypatch.setattr("layerlink.data.stream.pixels.decode_square", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr("layerlink.data.stream.pixels.decode_fitted", lambda *_: pytest.fail("decoded"))
     part = source.train.select(torch.tensor([5, 1])).select(slice(1, 2)).to(torch.device("cpu"))
     assert part.pixels.places.tolist() == [1]
     assert part.images.shape == (1, 3, 24, 24)

@@ -12,11 +12,12 @@ from typing import Any
 
 import torch
 
+from layerlink.config.image_size import ImageSize, plain, sides
 from layerlink.data.cache import cached
 from layerlink.data.formats.decode import MOST_PIXELS, BadImageError, Decoded, Pixels, decode_all, opened
+from layerlink.data.formats.fitted import decode_fitted
 from layerlink.data.formats.folder_parts import ACCEPTED, Part, Parts, find_parts
 from layerlink.data.formats.image_file import bytes_of, formats_of
-from layerlink.data.formats.square import decode_square
 from layerlink.data.images import ImageSet, Source
 from layerlink.data.splits import hold_out
 from layerlink.data.stream.images import Streaming
@@ -29,14 +30,14 @@ from layerlink.files.paths import expanded
 def load_folder(
     root: Path | None,
     *,
-    size: int | None = None,
+    size: ImageSize | None = None,
     download: bool = False,
     cache: Path | None = None,
     skip_bad: bool = False,
     most_pixels: int = MOST_PIXELS,
     streaming: Streaming | None = None,
 ) -> Source:
-    """The images below ``root`` as RGB: train, validation and test of shape (N, 3, size, size).
+    """The images below ``root`` as RGB: train, validation and test of shape (N, 3, height, width).
 
     ``root/train/<class>/`` holds the training images, ``root/val/<class>/`` (``valid``, ``validation``) those to
     select on, ``root/test/<class>/`` the test images; these names in any case. Without a ``val`` folder there is no
@@ -49,13 +50,13 @@ def load_folder(
     names, in Unicode's composed form (NFC); what begins with a dot is hidden. ``Source.notes`` says what is used as
     what, ``Source.warnings`` which images are not read.
 
-    An image is turned upright as its EXIF orientation says and made RGB (transparency is dropped); its
-    shorter side is scaled to ``size`` (bilinear, antialiased) and the centre is cut out. The result is
+    An image is turned upright as its EXIF orientation says and made RGB (transparency is dropped); it is
+    scaled to just cover ``size`` (bilinear, antialiased) and the centre is cut out. The result is
     kept in the cache.
 
     Args:
         root: the folder.
-        size: height and width to bring every image to, in pixels, >= 1; None where all the images are
+        size: pixels to bring every image to, of a square or (height, width), >= 1; None where all the images are
             square and of one size already.
         download: not used; there is nothing to fetch.
         cache: the cache's folder; None for the default.
@@ -71,8 +72,8 @@ def load_folder(
     if root is None:
         raise UsageError(f"folder needs root, a folder. {ACCEPTED}")
     root = expanded(root)
-    if size is not None and size < 1:
-        raise UsageError(f"folder: size must be at least 1 pixel; got {size}")
+    if size is not None and min(sides(size)) < 1:
+        raise UsageError(f"folder: size must be at least 1 pixel; got {plain(size)}")
     if not root.is_dir():
         raise UsageError(f"folder: root {str(root)!r} {'is a file' if root.exists() else 'does not exist'}. {ACCEPTED}")
     parts = find_parts(root)
@@ -87,14 +88,18 @@ def load_folder(
         )
         return replace(source, notes=(*parts.notes, *source.notes), warnings=parts.warnings)
     build = partial(_read, parts, size, skip_bad, most_pixels)
-    settings: dict[str, Any] = {"size": size, "skip bad": skip_bad, "classes": parts.train.classes}
+    settings: dict[str, Any] = {
+        "size": None if size is None else plain(size),
+        "skip bad": skip_bad,
+        "classes": parts.train.classes,
+    }
     settings |= {name: part.folder.name for name, part in parts.named.items()}
     settings |= {} if most_pixels == MOST_PIXELS else {"most pixels": most_pixels}
     source = cached(build, name="folder", root=root, files=files, settings=json.dumps(settings), cache=cache)
     return replace(source, notes=parts.notes, warnings=parts.warnings)
 
 
-def _read(parts: Parts, size: int | None, skip_bad: bool, most_pixels: int) -> Source:
+def _read(parts: Parts, size: ImageSize | None, skip_bad: bool, most_pixels: int) -> Source:
     train = parts.train
     if parts.test is None and len(train.files) < 5:
         raise UsageError(
@@ -119,7 +124,7 @@ def _read(parts: Parts, size: int | None, skip_bad: bool, most_pixels: int) -> S
     return Source(images["train"], images["test"], bad, images.get("validation"))
 
 
-def _nth(part: Part, side: int, as_is: bool, most_pixels: int, index: int) -> Pixels:
+def _nth(part: Part, side: ImageSize, as_is: bool, most_pixels: int, index: int) -> Pixels:
     return decode_file(part.files[index], side, as_is, most_pixels)
 
 
@@ -138,12 +143,12 @@ def _first_side(files: Sequence[Path], skip_bad: bool, most_pixels: int) -> int:
         return int(image.width)
 
 
-def decode_file(path: Path, side: int, as_is: bool, most_pixels: int) -> Pixels:
-    """An image of a folder: upright RGB, its shorter side scaled to ``side``, the centre cut out.
+def decode_file(path: Path, size: ImageSize, as_is: bool, most_pixels: int) -> Pixels:
+    """An image of a folder: upright RGB, scaled to just cover ``size``, the centre cut out.
 
     Args:
         path: of the file.
-        side: height and width, in pixels.
+        size: in pixels, of a square or (height, width).
         as_is: refuse images of another size.
         most_pixels: that the image may have.
 
@@ -151,4 +156,9 @@ def decode_file(path: Path, side: int, as_is: bool, most_pixels: int) -> Pixels:
         BadImageError: where it cannot be used.
         LayerlinkError: where it cannot be read.
     """
-    return decode_square(bytes_of(path), str(path), formats_of(path), side, as_is, most_pixels)
+    return decode_sized(path, size, as_is, most_pixels)[0]
+
+
+def decode_sized(path: Path, size: ImageSize, as_is: bool, most_pixels: int) -> tuple[Pixels, tuple[int, int]]:
+    """As ``decode_file``, and the height and width of the image as it was."""
+    return decode_fitted(bytes_of(path), str(path), formats_of(path), size, as_is, most_pixels)

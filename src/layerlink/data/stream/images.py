@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -12,12 +13,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from layerlink.config.image_size import ImageSize, sides
 from layerlink.data.formats.decode import MOST_PIXELS, decode_all
 from layerlink.data.images import ImageSet
 from layerlink.data.stream.pictures import Pictures
 from layerlink.data.stream.pixels import StreamedPixels
 
 STATISTICS = 2048  # images that mean and standard deviation are taken of
+
+
+def pixel_bytes(count: int, size: ImageSize) -> int:
+    """What ``count`` RGB images of a size take in memory."""
+    return count * 3 * math.prod(sides(size))
 
 
 @dataclass(frozen=True)
@@ -32,9 +39,9 @@ class Streaming:
     memory: int
     workers: int | None = None
 
-    def needed(self, count: int, size: int) -> bool:
-        """Whether ``count`` images of ``size`` pixels a side are too many for the memory."""
-        return count * 3 * size * size > self.memory
+    def needed(self, count: int, size: ImageSize) -> bool:
+        """Whether ``count`` images of a size are too many for the memory."""
+        return pixel_bytes(count, size) > self.memory
 
     @property
     def processes(self) -> int:
@@ -71,7 +78,7 @@ class StreamedImages(ImageSet):
         count = min(STATISTICS, len(self))
         return self.pixels[torch.arange(count) * len(self) // count].cpu()
 
-    def ahead(self, steps: Sequence[Tensor]) -> Iterator[Tensor]:
+    def ahead(self, steps: Iterable[Tensor]) -> Iterator[Tensor]:
         """The rows of one batch after the other, decoded ahead."""
         return self.pixels.ahead(steps)
 
@@ -87,7 +94,7 @@ def images_from(
     pictures: Pictures,
     labels: Sequence[int],
     classes: tuple[str, ...],
-    size: int,
+    size: ImageSize,
     streaming: Streaming | None,
     *,
     skip_bad: bool = False,

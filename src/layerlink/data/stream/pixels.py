@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from layerlink.config.image_size import ImageSize, sides
 from layerlink.data.formats.decode import MOST_PIXELS, BadImageError, Pixels
-from layerlink.data.formats.square import decode_square
+from layerlink.data.formats.fitted import decode_fitted
 from layerlink.data.stream.pictures import Pictures
 from layerlink.data.stream.workers import read_ahead
 
@@ -23,12 +24,12 @@ _CHUNK = 16  # images a piece of work of a thread
 
 @dataclass(frozen=True)
 class StreamedPixels:
-    """(N, 3, size, size) uint8 of which only what is asked for is ever decoded: ``pixels[places]``, a tensor.
+    """(N, 3, height, width) uint8 of which only what is asked for is ever decoded: ``pixels[places]``, a tensor.
 
     Args:
         pictures: encoded images.
         places: (N,) int64, which of them these are.
-        size: height and width that each is brought to, in pixels.
+        size: that each is brought to, in pixels: of a square or (height, width).
         most_pixels: that an image may have; of a larger one nothing is decoded.
         workers: processes that decode ahead of a training.
         device: where the tensors go.
@@ -36,7 +37,7 @@ class StreamedPixels:
 
     pictures: Pictures
     places: NDArray[np.int64]
-    size: int
+    size: ImageSize
     most_pixels: int = MOST_PIXELS
     workers: int = 0
     device: torch.device = _CPU
@@ -45,20 +46,20 @@ class StreamedPixels:
 
     @property
     def shape(self) -> torch.Size:
-        """(N, 3, size, size)."""
-        return torch.Size((len(self.places), 3, self.size, self.size))
+        """(N, 3, height, width)."""
+        return torch.Size((len(self.places), 3, *sides(self.size)))
 
     def __len__(self) -> int:
         return len(self.places)
 
     def __getitem__(self, places: Tensor | slice) -> Tensor:
-        """The pixels of some images, (n, 3, size, size) uint8 on the device.
+        """The pixels of some images, (n, 3, height, width) uint8 on the device.
 
         Raises:
             LayerlinkError: where one cannot be read or decoded.
         """
         chosen = self._chosen(places)
-        found = np.empty((len(chosen), self.size, self.size, 3), dtype=np.uint8)
+        found = np.empty((len(chosen), *sides(self.size), 3), dtype=np.uint8)
 
         def fill(start: int) -> None:
             for row in range(start, min(start + _CHUNK, len(chosen))):
@@ -77,7 +78,7 @@ class StreamedPixels:
         return replace(self, device=device)
 
     def decoded(self, index: int) -> Pixels:
-        """One image of ``pictures``, (size, size, 3) uint8.
+        """One image of ``pictures``, (height, width, 3) uint8.
 
         Raises:
             BadImageError: where it cannot be used.
@@ -85,9 +86,9 @@ class StreamedPixels:
         """
         pictures = self.pictures
         where, formats = pictures.where(index), pictures.formats(index)
-        return decode_square(pictures.read(index), where, formats, self.size, False, self.most_pixels)
+        return decode_fitted(pictures.read(index), where, formats, self.size, False, self.most_pixels)[0]
 
-    def ahead(self, steps: Sequence[Tensor]) -> Iterator[Tensor]:
+    def ahead(self, steps: Iterable[Tensor]) -> Iterator[Tensor]:
         """The pixels of one batch after the other, decoded ahead by ``workers`` processes.
 
         Raises:
@@ -95,7 +96,7 @@ class StreamedPixels:
         """
         if not self.workers:
             return (self[places] for places in steps)
-        return read_ahead(self, [self._chosen(places) for places in steps])
+        return read_ahead(self, (self._chosen(places) for places in steps))
 
     def usable(self) -> tuple[StreamedPixels, NDArray[np.int64], tuple[str, ...]]:
         """Every image is decoded once, and those that cannot be used are left out.

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from layerlink.config.image_size import ImageSize
 from layerlink.data.formats.decode import MOST_PIXELS, BadImageError
 from layerlink.data.formats.parquet import class_names
 from layerlink.data.images import Source
@@ -100,11 +101,12 @@ class ParquetRows(Pictures):
 def load_parquet(
     root: Path | None,
     *,
-    size: int,
+    size: ImageSize,
     streaming: Streaming,
     skip_bad: bool = False,
     most_pixels: int = MOST_PIXELS,
-    arguments: Mapping[str, Any] | None = None,
+    image: str | None = None,
+    label: str | None = None,
 ) -> Source:
     """The images of the Parquet files below ``root``, told apart by train, val and test in names or folders.
 
@@ -114,8 +116,8 @@ def load_parquet(
         streaming: when and how images are streamed.
         skip_bad: leave images out that cannot be used.
         most_pixels: that an image may have.
-        arguments: ``image`` and ``label``, names of columns; found by kind and usual names where they are not given.
-            Labels are whole numbers or text.
+        image: the column of images; found by kind and usual names where it is not given.
+        label: the same of labels, whole numbers or text.
 
     Raises:
         UsageError: where there are no such files or columns; it tells the closest.
@@ -123,20 +125,17 @@ def load_parquet(
     """
     if root is None:
         raise UsageError("parquet needs root, a folder of .parquet files")
-    root, asked = expanded(root), dict(arguments or {})
-    for name in asked:
-        if name not in ARGUMENTS:
-            raise UsageError(f"data.arguments of parquet: {unknown_name('argument', name, ARGUMENTS)}")
+    root, asked = expanded(root), {"image": image, "label": label}
     if not root.exists():
         raise UsageError(f"parquet: root {str(root)!r} does not exist. Give a folder of .parquet files")
     files = [root] if root.is_file() else sorted(root.rglob("*.parquet"))
     if not files:
         raise UsageError(f"parquet: root {str(root)!r} holds no .parquet files")
     roles = by_role(root if root.is_dir() else root.parent, files, ".parquet")
-    image, label, names = _columns(files[0], asked)
-    said = {name: [it for path in paths for it in _labels(path, label)] for name, paths in roles.items()}
+    pictures, targets, names = _columns(files[0], asked)
+    said = {name: [it for path in paths for it in _labels(path, targets)] for name, paths in roles.items()}
     labels, classes = numbered(said, names, str(root))
-    parts = {name: Encoded(ParquetRows(paths, image), labels[name]) for name, paths in roles.items()}
+    parts = {name: Encoded(ParquetRows(paths, pictures), labels[name]) for name, paths in roles.items()}
     return source_from(
         parts, classes, size, streaming, skip_bad=skip_bad, most_pixels=most_pixels, where=f"parquet: {root}"
     )

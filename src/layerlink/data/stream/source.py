@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from layerlink.config.image_size import ImageSize, shown
 from layerlink.data.formats.folder_parts import ROLES
 from layerlink.data.images import ImageSet, Source
 from layerlink.data.splits import hold_out
-from layerlink.data.stream.images import Streaming, images_from
+from layerlink.data.stream.images import Streaming, images_from, pixel_bytes
 from layerlink.data.stream.pictures import Pictures
 from layerlink.errors import LayerlinkError, UsageError
 
@@ -31,7 +32,7 @@ class Encoded:
 def source_from(
     parts: Mapping[str, Encoded],
     classes: tuple[str, ...],
-    size: int,
+    size: ImageSize,
     streaming: Streaming,
     *,
     skip_bad: bool,
@@ -72,9 +73,9 @@ def source_from(
     notes: tuple[str, ...] = ()
     if way is not None:
         notes = (
-            f"{count:,} images of {size}x{size} pixels would take {count * 3 * size * size / 1e9:.1f} GB, more than "
-            f"data.memory_gb: they are read from disk by {max(way.processes, 1)} processes; mean and deviation are "
-            "those of some of them, and copies among them are not looked for",
+            f"{count:,} images of {shown(size)} pixels would take {pixel_bytes(count, size) / 1e9:.1f} GB, more "
+            f"than data.memory_gb: they are read from disk by {max(way.processes, 1)} processes; mean and deviation "
+            "are those of some of them, and copies among them are not looked for",
         )
     return Source(images["train"], images["test"], tuple(bad), images.get("validation"), notes)
 

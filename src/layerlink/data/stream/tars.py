@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from layerlink.config.image_size import ImageSize
 from layerlink.data.formats.decode import MOST_PIXELS
 from layerlink.data.formats.folder_tree import ENDINGS
 from layerlink.data.images import Source
@@ -80,7 +81,7 @@ class TarMembers(Pictures):
 
 
 def load_tars(
-    root: Path | None, *, size: int, streaming: Streaming, skip_bad: bool = False, most_pixels: int = MOST_PIXELS
+    root: Path | None, *, size: ImageSize, streaming: Streaming, skip_bad: bool = False, most_pixels: int = MOST_PIXELS
 ) -> Source:
     """The images of the tars below ``root``: ``*.tar``, told apart by train, val and test in names or folders.
 

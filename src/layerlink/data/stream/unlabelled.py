@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from layerlink.config.image_size import size_of
 from layerlink.data.formats.decode import MOST_PIXELS
 from layerlink.data.formats.folder_tree import below, order
 from layerlink.data.images import UNLABELLED, ImageSet
-from layerlink.data.stream.images import StreamedImages, Streaming, images_from
+from layerlink.data.stream.images import StreamedImages, Streaming, images_from, pixel_bytes
 from layerlink.data.stream.pictures import PictureFiles, Pictures
 from layerlink.data.stream.pixels import StreamedPixels
 from layerlink.errors import LayerlinkError, UsageError
@@ -75,7 +76,7 @@ def with_unlabelled(images: ImageSet, root: Path, streaming: Streaming, most_pix
         LayerlinkError: where one of them cannot be used, or they do not fit beside a set that cannot be streamed.
     """
     files = PictureFiles(unlabelled_files(root))
-    size, total = images.images.shape[-1], len(images) + len(files)
+    size, total = size_of(*images.images.shape[-2:]), len(images) + len(files)
     labels = torch.cat((images.labels, _no_labels(images, len(files))))
     if isinstance(images, StreamedImages):
         own = images.pixels
@@ -85,7 +86,7 @@ def with_unlabelled(images: ImageSet, root: Path, streaming: Streaming, most_pix
         return StreamedImages(cast(Tensor, pixels), labels, images.classes)
     if streaming.needed(total, size):
         raise LayerlinkError(
-            f"data.unlabelled: {len(files):,} images beside {len(images):,} take {total * 3 * size * size / 1e9:.1f} "
+            f"data.unlabelled: {len(files):,} images beside {len(images):,} take {pixel_bytes(total, size) / 1e9:.1f} "
             "GB, more than data.memory_gb, and the others lie in memory: raise it, or take fewer"
         )
     more, _ = images_from(files, [UNLABELLED] * len(files), images.classes, size, None, most_pixels=most_pixels)

@@ -6,7 +6,7 @@ import multiprocessing
 import signal
 import warnings
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
@@ -27,7 +27,7 @@ _AHEAD = 2  # batches a process
 _held: list[StreamedPixels] = []  # of a process that decodes
 
 
-def read_ahead(pixels: StreamedPixels, steps: Sequence[NDArray[np.int64]]) -> Iterator[Tensor]:
+def read_ahead(pixels: StreamedPixels, steps: Iterable[NDArray[np.int64]]) -> Iterator[Tensor]:
     """The pixels of one batch after the other.
 
     Not by torch's DataLoader: where one of its processes dies it raises in whatever the main thread is doing.
@@ -39,7 +39,7 @@ def read_ahead(pixels: StreamedPixels, steps: Sequence[NDArray[np.int64]]) -> It
     Raises:
         LayerlinkError: where an image cannot be used, or a process died.
     """
-    count = max(1, min(pixels.workers, len(steps)))
+    count = max(1, pixels.workers)
     on_gpu, coming = pixels.device.type == "cuda", iter(steps)
     pool = ProcessPoolExecutor(count, _context(), initializer=_begin, initargs=(pixels,))
     waiting: deque[Future[Tensor | str]] = deque()

@@ -7,19 +7,19 @@ from typing import Any
 
 import torch
 
+from layerlink.config.image_size import ImageSize, largest, sides
 from layerlink.data import Examples, ImageSet, Source, TextViews, Views, load_source, split
 from layerlink.data.examples import Inputs
 from layerlink.data.images import images_of
 from layerlink.data.normalisation import Statistics, normalisation
+from layerlink.data.sources import SCALED
 from layerlink.data.splits import few, labelled
-from layerlink.data.stream.images import Streaming
+from layerlink.data.stream.images import Streaming, pixel_bytes
 from layerlink.data.stream.unlabelled import unlabelled_files, with_unlabelled
 from layerlink.lab.recipe.schema import Recipe
 from layerlink.lab.recipe.texts import TEXT
 from layerlink.lab.run.setup.texts import texts_of
 from layerlink.tasks import Task
-
-SCALED = ("folder", "parquet", "webdataset")  # sources whose images are brought to the size that is asked for
 
 
 @dataclass(frozen=True)
@@ -126,18 +126,19 @@ def _streaming(recipe: Recipe) -> Streaming:
     return Streaming(round(recipe.data.memory_gb * 1e9), recipe.data.workers)
 
 
-def _beside_unlabelled(recipe: Recipe, size: int) -> Streaming:
+def _beside_unlabelled(recipe: Recipe, size: ImageSize) -> Streaming:
     """What is left for the data set: its images are streamed where those without labels leave no room."""
     streaming, root = _streaming(recipe), recipe.data.unlabelled
     if root is None:
         return streaming
-    return replace(streaming, memory=streaming.memory - len(unlabelled_files(root)) * 3 * size * size)
+    return replace(streaming, memory=streaming.memory - pixel_bytes(len(unlabelled_files(root)), size))
 
 
 def _pictures(recipe: Recipe, task: Task) -> tuple[Source, Views]:
     data = recipe.data
     # Of a folder's images as many pixels are kept as any model sees; its views scale them down.
-    kept = max(data.image_size, *recipe.teacher_sizes, 0) if data.name in SCALED else data.image_size
+    kept = largest(data.image_size, *recipe.teacher_sizes) if data.name in SCALED else data.image_size
+    arguments = {"ignore": task.ignore, **data.arguments} if data.name == "segmentation" else data.arguments
     source = load_source(
         data.name,
         data.root,
@@ -145,12 +146,13 @@ def _pictures(recipe: Recipe, task: Task) -> tuple[Source, Views]:
         download=data.download,
         skip_bad=data.skip_bad,
         most_pixels=data.most_pixels,
-        arguments=data.arguments,
+        arguments=arguments,
         streaming=_beside_unlabelled(recipe, kept),
     )
     mean, std = normalisation(images_of(source.train, "training").for_statistics(), data.normalize)
-    padding = round(data.crop_padding * kept / data.image_size)  # as far as without the teacher's pixels
-    return source, Views(data.image_size, mean, std, data.augment, recipe.seed, padding, task.ignore)
+    # As far as without the teacher's pixels.
+    padding = round(data.crop_padding * sides(kept)[0] / sides(data.image_size)[0])
+    return source, Views(data.image_size, mean, std, data.augment, recipe.seed, padding, task.ignore, data.more)
 
 
 def _parts(source: Source, recipe: Recipe) -> tuple[Examples, Examples]:

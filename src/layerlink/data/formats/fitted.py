@@ -1,4 +1,4 @@
-"""An encoded image of any size as a square of a given one."""
+"""An encoded image brought to a size."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from layerlink.config.image_size import ImageSize, shown, sides
 from layerlink.data.formats.decode import BadImageError, Pixels, opened
 from layerlink.data.formats.rgb import upright_rgb
 from layerlink.errors import UsageError
@@ -18,18 +19,21 @@ _MAX_ASPECT = 50
 _SEVERAL = ("AVIF", "GIF", "TIFF")
 
 
-def decode_square(
-    data: bytes, where: str, formats: tuple[str, ...], side: int, as_is: bool, most_pixels: int
-) -> Pixels:
-    """An image as upright RGB, (side, side, 3) uint8: its shorter side scaled to ``side``, the centre cut out.
+def decode_fitted(
+    data: bytes, where: str, formats: tuple[str, ...], size: ImageSize, as_is: bool, most_pixels: int
+) -> tuple[Pixels, tuple[int, int]]:
+    """An image as upright RGB, scaled to just cover ``size``, the centre cut out.
 
     Args:
         data: an encoded image.
         where: the file, and the place in it, for messages.
         formats: Pillow's names of the decoders that are tried.
-        side: height and width, in pixels.
+        size: in pixels, of a square or (height, width).
         as_is: refuse images of another size.
         most_pixels: that the image may have.
+
+    Returns:
+        (height, width, 3) uint8; height and width of the image as it was.
 
     Raises:
         BadImageError: where it cannot be used.
@@ -41,9 +45,9 @@ def decode_square(
                 f"{where}: expected one image; got {frames} in one {image.format} file. Keep one of them, or leave "
                 "such files out with skip_bad."
             )
-        if as_is and image.size != (side, side):
+        if as_is and image.size != sides(size)[::-1]:
             raise UsageError(
-                f"{where}: without size, expected every image to be {side}x{side}, square as wide as the first one; "
+                f"{where}: without size, expected every image to be {shown(size)}, square as wide as the first one; "
                 f"got {image.width}x{image.height}. Give size."
             )
         if max(image.size) > _MAX_ASPECT * min(image.size):
@@ -56,16 +60,33 @@ def decode_square(
                 f"{where}: expected 8 bits a channel; got mode {image.mode}. Convert the image, or leave such images "
                 "out with skip_bad."
             )
-        return np.asarray(_fit(image, side), dtype=np.uint8)
+        whole = upright_rgb(image)
+        return np.asarray(_fit(whole, size), dtype=np.uint8), (whole.height, whole.width)
 
 
-def _fit(image: Any, side: int) -> Any:
+def _fit(whole: Any, size: ImageSize) -> Any:
     pillow = need("PIL.Image", "images", "reading images")
-    whole = upright_rgb(image)
-    if whole.size == (side, side):
-        return whole
-    shorter = min(whole.size)
-    width, height = (side * length // shorter for length in whole.size)
-    scaled = whole.resize((width, height), pillow.Resampling.BILINEAR)
-    left, top = (width - side) // 2, (height - side) // 2
-    return scaled.crop((left, top, left + side, top + side))
+    height, width = sides(size)
+    covering, (top, left) = cover((whole.height, whole.width), size)
+    if covering != (whole.height, whole.width):
+        whole = whole.resize(covering[::-1], pillow.Resampling.BILINEAR)
+    return whole if covering == (height, width) else whole.crop((left, top, left + width, top + height))
+
+
+def cover(whole: tuple[int, int], size: ImageSize) -> tuple[tuple[int, int], tuple[int, int]]:
+    """How an image is scaled to just cover a size.
+
+    Args:
+        whole: its height and width.
+        size: to be covered.
+
+    Returns:
+        Height and width that it is scaled to; where in that, from the top and the left, the size is cut out.
+
+    >>> cover((200, 300), (96, 128))
+    ((96, 144), (0, 8))
+    """
+    (high, wide), (height, width) = whole, sides(size)
+    by_height = height * wide >= width * high
+    scaled = (height, height * wide // high) if by_height else (width * high // wide, width)
+    return scaled, ((scaled[0] - height) // 2, (scaled[1] - width) // 2)
