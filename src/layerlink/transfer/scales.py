@@ -55,18 +55,28 @@ class LinkScales(nn.Module):
         self.links = [link for link in links if link.scale in ("teacher", "gradient")]
         for link in self.links:
             _check_scale(link)
-        self.factors: dict[str, float] = {}
+        # Those by gradient are float64 on the device, where they are measured again without being read.
+        self._factors: dict[str, float | Tensor] = {}
         self._steps = 0
 
     @property
-    def now(self) -> dict[str, float]:
-        """The factor of every scaled link by its text; 0 until it is measured."""
-        return {link.text: self.factors.get(link.text, 0.0) for link in self.links}
+    def factors(self) -> dict[str, float]:
+        """The factor of every link that is measured, by its text; waits for the device."""
+        return {text: float(factor) for text, factor in self._factors.items()}
+
+    @property
+    def now(self) -> dict[str, float | Tensor]:
+        """The factor of every scaled link by its text; 0 until it is measured. Numbers on the device stay there."""
+        return {link.text: self._factors.get(link.text, 0.0) for link in self.links}
 
     def by_teacher(self, taught: Activations) -> None:
         """Measure what is to be measured of the teacher, once."""
         for link in self.links:
-            if link.scale != "teacher" or link.text in self.factors or not taught.values.keys() >= {*link.teacher_taps}:
+            if (
+                link.scale != "teacher"
+                or link.text in self._factors
+                or not taught.values.keys() >= {*link.teacher_taps}
+            ):
                 continue
             (tap,) = link.teacher_taps
             variance = self._variance(taught.values[tap].float())
@@ -76,7 +86,7 @@ class LinkScales(nn.Module):
                     "cannot be scaled by it. Link a layer that is not constant, or set scale=none"
                 )
             degree = loss_kind(link.loss).degree
-            self.factors[link.text] = 1 / variance if degree == 2 else variance ** (-(degree or 0) / 2)
+            self._factors[link.text] = 1 / variance if degree == 2 else variance ** (-(degree or 0) / 2)
 
     def by_gradient(self, losses: Losses, student: Activations) -> bool:
         """Measure the gradients where that is due.
@@ -117,31 +127,41 @@ class LinkScales(nn.Module):
         moments = self.parts.sum(torch.stack([mean, variance + mean**2]) * self.parts.share)
         return float(moments[1] - moments[0] ** 2)
 
-    def _norm(self, gradients: Sequence[Tensor | None], share: float = 1.0) -> float:
+    def _norm(self, gradients: Sequence[Tensor | None], share: float = 1.0) -> Tensor:
         """Of the whole batch's gradient: each part's is that of a mean over its own images."""
         norms = [torch.linalg.vector_norm(gradient.float()) for gradient in gradients if gradient is not None]
         norm = norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms))
         if self.parts is None:
-            return float(norm)
-        return float(self.parts.sum((norm * self.parts.share * share) ** 2).sqrt())
+            return norm
+        whole: Tensor = self.parts.sum((norm * self.parts.share * share) ** 2).sqrt()
+        return whole
 
-    def _take(self, link: Link, reference: float, own: float) -> None:
-        if not (math.isfinite(reference) and math.isfinite(own) and own > 0):
-            return  # nothing to go by in this batch; a NaN is told by the loss itself
-        factor, old = reference / own, self.factors.get(link.text)
-        self.factors[link.text] = factor if old is None else SMOOTHING * old + (1 - SMOOTHING) * factor
+    def _take(self, link: Link, reference: Tensor, own: Tensor) -> None:
+        # As Python's own numbers where the device has them.
+        dtype = torch.float32 if reference.device.type == "mps" else torch.float64
+        reference, own = reference.to(dtype), own.to(dtype)
+        good = reference.isfinite() & own.isfinite() & (own > 0)
+        old = self._factors.get(link.text)
+        if old is None:
+            # The first is looked at: until there is one, the link does not count at all.
+            if good:
+                self._factors[link.text] = reference / own
+            return
+        # Where there is nothing to go by in this batch the old one stays; a NaN is told by the loss itself.
+        self._factors[link.text] = torch.where(good, SMOOTHING * old + (1 - SMOOTHING) * (reference / own), old)
 
     def get_extra_state(self) -> Tensor:
         """Steps and factors, float64; NaN where a factor is not measured yet."""
+        factors = self.factors
         return torch.tensor(
-            [self._steps, *(self.factors.get(link.text, math.nan) for link in self.links)], dtype=torch.float64
+            [self._steps, *(factors.get(link.text, math.nan) for link in self.links)], dtype=torch.float64
         )
 
     def set_extra_state(self, state: Tensor) -> None:
         """Go on with the factors of ``get_extra_state``."""
         steps, *factors = state.tolist()
         self._steps = int(steps)
-        self.factors = {
+        self._factors = {
             link.text: factor for link, factor in zip(self.links, factors, strict=True) if not math.isnan(factor)
         }
 
