@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -61,12 +62,8 @@ class Views:
         if pixels.shape[-2:] != (self.image_size, self.image_size):
             shrinks = self.image_size < min(pixels.shape[-2:])
             pixels = F.interpolate(pixels, size=(self.image_size, self.image_size), mode="bilinear", antialias=shrinks)
-        scale = [1 / (255 * std) for std in self.std]
-        shift = [-mean / std for mean, std in zip(self.mean, self.std, strict=True)]
-        shape = (1, len(scale), 1, 1)
-        return torch.addcmul(
-            pixels.new_tensor(shift).view(shape), pixels, pixels.new_tensor(scale).view(shape)
-        ).contiguous(memory_format=torch.channels_last)
+        shift, scale = _shift_and_scale(self.mean, self.std, pixels.device)
+        return torch.addcmul(shift, pixels, scale).contiguous(memory_format=torch.channels_last)
 
     def labels(self, labels: Tensor, indices: Tensor | None = None, epoch: int | None = None) -> Tensor:
         """What becomes of labels as images become views: maps (N, H, W) go along, all others stay as they are.
@@ -122,3 +119,12 @@ def _mix(state: Tensor) -> Tensor:
 def _logical_shift(state: Tensor, bits: int) -> Tensor:
     """Shift right filling with zeros; torch's own shift of int64 fills with the sign."""
     return (state >> bits) & ((1 << (64 - bits)) - 1)
+
+
+@lru_cache(maxsize=64)
+def _shift_and_scale(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    """What pixels are normalised by, (1, C, 1, 1) each: on the device already when the next batch comes."""
+    with torch.inference_mode(False):
+        shift = torch.tensor([-centre / spread for centre, spread in zip(mean, std, strict=True)])
+        scale = torch.tensor([1 / (255 * spread) for spread in std])
+        return tuple(values.float().view(1, -1, 1, 1).to(device) for values in (shift, scale))  # type: ignore[return-value]

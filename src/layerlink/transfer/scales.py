@@ -130,7 +130,7 @@ class LinkScales(nn.Module):
     def _norm(self, gradients: Sequence[Tensor | None], share: float = 1.0) -> Tensor:
         """Of the whole batch's gradient: each part's is that of a mean over its own images."""
         norms = [torch.linalg.vector_norm(gradient.float()) for gradient in gradients if gradient is not None]
-        norm = norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms))
+        norm: Tensor = norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms))
         if self.parts is None:
             return norm
         whole: Tensor = self.parts.sum((norm * self.parts.share * share) ** 2).sqrt()
