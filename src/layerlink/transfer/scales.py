@@ -49,6 +49,7 @@ class LinkScales(nn.Module):
     """
 
     parts: Parts | None = None
+    loss_scale: Tensor | None = None  # of float16: unscaled, small gradients of such activations would be 0
 
     def __init__(self, links: Sequence[Link]) -> None:
         super().__init__()
@@ -100,17 +101,22 @@ class LinkScales(nn.Module):
         """
         due = [link for link in self.links if link.scale == "gradient" and link.text in losses.terms]
         self._steps += 1
-        if not due or (self._steps - 1) % GRADIENTS_EVERY:
+        # A scale that is too large at first makes a measurement say nothing: the next step is another chance.
+        again = self.loss_scale is not None and any(link.text not in self._factors for link in due)
+        if not due or ((self._steps - 1) % GRADIENTS_EVERY and not again):
             return False
         name = "hard" if "hard" in losses.terms else "soft"
-        labels = losses.terms[name] * losses.weights[name]
+        labels = self._scaled(losses.terms[name] * losses.weights[name])
         edges = {tap: student.edges[tap] for link in due for tap in link.student_taps}
         found = torch.autograd.grad(labels, list(edges.values()), retain_graph=True, allow_unused=True)
         wanted = dict(zip(edges, found, strict=True))
         for link in due:
             reference = [wanted[tap] for tap in link.student_taps]
             own = torch.autograd.grad(
-                losses.terms[link.text], [edges[tap] for tap in link.student_taps], retain_graph=True, allow_unused=True
+                self._scaled(losses.terms[link.text]),
+                [edges[tap] for tap in link.student_taps],
+                retain_graph=True,
+                allow_unused=True,
             )
             if all(gradient is None for gradient in reference):
                 raise LayerlinkError(
@@ -119,6 +125,10 @@ class LinkScales(nn.Module):
                 )
             self._take(link, self._norm(reference), self._norm(own, losses.shares.get(link.text, 1.0)))
         return True
+
+    def _scaled(self, loss: Tensor) -> Tensor:
+        """Both losses are, so that their ratio stays."""
+        return loss if self.loss_scale is None else loss * self.loss_scale
 
     def _variance(self, values: Tensor) -> float:
         if self.parts is None:

@@ -39,6 +39,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "scaled by gradient": (TEACHER + f'links: ["{LINK}, scale=gradient"]\n',),
     "fading, ema of links": (TEACHER + f'links: ["{LINK}, decay=linear, warmup=1"]\n', "training.ema=0.9"),
     "peers": (PEERS,),
+    "float16": (TEACHER + f'links: ["{LINK}, scale=gradient"]\n', "precision=float16", "training.clip_norm=1"),
     "bfloat16": (TEACHER + f'links: ["{LINK}"]\n', "precision=bfloat16"),
 }
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from layerlink.data import Batch
+from layerlink.lab.run.scaling import LEAST
 from layerlink.taps import OUTPUT, Activations
 from layerlink.transfer import Losses
 
@@ -51,7 +52,8 @@ class _Note(NamedTuple):
     step: int
     terms: tuple[str, ...]
     outputs: tuple[str, ...]
-    values: Tensor  # the total, every term, the largest magnitude of every output
+    is_scaled: bool
+    values: Tensor  # the total, every term, the largest magnitude of every output, the gradients' scale
 
 
 class Faults:
@@ -65,13 +67,16 @@ class Faults:
         self._notes: list[_Note] = []
         self._known: Fault | None = None
 
-    def note(self, losses: Losses, batch: Batch, taught: Activations | None = None) -> Tensor:
+    def note(
+        self, losses: Losses, batch: Batch, taught: Activations | None = None, scale: Tensor | None = None
+    ) -> Tensor:
         """Remember a step's losses.
 
         Args:
             losses: of the whole batch.
             batch: says which step it is.
             taught: what the student learnt from in it.
+            scale: what gradients are multiplied by, in float16.
 
         Returns:
             ``stopped``: 1 where this step or one before it is faulty.
@@ -83,8 +88,13 @@ class Faults:
         together = torch.stack([value.to(dtype) for value in values])
         # What is not finite minus itself is NaN, and nothing else is unequal to 0.
         found = ((together[0] - together[0]) != 0).float()
+        if scale is not None:
+            found = torch.maximum(found, (scale < LEAST).float())
+            together = torch.cat([together, scale.to(dtype).reshape(1)])
         self.stopped = found if self.stopped is None else torch.maximum(self.stopped, found)
-        self._notes.append(_Note(batch.epoch or 0, batch.step, tuple(losses.terms), tuple(outputs), together))
+        self._notes.append(
+            _Note(batch.epoch or 0, batch.step, tuple(losses.terms), tuple(outputs), scale is not None, together)
+        )
         if len(self._notes) >= MOST_NOTES:
             self.look()
         return self.stopped
@@ -111,11 +121,14 @@ def _first(notes: list[_Note]) -> Fault | None:
     values = iter(torch.cat([note.values for note in notes]).tolist())
     for note in notes:
         total, *rest = itertools.islice(values, len(note.values))
-        if math.isfinite(total):
+        lost = note.is_scaled and rest.pop() < LEAST
+        if math.isfinite(total) and not lost:
             continue
         terms = dict(zip(note.terms, rest, strict=False))
         outputs = zip(note.outputs, rest[len(note.terms) :], strict=True)
         bad = {name: value for name, value in terms.items() if not math.isfinite(value)}
+        if math.isfinite(total):
+            bad = {"the gradient, at any scale of float16,": math.nan}
         return Fault(note.epoch, note.step, bad, tuple(name for name, value in outputs if not math.isfinite(value)))
     return None
 

@@ -16,6 +16,7 @@ from layerlink.lab.parallel.data_parallel import DataParallel
 from layerlink.lab.parallel.processes import Processes, here
 from layerlink.lab.run.faults import Fault, Faults
 from layerlink.lab.run.optimisation import begin_late, build_ema, build_optimizer, build_schedule, parameter_groups
+from layerlink.lab.run.scaling import GradientScale
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.lab.run.step import losses_of, set_time, taught_for
 from layerlink.lab.run.update import Update
@@ -57,9 +58,14 @@ class Learner:
         self.setup = setup
         self.distiller = setup.distiller
         self.training = setup.recipe.training
-        self.optimizer = build_optimizer(parameter_groups(self.distiller, self.training), self.training)
+        may_skip = setup.precision == "float16" and setup.device.type == "cuda"
+        groups = parameter_groups(self.distiller, self.training)
+        self.optimizer = build_optimizer(groups, self.training, may_skip=may_skip)
         self.faults = Faults()
         self._update = Update(self.optimizer)
+        self.scale = GradientScale(setup.device) if setup.precision == "float16" else None
+        if self.scale is not None and self.distiller.scales is not None:
+            self.distiller.scales.loss_scale = self.scale.factor
         self.schedule = build_schedule(self.optimizer, self.training, len(setup.batches))
         self.ema = build_ema(self.distiller.student, self.training)
         self.links_ema = build_ema(self.distiller.parts, self.training)
@@ -109,8 +115,9 @@ class Learner:
         set_time(self.setup, batch)
         with self._own_random_numbers(), out_of_memory_explained(len(batch.labels)), self.processes.talking():
             losses = self._losses(batch, taught, studied)
-            found = self.faults.note(losses, batch, taught)
-            _backward(losses)
+            factor = None if self.scale is None else self.scale.factor
+            found = self.faults.note(losses, batch, taught, factor)
+            _backward(losses.total if factor is None else losses.total * factor)
         self.lr = float(self.schedule.get_last_lr()[0])
         self.update(found)
         self.optimizer.zero_grad()
@@ -123,10 +130,16 @@ class Learner:
         return losses
 
     def update(self, found: Tensor | None = None) -> None:
-        """Change the weights by the gradients that are there, clipped as the recipe says; not where ``found`` is 1."""
+        """Change the weights by the gradients that are there, clipped as the recipe says; not where ``found`` is 1.
+
+        In float16 the gradients are those of the scaled loss; where they overflow they change nothing either.
+        """
+        if self.scale is not None:
+            overflown = self.scale.unscale(self.distiller.trainable_parameters())
+            found = overflown if found is None else torch.maximum(found, overflown)
         if self.training.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.distiller.trainable_parameters(), self.training.clip_norm)
-        begin_late(self.optimizer)
+        begin_late(self.optimizer, may_skip=self.scale is not None)
         self._update.step(found)
 
     def _losses(self, batch: Batch, taught: Activations | None, studied: Activations | None) -> Losses:
@@ -190,6 +203,7 @@ class Learner:
             "ema": None if self.ema is None else self.ema.state_dict(),
             "random": self.random.plain(),
             **({} if self.links_ema is None else {"links_ema": self.links_ema.state_dict()}),
+            **({} if self.scale is None else {"scale": self.scale.state_dict()}),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -205,13 +219,15 @@ class Learner:
             self.ema.load_state_dict(state["ema"])
         if self.links_ema is not None and "links_ema" in state:
             self.links_ema.load_state_dict(state["links_ema"])
+        if self.scale is not None and "scale" in state:
+            self.scale.load_state_dict(state["scale"])
         known = RandomState.of_plain(state["random"])
         self.random = known if self.processes.first else _other_random_state(known, self.processes)
 
 
 @runs_a_model
-def _backward(losses: Losses) -> None:
-    losses.total.backward()  # type: ignore[no-untyped-call]
+def _backward(total: Tensor) -> None:
+    total.backward()  # type: ignore[no-untyped-call]
 
 
 def _other_random_state(state: RandomState, processes: Processes) -> RandomState:

@@ -21,9 +21,18 @@ ONE_CYCLE_END = 1e-4  # of the peak
 
 
 def build_optimizer(
-    parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]], training: TrainingSection
+    parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]],
+    training: TrainingSection,
+    *,
+    may_skip: bool = False,
 ) -> torch.optim.Optimizer:
-    """The optimiser over ``parameters``, or over groups of them."""
+    """The optimiser over ``parameters``, or over groups of them.
+
+    Args:
+        parameters: to be trained.
+        training: says which.
+        may_skip: steps may be left out on the device, so everything is to be counted there.
+    """
     name = training.optimizer
     given = {"lr": training.lr, **as_values(training.optimizer_arguments)}
     if name == "sgd":
@@ -32,16 +41,19 @@ def build_optimizer(
         given["weight_decay"] = training.weight_decay
     if takes(name, "fused"):
         given["fused"] = True
+    elif may_skip and takes(name, "capturable"):
+        given["capturable"] = True
     return OPTIMIZERS[name](parameters, **given)
 
 
-def begin_late(optimizer: torch.optim.Optimizer) -> None:
+def begin_late(optimizer: torch.optim.Optimizer, *, may_skip: bool = False) -> None:
     """Give momentum to parameters that get their first gradient after others did, as those of a link that begins later.
 
-    torch's fused SGD wants it of all or of none. 0 is where it begins: the first step is the same.
+    torch's fused SGD wants it of all or of none. 0 is where it begins: the first step is the same. Where the device may
+    leave out the very first step, all begin so: torch would go on from memory that nobody has written.
     """
     for group in optimizer.param_groups:
-        if not group.get("momentum") or not optimizer.state:
+        if not group.get("momentum") or not (optimizer.state or may_skip):
             continue
         for parameter in group["params"]:
             state = optimizer.state[parameter] if parameter.grad is not None else {}

@@ -119,10 +119,10 @@ def _train(members: list[Member], watch: Watch) -> None:
                 stop, overdue = here().any(asked_to_stop.is_set(), saving.overdue())
                 if stop or overdue:
                     members = looked_at(members, watch)
+                    if not members:
+                        return
                     saving.save(members)
-                    stop_if_asked(
-                        stop and bool(members), [member.run.path for member in members], epoch=epoch, step=step
-                    )
+                    stop_if_asked(stop, [member.run.path for member in members], epoch=epoch, step=step)
             members = end_epoch(members, epoch, watch)
             epoch, step = epoch + 1, 0
             members = leave_if_done(members, watch)

@@ -10,7 +10,7 @@ class Update:
     """Makes an optimiser's steps.
 
     Fused optimisers are told by a number on the device and leave weights and state alone. Of others the device puts
-    back what they changed; on the CPU, where a look costs nothing, they are not called.
+    back what they changed; on the CPU, where a look costs nothing, only where there is something to put back.
 
     Args:
         optimizer: of torch.
@@ -34,9 +34,8 @@ class Update:
                 self.optimizer.step()
             finally:
                 del self.optimizer.found_inf  # type: ignore[attr-defined]
-        elif found.device.type == "cpu":
-            if not found:
-                self.optimizer.step()
+        elif found.device.type == "cpu" and not found:
+            self.optimizer.step()
         else:
             self.step_or_back(found)
 
