@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Literal
 
 import torch
@@ -71,12 +72,8 @@ class Views:
         return more.erased(pixels, indices, self.seed, epoch).contiguous(memory_format=torch.channels_last)
 
     def _normalised(self, pixels: Tensor) -> Tensor:
-        scale = [1 / (255 * std) for std in self.std]
-        shift = [-mean / std for mean, std in zip(self.mean, self.std, strict=True)]
-        shape = (1, len(scale), 1, 1)
-        return torch.addcmul(
-            pixels.new_tensor(shift).view(shape), pixels, pixels.new_tensor(scale).view(shape)
-        ).contiguous(memory_format=torch.channels_last)
+        shift, scale = _shift_and_scale(self.mean, self.std, pixels.device)
+        return torch.addcmul(shift, pixels, scale).contiguous(memory_format=torch.channels_last)
 
     def drawn(self, number: int) -> Views:
         """The views of which another augmentation is drawn: 0 gives these."""
@@ -146,3 +143,12 @@ def scaled(pixels: Tensor, size: ImageSize) -> Tensor:
         return pixels
     shrinks = height < pixels.shape[-2] or width < pixels.shape[-1]
     return F.interpolate(pixels, size=(height, width), mode="bilinear", antialias=shrinks)
+
+
+@lru_cache(maxsize=64)
+def _shift_and_scale(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    """What pixels are normalised by, (1, C, 1, 1) each: on the device already when the next batch comes."""
+    with torch.inference_mode(False):
+        shift = torch.tensor([-centre / spread for centre, spread in zip(mean, std, strict=True)])
+        scale = torch.tensor([1 / (255 * spread) for spread in std])
+        return tuple(values.float().view(1, -1, 1, 1).to(device) for values in (shift, scale))  # type: ignore[return-value]

@@ -11,6 +11,7 @@ from layerlink.files.paths import expanded
 from layerlink.lab.bench.costs import Costs
 from layerlink.lab.parallel.processes import here
 from layerlink.lab.run.folder import RunFolder
+from layerlink.lab.run.setup.machine import tf32
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.lab.run.teacher_reading import read_teacher
 from layerlink.losses.catalogue import published_weight
@@ -151,6 +152,11 @@ def _published(report: LinkReport) -> str:
 
 
 def _precision(setup: Setup) -> str:
+    narrow = tf32(setup.device) if setup.precision == "float32" else ()
+    if narrow:
+        return f"float32, {' and '.join(narrow)} in TF32 (NVIDIA_TF32_OVERRIDE=0 to change)"
+    if setup.recipe.precision == "auto" and setup.device.type == "cuda" and setup.precision == "float32":
+        return "float32 (this GPU has no native bfloat16; precision=float16 is faster there)"
     if setup.recipe.precision == "auto":
         other = "float32" if setup.precision == "bfloat16" else "bfloat16"
         reason = "multiplies it natively" if setup.precision == "bfloat16" else "has no native bfloat16"

@@ -24,7 +24,7 @@ from layerlink.measure.flops import count_flops
 from layerlink.measure.timing import Timing, measure
 from layerlink.models import build_model
 from layerlink.taps import OUTPUT, Activations
-from layerlink.taps.observed import Precision
+from layerlink.taps.observed import DTYPES, Precision
 from layerlink.transfer import Objective
 
 RECIPE = "study/vgg7-links"  # what is measured where no recipe is given
@@ -149,7 +149,7 @@ def measure_speed(setup: Setup, tell: Callable[[str], None] = lambda text: None)
 
 def matrix_rate(device: torch.device, precision: Precision) -> float:
     """FLOP/s of a square matrix product: what the device can do at most, near enough."""
-    side, dtype = _SIDE.get(device.type, 2048), torch.bfloat16 if precision == "bfloat16" else torch.float32
+    side, dtype = _SIDE.get(device.type, 2048), DTYPES[precision]
     first, second = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
     return 2 * side**3 / (measure(lambda: first @ second, device).low / 1000)
 

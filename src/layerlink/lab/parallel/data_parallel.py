@@ -22,6 +22,7 @@ from layerlink.losses.trained.layers import BatchNorm
 from layerlink.taps import Activations
 from layerlink.taps.modes import untouched
 from layerlink.transfer import Distiller, Losses
+from layerlink.transfer.weighted import Weights
 
 LOOKS = 8  # passes that show whether a parameter may be left without a gradient
 
@@ -79,7 +80,7 @@ class DataParallel:
         terms, total = self._whole_values(losses)
         weights = {name: self._weight(name) for name in terms}
         # This process's gradient, and the value that all agree on.
-        return Losses(terms, weights, own + (total - own.detach()), losses.logits)
+        return Losses(terms, Weights(weights), own + (total - own.detach()), losses.logits)
 
     def _whole_values(self, losses: Losses) -> tuple[dict[str, Tensor], Tensor]:
         """Every term and the total of the whole batch, without gradients.
@@ -105,7 +106,7 @@ class DataParallel:
                 terms[name] = terms[name] / share if share else terms[name]
         return {name: term for name, term in terms.items() if there[names.index(name)]}, total
 
-    def _weight(self, name: str) -> float:
+    def _weight(self, name: str) -> float | Tensor:
         """A term's weight at this time, scaled where it is."""
         distiller = self._total.distiller
         known = {term.name: term.weight for term in distiller.objective.terms}

@@ -224,8 +224,10 @@ class Recipe(Section):
     seed: Whole = Field(0, ge=0, lt=2**31, description="of initial weights, order and augmentation")
     device: str = Field("auto", description="cpu, cuda, cuda:1, mps; auto: a GPU where there is one")
     strict: YesNo = Field(False, description="what a run would warn of ends it")
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="of the arithmetic; weights are float32. auto: what this machine multiplies fast"
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto",
+        description="of the arithmetic; weights are float32. auto: float32, or bfloat16 where this machine multiplies "
+        "it fast; float16, with scaled gradients, is for GPUs without it",
     )
 
     @field_validator("links")

@@ -37,6 +37,8 @@ class MutualLearner(Learner):
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         self.peers = {name: Learner(peer) for name, peer in setup.peers.items()}
+        for peer in self.peers.values():
+            peer.faults = self.faults  # all stop together
 
     def start_epoch(self, epoch: int) -> None:
         """Get ready to learn."""
