@@ -14,6 +14,7 @@ from layerlink.data import Batch
 from layerlink.errors import LayerlinkError
 from layerlink.lab.parallel.data_parallel import DataParallel
 from layerlink.lab.parallel.processes import Processes, here
+from layerlink.lab.run.before import Before
 from layerlink.lab.run.optimisation import begin_late, build_ema, build_optimizer, build_schedule, parameter_groups
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.lab.run.step import losses_of, set_time
@@ -28,7 +29,16 @@ class DroppedError(LayerlinkError):
 
 
 class NotFiniteError(DroppedError):
-    """A loss or a weight became NaN or infinite."""
+    """A loss or a weight became NaN or infinite.
+
+    Args:
+        text: for the user.
+        place: the epoch and step, from 0, whose loss it was; None where that is not known.
+    """
+
+    def __init__(self, text: str, place: tuple[int, int] | None = None) -> None:
+        self.place = place
+        super().__init__(text)
 
 
 class OutOfMemoryError(LayerlinkError):
@@ -53,6 +63,7 @@ class Learner:
         self.lr = 0.0  # of the last step
         self.processes = here()
         self.random = RandomState.of(setup.recipe.seed + self.processes.rank)
+        self.before = Before(self.distiller)
         self.peers: dict[str, Learner] = {}  # that learn beside it
         self.parallel: DataParallel | None = None
         if self.processes.size > 1:
@@ -94,6 +105,8 @@ class Learner:
             NotFiniteError: before anything is changed, where a term is NaN or infinite.
         """
         set_time(self.setup, batch)
+        if studied is None and self.parallel is None:
+            self.before.take((batch.epoch, batch.step), self.random)
         with self._own_random_numbers(), out_of_memory_explained(len(batch.labels)), self.processes.talking():
             losses = self._losses(batch, taught, studied)
             check_finite(losses, batch, taught)
@@ -115,6 +128,15 @@ class Learner:
             nn.utils.clip_grad_norm_(self.distiller.trainable_parameters(), self.training.clip_norm)
         begin_late(self.optimizer)
         self.optimizer.step()
+
+    def rehearse(self, batch: Batch, taught: Activations | None = None) -> Losses:
+        """The losses of a step, and where their sum is finite its gradients. No parameter is changed."""
+        set_time(self.setup, batch)
+        with self._own_random_numbers(), out_of_memory_explained(len(batch.labels)):
+            losses = losses_of(self.setup, batch, taught)
+            if bool(losses.total.detach().isfinite()):
+                _backward(losses)
+        return losses
 
     def _losses(self, batch: Batch, taught: Activations | None, studied: Activations | None) -> Losses:
         if self.parallel is None:
@@ -144,6 +166,10 @@ class Learner:
             NotFiniteError: where a weight is NaN or infinite: such a state is not worth going on from.
         """
         self.check_weights()
+        return self.unchecked_state()
+
+    def unchecked_state(self) -> dict[str, Any]:
+        """As ``state_dict``, also where weights are NaN or infinite."""
         return {
             "student": self.distiller.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -213,7 +239,8 @@ def check_finite(losses: Losses, batch: Batch, taught: Activations | None = None
     whose = [name for name, value in read.items() if value is not None and not bool(value.detach().isfinite().all())]
     raise NotFiniteError(
         f"epoch {(batch.epoch or 0) + 1}, step {batch.step + 1}: {', '.join(bad) or 'the weighted sum'} is not a "
-        f"finite number{f' (neither are {_and(whose)})' if whose else ''}{_remedy()}"
+        f"finite number{f' (neither are {_and(whose)})' if whose else ''}{_remedy()}",
+        (batch.epoch or 0, batch.step),
     )
 
 

@@ -13,9 +13,10 @@ from layerlink.data import Batch
 from layerlink.errors import LayerlinkError
 from layerlink.lab.parallel.processes import here
 from layerlink.lab.run.failures import StudentError, failing_alone
+from layerlink.lab.run.faults import kept_fault
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.interruption import stop_if_asked, stop_signals
-from layerlink.lab.run.learner import DroppedError
+from layerlink.lab.run.learner import DroppedError, NotFiniteError
 from layerlink.lab.run.member import Member, Saving, begin, finish, finish_epoch
 from layerlink.lab.run.mutual import learner_of
 from layerlink.lab.run.resume import claimed, open_run
@@ -154,6 +155,11 @@ def dropped(error: DroppedError) -> DroppedError:
     return error
 
 
+def _kept(error: DroppedError, member: Member, now: tuple[int, int]) -> DroppedError:
+    """The error; where a loss or a weight became NaN or infinite, its step is kept in the run's folder."""
+    return kept_fault(member.run, member.learner, error, now) if isinstance(error, NotFiniteError) else error
+
+
 def learn(members: list[Member], batch: Batch, teacher: Teacher | None, watch: Watch) -> list[Member]:
     """One batch through the teacher and every student that is there yet; the members that are still in."""
     learning = [member for member in members if member.position.place == (batch.epoch, batch.step)]
@@ -169,7 +175,7 @@ def learn(members: list[Member], batch: Batch, teacher: Teacher | None, watch: W
             with failing_alone(f"epoch {(batch.epoch or 0) + 1}, step {batch.step + 1}"):
                 losses = member.learner.step(own, taught)
         except DroppedError as error:
-            member.failure = dropped(error)
+            member.failure = dropped(_kept(error, member, (batch.epoch or 0, batch.step)))
             continue
         member.position.add(losses, batch, time.monotonic() - clock + shared, member.setup.task, here())
         first = first or losses
@@ -195,7 +201,7 @@ def end_epoch(members: list[Member], epoch: int, watch: Watch) -> list[Member]:
             with failing_alone(f"validation after epoch {epoch + 1}"):
                 finish_epoch(member, watch)
         except DroppedError as error:
-            member.failure = dropped(error)
+            member.failure = dropped(_kept(error, member, (epoch, len(member.setup.batches) - 1)))
     return still_in(members, watch)
 
 
