@@ -23,6 +23,7 @@ from layerlink.lab.run.resume import claimed, open_run
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.lab.run.step import taught_for
 from layerlink.lab.run.teaching.cohort_teacher import CohortTeacher
+from layerlink.lab.run.tracking import tracked
 from layerlink.lab.run.watch import Watch
 from layerlink.teachers import Teacher
 from layerlink.transfer import Losses
@@ -79,7 +80,8 @@ def train_cohort(
             learner = learner_of(setup)
             members.append(Member(setup, run, learner, open_run(setup, run, learner, watch)))
         finished = here().first_says(lambda: [member.run.result.exists() for member in members])
-        _train([member for member, done in zip(members, finished, strict=True) if not done], watch)
+        with tracked(watch, [setup for setup, _ in runs]) as told:
+            _train([member for member, done in zip(members, finished, strict=True) if not done], told)
         results = here().first_says(
             lambda: [None if member.failure else member.run.read_result() for member in members]
         )
