@@ -35,7 +35,20 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
 @pytest.mark.parametrize(
     "verb",
     [
-        *("quickstart", "run", "sweep", "search", "report", "evaluate", "verify", "check", "bench", "layers", "ls"),
+        *(
+            "quickstart",
+            "run",
+            "sweep",
+            "search",
+            "report",
+            "evaluate",
+            "verify",
+            "replay",
+            "check",
+            "bench",
+            "layers",
+            "ls",
+        ),
         *("predict", "card", "push"),
     ],
 )

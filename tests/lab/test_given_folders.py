@@ -216,7 +216,12 @@ KINDS = st.one_of(
     st.builds(changed, st.sampled_from(["title", "seed", "commit", "epoch", *ODD]), st.sampled_from(VALUES)),
 )
 VERBS: dict[str, tuple[tuple[str, ...], ...]] = {
-    "read": (("evaluate", "given/student-0"), ("verify", "given/student-0"), ("evaluate", "given/begun-0")),
+    "read": (
+        ("evaluate", "given/student-0"),
+        ("verify", "given/student-0"),
+        ("evaluate", "given/begun-0"),
+        ("replay", "given/begun-0", "--epoch", "1"),
+    ),
     "report": (("report", "given", "--no-measure"),),
     "measure": (("report", "given/student-0", "given/teacher", "--measure", "1"), ("report", "given")),
     "train": (

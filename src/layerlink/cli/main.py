@@ -22,6 +22,7 @@ from layerlink.cli.process.together import check_verb, leave
 from layerlink.cli.propose import propose
 from layerlink.cli.push import push
 from layerlink.cli.quickstart import quickstart
+from layerlink.cli.replay import replay
 from layerlink.cli.report import report
 from layerlink.cli.run import run
 from layerlink.cli.search import search
@@ -43,7 +44,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     epilog="--debug with any verb shows the traceback of an error. Exit codes: 0 done, 1 failed, 2 wrong usage.",
 )
-for verb in (quickstart, propose, shrink, run, sweep, search, report, evaluate, verify, check, bench, layers, ls):
+for verb in (
+    quickstart,
+    propose,
+    shrink,
+    run,
+    sweep,
+    search,
+    report,
+    evaluate,
+    verify,
+    replay,
+    check,
+    bench,
+    layers,
+    ls,
+):
     app.command()(verb)
 for use in (export, predict, card, push):  # what a finished run is for
     app.command()(use)

@@ -23,6 +23,7 @@ from layerlink.lab.recipe.peers import Peer, PeerName, recipes_of_peers, taught_
 from layerlink.lab.recipe.section import FilePath, PixelSize, Section, Whole, YesNo
 from layerlink.lab.recipe.terms import HardField, HardSection, LinkTexts, SoftSection
 from layerlink.lab.recipe.texts import TEXT, TextSection, not_of_texts
+from layerlink.lab.recipe.track import TrackField
 from layerlink.tasks import Task, as_task
 from layerlink.transfer import Link
 from layerlink.transfer.link import Scale, user_code
@@ -223,6 +224,9 @@ class Recipe(Section):
     )
     seed: Whole = Field(0, ge=0, lt=2**31, description="of initial weights, order and augmentation")
     device: str = Field("auto", description="cpu, cuda, cuda:1, mps; auto: a GPU where there is one")
+    track: TrackField = Field(
+        default_factory=dict, description="tensorboard, mlflow, wandb, trackio: which are told of every epoch"
+    )
     strict: YesNo = Field(False, description="what a run would warn of ends it")
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto",

@@ -79,7 +79,7 @@ class RunFolder:
         return self.path / "result.json"
 
     def peer(self, name: str) -> Path:
-        """A peer's weights, as it was when the student was at its best, safetensors."""
+        """A peer's weights of the student's best epoch, safetensors."""
         return self.path / f"peer-{name}.safetensors"
 
     def best(self, epoch: int, peer: str = "") -> Path:
@@ -105,6 +105,11 @@ class RunFolder:
     def mark(self) -> Path:
         """Who made the run, see ``ownership``, JSON."""
         return self.path / "mark.json"
+
+    @property
+    def fault(self) -> Path:
+        """The step whose loss became NaN or infinite, as it was before it; gone when the run is done."""
+        return self.path / "fault.pt"
 
     @property
     def failure(self) -> Path:
@@ -209,7 +214,7 @@ class RunFolder:
                 extra_file(file).unlink(missing_ok=True)
 
     def read_checkpoint(self, path: Path) -> dict[str, Any]:
-        """A checkpoint.
+        """A checkpoint, or a kept fault.
 
         Raises:
             LayerlinkError: where it is damaged.
@@ -225,7 +230,12 @@ class RunFolder:
     def remove_checkpoints(self) -> None:
         """When the run is done, nothing is needed to go on."""
         if here().first:
-            for file in (*self.checkpoints, *self.path.glob("best-*.safetensors"), *self.path.glob("best-*.extra.pt")):
+            for file in (
+                *self.checkpoints,
+                self.fault,
+                *self.path.glob("best-*.safetensors"),
+                *self.path.glob("best-*.extra.pt"),
+            ):
                 file.unlink(missing_ok=True)
 
     def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:

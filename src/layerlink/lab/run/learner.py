@@ -42,6 +42,11 @@ class NotFiniteError(DroppedError):
         super().__init__(text)
         self.fault = fault
 
+    @property
+    def place(self) -> tuple[int, int] | None:
+        """The epoch and step, from 0, whose loss it was; None where that is not known."""
+        return None if self.fault is None else (self.fault.epoch, self.fault.step)
+
 
 class OutOfMemoryError(LayerlinkError):
     """The device has no memory left for a step."""
@@ -140,6 +145,15 @@ class Learner:
         begin_late(self.optimizer, may_skip=self.scale is not None)
         self._update.step(found)
 
+    def rehearse(self, batch: Batch, taught: Activations | None = None) -> Losses:
+        """The losses of a step, and where their sum is finite its gradients. No parameter is changed."""
+        set_time(self.setup, batch)
+        with self._own_random_numbers(), out_of_memory_explained(len(batch.labels)):
+            losses = losses_of(self.setup, batch, taught)
+            if bool(losses.total.detach().isfinite()):
+                _backward(losses.total)
+        return losses
+
     def _losses(self, batch: Batch, taught: Activations | None, studied: Activations | None) -> Losses:
         if self.parallel is None:
             return losses_of(self.setup, batch, taught, studied)
@@ -194,6 +208,10 @@ class Learner:
             NotFiniteError: where a weight is NaN or infinite: such a state is not worth going on from.
         """
         self.check_weights()
+        return self.unchecked_state()
+
+    def unchecked_state(self) -> dict[str, Any]:
+        """As ``state_dict``, also where weights are NaN or infinite."""
         return {
             "student": self.distiller.state_dict(),
             "optimizer": self.optimizer.state_dict(),

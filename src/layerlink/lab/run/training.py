@@ -15,13 +15,15 @@ from layerlink.lab.run.failures import StudentError, failing_alone
 from layerlink.lab.run.faults import LOOK_EVERY, look_at
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.interruption import stop_if_asked, stop_signals
-from layerlink.lab.run.learner import DroppedError
+from layerlink.lab.run.kept_fault import keep_fault
+from layerlink.lab.run.learner import DroppedError, NotFiniteError
 from layerlink.lab.run.member import Member, Saving, begin, finish, finish_epoch
 from layerlink.lab.run.mutual import learner_of
 from layerlink.lab.run.resume import claimed, open_run
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.lab.run.step import taught_for
 from layerlink.lab.run.teaching.cohort_teacher import CohortTeacher
+from layerlink.lab.run.tracking import tracked
 from layerlink.lab.run.watch import Watch
 from layerlink.teachers import Teacher
 from layerlink.transfer import Losses
@@ -78,7 +80,8 @@ def train_cohort(
             learner = learner_of(setup)
             members.append(Member(setup, run, learner, open_run(setup, run, learner, watch)))
         finished = here().first_says(lambda: [member.run.result.exists() for member in members])
-        _train([member for member, done in zip(members, finished, strict=True) if not done], watch)
+        with tracked(watch, [setup for setup, _ in runs]) as told:
+            _train([member for member, done in zip(members, finished, strict=True) if not done], told)
         results = here().first_says(
             lambda: [None if member.failure else member.run.read_result() for member in members]
         )
@@ -157,6 +160,11 @@ def dropped(error: DroppedError) -> DroppedError:
     return error
 
 
+def _kept(error: DroppedError, member: Member, now: tuple[int, int]) -> DroppedError:
+    """The error; where a loss or a weight became NaN or infinite, its step is kept in the run's folder."""
+    return keep_fault(member.run, member.learner, error, now) if isinstance(error, NotFiniteError) else error
+
+
 def learn(members: list[Member], batch: Batch, teacher: Teacher | None, watch: Watch) -> list[Member]:
     """One batch through the teacher and every student that is there yet; the members that are still in."""
     learning = [member for member in members if member.position.place == (batch.epoch, batch.step)]
@@ -172,7 +180,8 @@ def learn(members: list[Member], batch: Batch, teacher: Teacher | None, watch: W
             with failing_alone(f"epoch {(batch.epoch or 0) + 1}, step {batch.step + 1}"):
                 losses = member.learner.step(own, taught)
         except DroppedError as error:
-            member.failure = first_fault(member) or dropped(error)
+            failure = first_fault(member) or error
+            member.failure = dropped(_kept(failure, member, (batch.epoch or 0, batch.step)))
             continue
         member.position.add(losses, batch, time.monotonic() - clock + shared, member.setup.task, here())
         first = first or losses
@@ -191,7 +200,8 @@ def looked_at(members: list[Member], watch: Watch) -> list[Member]:
     clock = time.monotonic()
     for member, fault in zip(members, look_at([member.learner.faults for member in members]), strict=True):
         if fault is not None:
-            member.failure = first_fault(member) or member.failure
+            failure = first_fault(member)
+            member.failure = _kept(failure, member, (fault.epoch, fault.step)) if failure is not None else None
     for member in members:  # the device's work of the steps before is waited for here
         member.position.meter.seconds += (time.monotonic() - clock) / len(members)
     return still_in(members, watch)
@@ -223,7 +233,7 @@ def end_epoch(members: list[Member], epoch: int, watch: Watch) -> list[Member]:
             with failing_alone(f"validation after epoch {epoch + 1}"):
                 finish_epoch(member, watch)
         except DroppedError as error:
-            member.failure = dropped(error)
+            member.failure = dropped(_kept(error, member, (epoch, len(member.setup.batches) - 1)))
     return still_in(members, watch)
 
 
