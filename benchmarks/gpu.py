@@ -172,7 +172,10 @@ def measured(name: str, size: int, batch: int, precision: str, device: str) -> d
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows as Markdown."""
     names = ("pair", "size", "batch", "precision", "ms a step", "quartiles", "images/s", "of the matrix rate")
-    lines = [f"| {' | '.join((*names, 'launches', 'waits', 'idle'))} |", "|---|---:|---:|---|---:|---|---:|---:|---:|---:|---:|"]
+    lines = [
+        f"| {' | '.join((*names, 'launches', 'waits', 'idle'))} |",
+        "|---|---:|---:|---|---:|---|---:|---:|---:|---:|---:|",
+    ]
     for row in rows:
         low, high = row["quartiles"]
         launches, waits = (f"{row[key]:.0f}" if row[key] is not None else "-" for key in ("launches", "waits"))

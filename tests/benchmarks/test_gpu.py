@@ -39,6 +39,10 @@ def test_idle_time_is_what_no_kernel_covers() -> None:
     code = "import gpu; print(gpu.idle_share([(0, 2), (1, 3), (7, 10)]), gpu.idle_share([(0, 5), (1, 2)]))"
     paths = os.pathsep.join(map(str, (ROOT / "src", ROOT / "benchmarks")))
     told = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": paths}, check=True
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": paths},
+        check=True,
     )
     assert told.stdout.split() == ["0.4", "0.0"]
