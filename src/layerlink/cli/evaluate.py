@@ -21,6 +21,7 @@ def evaluate(
 
     Example: layerlink evaluate runs/vgg7-links-0 data.root=~/cifar10
     """
+    from layerlink.cli.terminal.by_class import show_by_class
     from layerlink.cli.terminal.console import Console
     from layerlink.lab.run.evaluation import evaluate_run
     from layerlink.lab.run.folder import RunFolder
@@ -48,3 +49,4 @@ def evaluate(
     if taught is not None:
         like = f"   and the student answers like it in {reading['agreement']:.2f} %" if "agreement" in reading else ""
         console.say(f"teacher      {score.show(taught):>8}{like}")
+    show_by_class(console, reading)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, TypeVar
 
 import torch
@@ -42,6 +42,14 @@ class Examples(ABC):
     @abstractmethod
     def rows(self, places: Tensor | slice) -> Any:
         """What views make the models' inputs of, for the examples at ``places`` (int64, any order, or a slice)."""
+
+    def ahead(self, steps: Iterable[Tensor]) -> Iterator[Any]:
+        """The rows of one batch after the other; what has to be read is read before it is asked for.
+
+        Args:
+            steps: the places of each batch.
+        """
+        return map(self.rows, steps)
 
     @abstractmethod
     def select(self: Some, places: Tensor | slice) -> Some:

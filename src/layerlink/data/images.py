@@ -50,6 +50,10 @@ class ImageSet(Examples):
         """The images at ``places`` (int64, any order, or a slice), as a set of their own."""
         return ImageSet(self.images[places], self.labels[places], self.classes)
 
+    def for_statistics(self) -> Tensor:
+        """The pixels (n, C, H, W) that mean and standard deviation are taken of: here all of them."""
+        return self.images
+
     def tensors(self) -> dict[str, Tensor]:
         """The pixels."""
         return {"images": self.images}

@@ -28,6 +28,7 @@ from layerlink.models.shufflenet import shufflenet_v1
 from layerlink.models.shufflenet_v2 import shufflenet_v2
 from layerlink.models.simkd import simkd
 from layerlink.models.small_vgg import vgg8, vgg13
+from layerlink.models.unet import unet
 from layerlink.models.vgg import vgg7, vgg16
 from layerlink.models.wide_resnet import wrn_16_1, wrn_16_2, wrn_40_1, wrn_40_2
 from layerlink.user_code import HUB, named, told
@@ -39,6 +40,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     **{make.__name__: make for make in (resnet8x4, resnet32x4, vgg8, vgg13, wrn_16_1, wrn_16_2, wrn_40_1, wrn_40_2)},
     **{make.__name__: make for make in (mobilenet_v2, shufflenet_v1, shufflenet_v2)},
     "simkd": simkd,
+    "unet": unet,
 }
 
 
@@ -49,7 +51,8 @@ def build_model(name: str, /, **arguments: Any) -> nn.Module:
         name: a name in ``MODELS``, ``hf:NAME_OR_FOLDER`` as ``hub_model`` takes it, or ``package.module:callable``
             for a callable of your own; the current folder is searched too.
         **arguments: passed on. The project's own take ``num_classes``, ``image_size``, ``channels`` and ``width``,
-            ``vgg16`` and ``vgg7`` also ``batch_norm``, ``resnet8`` to ``resnet110`` ``shortcut``.
+            ``vgg16`` and ``vgg7`` also ``batch_norm``, ``resnet8`` to ``resnet110`` ``shortcut``, ``unet``
+            ``blocks``.
 
     Returns:
         The module, in train mode, on the CPU, initialised from torch's global random state.

@@ -167,6 +167,7 @@ def test_a_stored_teacher_gives_its_logits_and_links_are_computed(place: Path, t
     ("change", "told"),
     [
         ("data.augment=flip", "augment is of images, and the data set text has none"),
+        ("data.workers=2", "workers is of images"),
         ("data.texts.columns=[0, 2]", r"data.texts.columns: there is no column 2: a row has 2"),
         ("data.texts.label=stars", "columns are all named, or all told by their places"),
         ("data.texts.classes=[a, b, c]", None),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from layerlink.cli.terminal.console import Console
+from layerlink.config.image_size import shown
 from layerlink.data import TextSet, TextViews
 from layerlink.files.paths import expanded
 from layerlink.lab.bench.costs import Costs
@@ -110,8 +111,8 @@ def _seen(setup: Setup) -> str:
         train = setup.images.train
         mean = float(train.lengths.double().mean()) if isinstance(train, TextSet) else 0.0
         return f"{_labels(setup)}up to {views.max_length} tokens of {views.tokenizer}, {mean:.0f} of them on average"
-    size = f"{views.image_size}x{views.image_size}"
-    return f"{size}, {_labels(setup)}normalize {data.normalize}, augment {data.augment}"
+    more = f", {data.described}" if data.described else ""
+    return f"{shown(views.image_size)}, {_labels(setup)}normalize {data.normalize}, augment {data.augment}{more}"
 
 
 def _labels(setup: Setup) -> str:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import layerlink
+from layerlink.config.image_size import ImageSize, shown, sides
 from layerlink.data import ImageSet, Views
 from layerlink.data.images import images_of
 from layerlink.data.preprocessing import Preprocessing
@@ -43,7 +44,7 @@ class Subject:
         facts: of the student and its inputs, to be kept in the file.
         task: what outputs mean.
         test: images to compare on, of ``all_test`` that there are, and ``train`` some to calibrate on.
-        size: height and width in pixels that the student takes.
+        size: pixels that the student takes, of a square or (height, width).
         views: how it sees images.
         takes_bytes: whether the file normalises by itself.
         student: the student as it was trained; ``teacher`` gives answers to stored images, where there is one.
@@ -57,7 +58,7 @@ class Subject:
     test: ImageSet
     all_test: int
     train: ImageSet
-    size: int
+    size: ImageSize
     views: Views
     takes_bytes: bool
     student: nn.Module
@@ -123,7 +124,7 @@ def subject_of(
     except LayerlinkError as error:
         if size is None or size == trained:
             raise
-        raise UsageError(f"--size {size}: {error}. It was trained on {trained}x{trained} pixels") from error
+        raise UsageError(f"--size {size}: {error}. It was trained on {shown(trained)} pixels") from error
     _check_output(setup, model, example[IMAGES])
     return Subject(
         model=model,
@@ -148,7 +149,7 @@ def _labelled(images: ImageSet, views: Views) -> ImageSet:
     return dataclasses.replace(images, labels=views.labels(images.labels))
 
 
-def _student(setup: Setup, size: int) -> nn.Module:
+def _student(setup: Setup, size: ImageSize) -> nn.Module:
     """The trained student; one of the project's own, which are made for one size, made again for another."""
     trained, section, (train, views) = setup.distiller.student, setup.recipe.student, setup.images.pixels
     if size == views.image_size or section.model not in MODELS:
@@ -183,7 +184,7 @@ def _facts(run: RunFolder, setup: Setup, how: Preprocessing, inside: bool) -> di
         "input": {
             "name": IMAGES,
             "dtype": "uint8" if inside else "float32",
-            "shape": ["batch", how.channels, how.image_size, how.image_size],
+            "shape": ["batch", how.channels, *sides(how.image_size)],
         },
         "preprocessing": {**how.facts(), "inside": inside},
         "output": "logits",

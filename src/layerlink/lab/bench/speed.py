@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from layerlink.config.image_size import ImageSize, sides
 from layerlink.data import Batch, ImageSet, Views
 from layerlink.data.examples import first
 from layerlink.lab.recipe.file import load_recipe
@@ -77,9 +78,10 @@ def set_up_random(overrides: list[str]) -> Setup:
     recipe = loaded.recipe
     size, count = recipe.data.image_size, _BATCHES * recipe.training.batch_size
     draw = torch.Generator().manual_seed(0)
-    pixels = torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=draw)
+    pixels = torch.randint(0, 256, (count, 3, *sides(size)), dtype=torch.uint8, generator=draw)
     part = ImageSet(pixels, torch.randint(0, 10, (count,), generator=draw), tuple("0123456789"))
-    views = Views(size, (0.5,) * 3, (0.25,) * 3, recipe.data.augment, recipe.seed, recipe.data.crop_padding)
+    data = recipe.data
+    views = Views(size, (0.5,) * 3, (0.25,) * 3, data.augment, recipe.seed, data.crop_padding, None, data.more)
     device = choose_device(recipe.device)
     images = Images(part.to(device), part.to(device), part, views, {})
     if recipe.teacher is None:
@@ -89,12 +91,12 @@ def set_up_random(overrides: list[str]) -> Setup:
     )
 
 
-def random_teacher(size: int, device: torch.device, precision: Precision) -> nn.Module:
+def random_teacher(size: ImageSize, device: torch.device, precision: Precision) -> nn.Module:
     """VGG-16 with random weights, as fast as ``set_up`` makes a trained one."""
     teacher = build_model("vgg16", num_classes=10, image_size=size, channels=3).requires_grad_(False).to(device)
     teacher.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     make_fast(teacher, device, frozen=True)
-    keep_cast_weights(teacher, precision, torch.zeros(2, 3, size, size, device=device))
+    keep_cast_weights(teacher, precision, torch.zeros(2, 3, *sides(size), device=device))
     return teacher
 
 

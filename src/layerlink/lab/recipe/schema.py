@@ -14,11 +14,13 @@ from pydantic import (
     model_validator,
 )
 
+from layerlink.config.image_size import ImageSize, alike, shown, sides
 from layerlink.errors import UsageError, unknown_name
+from layerlink.lab.recipe.augmenting import AugmentFields
 from layerlink.lab.recipe.models import EMA, NamedTeacher, StudentField, TeacherField, TeacherName, TeacherSection
 from layerlink.lab.recipe.optimizers import problem_with, takes
 from layerlink.lab.recipe.peers import Peer, PeerName, recipes_of_peers, taught_by_peers
-from layerlink.lab.recipe.section import FilePath, Section, Whole, YesNo
+from layerlink.lab.recipe.section import FilePath, PixelSize, Section, Whole, YesNo
 from layerlink.lab.recipe.terms import HardField, HardSection, LinkTexts, SoftSection
 from layerlink.lab.recipe.texts import TEXT, TextSection, not_of_texts
 from layerlink.tasks import Task, as_task
@@ -28,14 +30,15 @@ from layerlink.transfer.schedule import Decay
 from layerlink.user_code import is_code
 
 
-class DataSection(Section):
+class DataSection(AugmentFields):
     """Which images, and how the models see them."""
 
     name: str = Field(
         "digits", description="a data set that `layerlink ls` shows, or package.module:callable that gives a Source"
     )
     arguments: dict[str, JsonValue] = Field(
-        default_factory=dict, description="keyword arguments of a callable of your own, beside root and size"
+        default_factory=dict,
+        description="of the source segmentation, or of a callable of your own, beside root and size",
     )
     root: FilePath | None = Field(None, description="folder of its files; relative to where the command is run")
     download: YesNo = Field(False, description="fetch the original archive into root where it is missing")
@@ -43,10 +46,23 @@ class DataSection(Section):
     most_pixels: Whole = Field(
         89_000_000, ge=1, description="that an image may have, in the source folder; no larger one is decoded"
     )
-    image_size: Whole = Field(32, ge=1, le=4096, description="pixels the models get; images are scaled to it")
+    memory_gb: float = Field(
+        4.0, gt=0, description="10^9 bytes of pixels that may lie in memory; more are read from disk as they are needed"
+    )
+    workers: Whole | None = Field(
+        None,
+        ge=0,
+        le=64,
+        description="processes that read and decode ahead of the training then; one a core by default",
+    )
+    image_size: PixelSize = Field(32, description="pixels the models get, up to 4096 a side; images are scaled to it")
     train_images: Whole | None = Field(None, ge=1, description="how many to train on; all that are left by default")
     labelled: Whole | None = Field(
         None, ge=1, description="how many of the training images have labels, spread over the classes; all by default"
+    )
+    unlabelled: FilePath | None = Field(
+        None,
+        description="a folder of images without classes, at any depth: teacher and links teach by them, labels do not",
     )
     validation: float = Field(0.1, gt=0, description="kept apart for selection: a share below 1, or a count")
     split_seed: Whole = Field(0, ge=0, lt=2**31, description="of the split; the same for runs to be compared")
@@ -60,6 +76,11 @@ class DataSection(Section):
     )
 
     texts: TextSection | None = Field(None, description="columns, labels and tokens of the data set text")
+
+    @property
+    def partly_labelled(self) -> bool:
+        """Whether there are training examples without a label."""
+        return self.labelled is not None or self.unlabelled is not None
 
     @field_validator("validation")
     @classmethod
@@ -80,7 +101,7 @@ class DataSection(Section):
 
     @model_validator(mode="after")
     def _views_differ(self) -> DataSection:
-        if self.views > 1 and self.augment == "none":
+        if self.views > 1 and self.augment == "none" and self.more is None and self.mixing is None:
             raise ValueError("several views of an image are the same without augmentation: set augment")
         return self
 
@@ -258,10 +279,10 @@ class Recipe(Section):
         return {name: section for name, section in every.items() if section.model != EMA}
 
     @property
-    def teacher_sizes(self) -> list[int]:
+    def teacher_sizes(self) -> list[ImageSize]:
         """The pixels that teachers were trained with, where they say so, each once."""
         sizes = (section.image_size for section in self.every_teacher.values())
-        return sorted({size for size in sizes if size is not None})
+        return sorted({size for size in sizes if size is not None}, key=sides)
 
     @property
     def user_code(self) -> list[tuple[str, str]]:
@@ -292,8 +313,20 @@ class Recipe(Section):
             raise ValueError("peers are students by name, one or more: peers: {wide: vgg11}")
         if self.teachers is not None and len(self.teachers) < 2:
             raise ValueError("teachers are two or more by name; one alone is teacher: {model: ..., weights: ...}")
+        own = self.data.image_size
+        other = next((size for size in self.teacher_sizes if not alike(size, own)), None)
+        if other is not None:
+            raise ValueError(
+                f"a teacher sees images of {shown(other)}, the student of {shown(own)}: give both sizes the same ratio "
+                "of height to width"
+            )
         if self.data.views > 1 and any(section.store is not None for section in self.every_teacher.values()):
             raise ValueError("a store holds one view of every image and data.views are more: leave out teacher.store")
+        if self.data.mixing is not None and any(section.store is not None for section in self.every_teacher.values()):
+            raise ValueError(
+                "a store holds what a teacher gives for one image, and with mixup or cutmix a view is of two: leave "
+                "out teacher.store"
+            )
         if any(section.store is not None for section in (self.teachers or {}).values()):
             raise ValueError("teacher.store keeps one teacher; of several each batch is computed")
         if any(name == EMA for name in (section.model for section in (self.teachers or {}).values())):

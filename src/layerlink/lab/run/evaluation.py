@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -91,10 +91,12 @@ class Reading:
     Args:
         numbers: the task's, by name.
         answers: that are compared for equality; None where the task has none.
+        by_class: the score of each class alone, by its name; empty where the task has none.
     """
 
     numbers: Mapping[str, float]
     answers: Tensor | None
+    by_class: Mapping[str, float | None] = field(default_factory=dict)
 
 
 def read_images(observed: Observed, setup: Setup) -> Reading:
@@ -106,7 +108,9 @@ def read_images(observed: Observed, setup: Setup) -> Reading:
         return task.judge(output, labels), *([] if answered is None else [answered])
 
     judged, *answered = each_image(observed, images, setup.images.views, reading)
-    return Reading(task.summary(judged), answered[0] if answered else None)
+    scores = task.by_class(judged)
+    by_class = dict(zip(images.classes, scores, strict=True)) if scores else {}
+    return Reading(task.summary(judged), answered[0] if answered else None, by_class)
 
 
 def read_test(model: nn.Module, setup: Setup) -> dict[str, Any]:
@@ -114,8 +118,9 @@ def read_test(model: nn.Module, setup: Setup) -> dict[str, Any]:
 
     Returns:
         The student's numbers, each as ``test_NAME``: in classification its ``test_accuracy`` in percent, ``test_nll``
-        in nats and ``test_ece`` in percent. With a teacher whose output is of the task its ``teacher_test_SCORE`` and,
-        where the task has answers, the ``agreement`` of the two in percent.
+        in nats and ``test_ece`` in percent. Where the task scores each class alone, these ``by_class``. With a teacher
+        whose output is of the task its ``teacher_test_SCORE``, too, and, where the task has answers, the ``agreement``
+        of the two in percent.
     """
     name = setup.task.score.name
     student = read_images(setup.student_as(model), setup)
@@ -123,9 +128,13 @@ def read_test(model: nn.Module, setup: Setup) -> dict[str, Any]:
     if setup.images.test.noun != "images":
         reading["examples"] = setup.images.test.noun
     reading |= {f"test_{other}": value for other, value in student.numbers.items() if other != name}
+    if student.by_class:
+        reading["by_class"] = dict(student.by_class)
     if setup.teacher is not None and setup.teacher_answers:
         taught = _teacher_reading(setup.teacher, setup)
         reading[f"teacher_test_{name}"] = taught.numbers[name]
+        if taught.by_class:
+            reading["teacher_by_class"] = dict(taught.by_class)
         if student.answers is not None and taught.answers is not None:
             reading["agreement"] = percent_equal(student.answers, taught.answers)
     return reading

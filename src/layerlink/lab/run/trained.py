@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from layerlink.config.image_size import sides
 from layerlink.data.preprocessing import Preprocessing
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.files.weights import load_weights
@@ -75,7 +76,7 @@ def trained(run: RunFolder, overrides: Sequence[str] = (), *, trust_code: bool =
         section,
         MadeFor(len(classes), size, channels),
         loaded.recipe.seed,
-        lambda: torch.zeros(2, channels, size, size),
+        lambda: torch.zeros(2, channels, *sides(size)),
         "student",
     )
     load_weights(model, run.path)

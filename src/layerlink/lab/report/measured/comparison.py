@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from layerlink.data.examples import Inputs, first
 from layerlink.errors import UsageError
 from layerlink.files.paths import expanded
+from layerlink.lab.recipe.augmenting import AugmentFields
 from layerlink.lab.recipe.file import LoadedRecipe
 from layerlink.lab.recipe.models import EMA, ModelSection
 from layerlink.lab.recipe.schema import Recipe
@@ -166,7 +167,8 @@ def _set_up(
 
 def _pixels(recipe: Recipe) -> str:
     """What decides the images that a run reads."""
-    return f"{recipe.data.model_dump(exclude={'root', 'download', 'augment', 'crop_padding'})} {recipe.device}"
+    drawn = {"root", "download", "augment", "crop_padding", *AugmentFields.model_fields}
+    return f"{recipe.data.model_dump(exclude=drawn)} {recipe.device}"
 
 
 def _measure_teacher(

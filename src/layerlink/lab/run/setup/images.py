@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
+from layerlink.config.image_size import ImageSize, largest, sides
 from layerlink.data import Examples, ImageSet, Source, TextViews, Views, load_source, split
 from layerlink.data.examples import Inputs
 from layerlink.data.images import images_of
 from layerlink.data.normalisation import Statistics, normalisation
+from layerlink.data.sources import SCALED
 from layerlink.data.splits import few, labelled
+from layerlink.data.stream.images import Streaming, pixel_bytes
+from layerlink.data.stream.unlabelled import unlabelled_files, with_unlabelled
 from layerlink.lab.recipe.schema import Recipe
 from layerlink.lab.recipe.texts import TEXT
 from layerlink.lab.run.setup.texts import texts_of
@@ -89,9 +93,7 @@ def load_images(recipe: Recipe, device: torch.device) -> Images:
     views: Views | TextViews
     source, views = texts_of(recipe) if data.name == TEXT else _pictures(recipe, task)
     train, validation = _parts(source, recipe)
-    if data.labelled is not None:
-        chosen = labelled(train, data.labelled, data.split_seed)
-        train = train.relabelled(task.partly_labelled().without_label(train.labels, chosen))
+    train = _partly_labelled(train, recipe, task)
     stamp = {
         "classes": list(train.classes),
         **views.facts(),
@@ -105,10 +107,38 @@ def load_images(recipe: Recipe, device: torch.device) -> Images:
     return Images(train, validation, test, views, stamp, source.bad, source.notes, source.warnings)
 
 
+def _partly_labelled(train: Examples, recipe: Recipe, task: Task) -> Examples:
+    """The training examples, those with labels only that have one; images of ``data.unlabelled`` behind them."""
+    data = recipe.data
+    if not data.partly_labelled:
+        return train
+    chosen = torch.ones(len(train), dtype=torch.bool)
+    if data.labelled is not None:
+        chosen = labelled(train, data.labelled, data.split_seed)
+    if data.unlabelled is not None:
+        images = images_of(train, "data.unlabelled")
+        train = with_unlabelled(images, data.unlabelled, _streaming(recipe), data.most_pixels)
+        chosen = torch.cat((chosen, chosen.new_zeros(len(train) - len(chosen))))
+    return train.relabelled(task.partly_labelled().without_label(train.labels, chosen))
+
+
+def _streaming(recipe: Recipe) -> Streaming:
+    return Streaming(round(recipe.data.memory_gb * 1e9), recipe.data.workers)
+
+
+def _beside_unlabelled(recipe: Recipe, size: ImageSize) -> Streaming:
+    """What is left for the data set: its images are streamed where those without labels leave no room."""
+    streaming, root = _streaming(recipe), recipe.data.unlabelled
+    if root is None:
+        return streaming
+    return replace(streaming, memory=streaming.memory - pixel_bytes(len(unlabelled_files(root)), size))
+
+
 def _pictures(recipe: Recipe, task: Task) -> tuple[Source, Views]:
     data = recipe.data
     # Of a folder's images as many pixels are kept as any model sees; its views scale them down.
-    kept = max(data.image_size, *recipe.teacher_sizes, 0) if data.name == "folder" else data.image_size
+    kept = largest(data.image_size, *recipe.teacher_sizes) if data.name in SCALED else data.image_size
+    arguments = {"ignore": task.ignore, **data.arguments} if data.name == "segmentation" else data.arguments
     source = load_source(
         data.name,
         data.root,
@@ -116,11 +146,13 @@ def _pictures(recipe: Recipe, task: Task) -> tuple[Source, Views]:
         download=data.download,
         skip_bad=data.skip_bad,
         most_pixels=data.most_pixels,
-        arguments=data.arguments,
+        arguments=arguments,
+        streaming=_beside_unlabelled(recipe, kept),
     )
-    mean, std = normalisation(images_of(source.train, "training").images, data.normalize)
-    padding = round(data.crop_padding * kept / data.image_size)  # as far as without the teacher's pixels
-    return source, Views(data.image_size, mean, std, data.augment, recipe.seed, padding, task.ignore)
+    mean, std = normalisation(images_of(source.train, "training").for_statistics(), data.normalize)
+    # As far as without the teacher's pixels.
+    padding = round(data.crop_padding * sides(kept)[0] / sides(data.image_size)[0])
+    return source, Views(data.image_size, mean, std, data.augment, recipe.seed, padding, task.ignore, data.more)
 
 
 def _parts(source: Source, recipe: Recipe) -> tuple[Examples, Examples]:

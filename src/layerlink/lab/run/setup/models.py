@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from layerlink.config.changes import Place
+from layerlink.config.image_size import ImageSize
 from layerlink.data import TextSet
 from layerlink.data.examples import Inputs
 from layerlink.errors import Problem, UsageError
@@ -27,12 +28,12 @@ class MadeFor(NamedTuple):
     """What data the project's own models are made for."""
 
     num_classes: int
-    image_size: int
+    image_size: ImageSize
     channels: int
     texts: bool = False
 
     @property
-    def arguments(self) -> dict[str, int]:
+    def arguments(self) -> dict[str, Any]:
         """Of the project's own models."""
         return {"num_classes": self.num_classes, "image_size": self.image_size, "channels": self.channels}
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
+from layerlink.config.image_size import plain
 from layerlink.data.examples import Inputs
 from layerlink.data.normalisation import Renormalised
 from layerlink.errors import Problem, UsageError
@@ -93,9 +95,9 @@ def _seen_otherwise(who: str, section: TeacherSection, weights: Path, images: Im
     if not run.data.exists():
         return
     taught = run.read_data()
-    own = {"image_size": section.image_size} if section.image_size else {}
+    own: dict[str, Any] = {"image_size": plain(section.image_size)} if section.image_size else {}
     if section.statistics is not None:
-        own |= dict(zip(("mean", "std"), map(list, section.statistics), strict=True))  # type: ignore[arg-type]
+        own |= dict(zip(("mean", "std"), map(list, section.statistics), strict=True))
     for name in ("classes", "image_size", "mean", "std", "vocabulary", "max_length"):
         if name in images.stamp and taught.get(name) != own.get(name, images.stamp[name]):
             yield (

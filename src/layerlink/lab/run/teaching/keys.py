@@ -41,6 +41,8 @@ class StoreKeys:
             view = {"augment": views.augment, "seed": views.seed}
         if isinstance(views, Views) and "crop" in views.augment:
             view["crop_padding"] = views.padding
+        if isinstance(views, Views) and views.more is not None:
+            view |= {"seed": views.seed, "more": views.more.facts()}
         return cls(
             teacher={
                 "architecture": hashlib.sha256(repr(teacher.model).encode()).hexdigest(),
