@@ -33,8 +33,9 @@ def evaluate(
     score = Score.of(reading["score"])
     name = score.name
     shown = {part: f"{score.show(reading[f'{part}_{name}']):>8}" for part in ("validation", "test", "recorded_test")}
-    console.say(f"validation   {shown['validation']}   of {reading['validation_images']:,} images")
-    console.say(f"test         {shown['test']}   of {reading['test_images']:,} images")
+    what = reading.get("examples", "images")
+    console.say(f"validation   {shown['validation']}   of {reading['validation_images']:,} {what}")
+    console.say(f"test         {shown['test']}   of {reading['test_images']:,} {what}")
     if "test_nll" in reading and "test_ece" in reading:
         console.say(
             f"             {reading['test_nll']:6.3f} nats negative log-likelihood, ECE {reading['test_ece']:.2f} %"

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
 
 from layerlink.errors import UsageError, unknown_name
-from layerlink.files.paths import expanded
+from layerlink.files.hub import first_line, not_there, options_of, quiet
 from layerlink.optional import need
 
 HEADS = {
@@ -50,16 +48,13 @@ def hub_model(
     transformers = need("transformers", "text", f"the model hf:{place}")
     if head not in HEADS:
         raise UsageError(unknown_name("head", head, HEADS))
-    folder = expanded(Path(place))
-    there = folder.is_dir()
-    where, only_here = str(folder) if there else place, {"local_files_only": there, "trust_remote_code": False}
+    where, only_here = options_of(place)
     own = {name: config.pop(name) for name in _ALSO if name in config}
-    with _quiet(transformers):
+    with quiet(transformers):
         try:
             known = transformers.AutoConfig.from_pretrained(where, **only_here)
         except Exception as error:  # noqa: BLE001 - whatever the library raises of what is not there
-            what = "the folder holds none" if there else "there is no such folder, and no such name could be fetched"
-            raise UsageError(f"model hf:{place} cannot be read: {what} ({_line(error)})") from None
+            raise not_there("model hf:", place, error) from None
         _change(place, known, config)
         make = getattr(transformers, HEADS[head])
         try:
@@ -69,7 +64,7 @@ def hub_model(
                 model = make.from_config(known, trust_remote_code=False, **own)
         except Exception as error:  # noqa: BLE001 - the same
             hint = " pretrained: false takes its configuration alone" if pretrained else ""
-            raise UsageError(f"model hf:{place} with {head} could not be made: {_line(error)}.{hint}") from None
+            raise UsageError(f"model hf:{place} with {head} could not be made: {first_line(error)}.{hint}") from None
     if layers is not None:
         _keep(model, list(layers), place)
     found: nn.Module = model.float().train()
@@ -103,22 +98,3 @@ def _keep(model: nn.Module, layers: list[int], place: str) -> None:
     parent, _, attribute = name.rpartition(".")
     setattr(model.get_submodule(parent), attribute, kept)
     known.num_hidden_layers = len(layers)
-
-
-def _line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).split("\n", 1)[0]
-
-
-@contextmanager
-def _quiet(transformers: Any) -> Iterator[None]:
-    """Without bars of progress, and without warnings of a head that is drawn anew, which is what is asked for."""
-    logging = transformers.utils.logging
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()

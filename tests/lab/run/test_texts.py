@@ -23,7 +23,6 @@ from layerlink.lab.run.training import train
 from layerlink.lab.run.verification import verify_run
 from layerlink.lab.run.watch import Watch
 from layerlink.taps.modes import evaluating
-from layerlink.transfer import Distiller
 from tiny_bert import WORDS, bert, recipe, tables
 
 HIDDEN = "bert.encoder.layer.2 -> bert.encoder.layer.0 : hidden_mse, where=attention_mask"
@@ -168,6 +167,7 @@ def test_a_stored_teacher_gives_its_logits_and_links_are_computed(place: Path, t
     ("change", "told"),
     [
         ("data.augment=flip", "augment is of images, and the data set text has none"),
+        ("data.workers=2", "workers is of images"),
         ("data.texts.columns=[0, 2]", r"data.texts.columns: there is no column 2: a row has 2"),
         ("data.texts.label=stars", "columns are all named, or all told by their places"),
         ("data.texts.classes=[a, b, c]", None),
@@ -189,5 +189,21 @@ def test_a_run_of_other_tokens_is_not_read_with_these(place: Path, teacher: Path
         evaluate_run(RunFolder(teacher), [f"student.model={other}"])
 
 
-def test_its_distiller_is_the_one_of_any_loop(place: Path, teacher: Path) -> None:
-    assert isinstance(set_up(distilled(place, teacher)).distiller, Distiller)
+@pytest.mark.parametrize(
+    "taught_by",
+    [
+        ("teacher: {model: ema, arguments: {decay: 0.9}}", "soft: {temperature: 2}"),
+        ('peers: {other: "MODEL"}', "soft: {temperature: 2}"),
+        (
+            'teachers: {one: {model: "MODEL", weights: "RUN"}, two: {model: "MODEL", weights: "RUN"}}',
+            "soft: {temperature: 2}",
+        ),
+    ],
+)
+def test_other_teachers_see_the_same_texts(
+    taught_by: tuple[str, ...], place: Path, teacher: Path, tmp_path: Path
+) -> None:
+    model = f"hf:{place / 'model'}"
+    lines = [it.replace("MODEL", model).replace("RUN", str(teacher)) for it in taught_by]
+    result = train(set_up(loaded(place, model, *lines, epochs=1)), RunFolder(tmp_path / "run"))
+    assert len(result["first_losses"]) == 5

@@ -6,15 +6,14 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from layerlink.errors import LayerlinkError, UsageError
-from layerlink.files.paths import expanded
+from layerlink.errors import LayerlinkError
+from layerlink.files.hub import not_there, options_of, quiet
 from layerlink.optional import need
 
 _AT_A_TIME = 1000  # texts
@@ -42,15 +41,12 @@ class Tokenizer:
             UsageError: where there is none.
         """
         transformers = need("transformers", "text", "reading texts")
-        folder = expanded(Path(place))
-        there = folder.is_dir()
+        where, only_here = options_of(place)
         try:
-            own = transformers.AutoTokenizer.from_pretrained(
-                str(folder) if there else place, local_files_only=there, trust_remote_code=False
-            )
+            with quiet(transformers):
+                own = transformers.AutoTokenizer.from_pretrained(where, **only_here)
         except Exception as error:  # noqa: BLE001 - whatever the library raises of what is not there
-            what = "the folder holds none" if there else "there is no such folder, and no such name could be fetched"
-            raise UsageError(f"tokenizer {place!r} cannot be loaded: {what} ({str(error).splitlines()[0]})") from None
+            raise not_there("tokenizer ", place, error) from None
         return cls(place, own, _digest(own))
 
     @property

@@ -12,9 +12,7 @@ from layerlink.errors import UsageError
 from layerlink.lab.recipe.section import Section, Whole
 
 TEXT = "text"  # the data set's name
-_OF_IMAGES = (
-    "arguments", "download", "skip_bad", "most_pixels", "image_size", "augment", "views", "crop_padding", "normalize",
-)  # fmt: skip
+_OF_TEXTS = ("name", "root", "texts", "train_images", "labelled", "validation", "split_seed")
 
 Column = Annotated[int, Strict(), Field(ge=0)] | Annotated[str, Field(min_length=1)]
 
@@ -55,5 +53,5 @@ class TextSection(Section):
 
 def not_of_texts(given: Iterable[str]) -> str:
     """The fields that texts have no use for, as the subject of a sentence; empty where there are none."""
-    found = [name for name in _OF_IMAGES if name in set(given)]
+    found = [name for name in given if name not in _OF_TEXTS]
     return f"{', '.join(found)} {'is' if len(found) == 1 else 'are'}" if found else ""

@@ -125,6 +125,8 @@ def read_test(model: nn.Module, setup: Setup) -> dict[str, Any]:
     name = setup.task.score.name
     student = read_images(setup.student_as(model), setup)
     reading: dict[str, Any] = {f"test_{name}": student.numbers[name], "test_images": len(setup.images.test)}
+    if setup.images.test.noun != "images":
+        reading["examples"] = setup.images.test.noun
     reading |= {f"test_{other}": value for other, value in student.numbers.items() if other != name}
     if student.by_class:
         reading["by_class"] = dict(student.by_class)
