@@ -4,7 +4,8 @@ import pytest
 from pydantic import ValidationError
 
 from layerlink.data.augment import Augmentation, Mixing
-from layerlink.lab.recipe.schema import DataSection, Recipe
+from layerlink.lab.recipe.data import DataSection
+from layerlink.lab.recipe.schema import Recipe
 
 
 def data(**fields: object) -> DataSection:

@@ -7,7 +7,7 @@ import torch
 from torch.optim import lr_scheduler
 
 from layerlink.lab.recipe.optimizers import OPTIMIZERS
-from layerlink.lab.recipe.schema import TrainingSection
+from layerlink.lab.recipe.training import TrainingSection
 from layerlink.lab.run.optimisation import build_ema, build_optimizer, build_schedule, lr_factor
 
 STEPS = 7  # per epoch

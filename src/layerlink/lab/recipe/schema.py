@@ -2,196 +2,29 @@
 
 from __future__ import annotations
 
-import itertools
 import re
-from typing import Annotated, Any, Literal
+from typing import Literal
 
 from pydantic import (
-    BeforeValidator,
     Field,
-    JsonValue,
     field_validator,
     model_validator,
 )
 
 from layerlink.config.image_size import ImageSize, alike, shown, sides
-from layerlink.errors import UsageError, unknown_name
-from layerlink.lab.recipe.augmenting import AugmentFields
+from layerlink.errors import unknown_name
+from layerlink.lab.recipe.data import DataSection
 from layerlink.lab.recipe.models import EMA, NamedTeacher, StudentField, TeacherField, TeacherName, TeacherSection
-from layerlink.lab.recipe.optimizers import problem_with, takes
 from layerlink.lab.recipe.peers import Peer, PeerName, recipes_of_peers, taught_by_peers
-from layerlink.lab.recipe.section import FilePath, PixelSize, Section, Whole, YesNo
+from layerlink.lab.recipe.section import Section, Whole, YesNo
+from layerlink.lab.recipe.task import TaskField, TaskSection
 from layerlink.lab.recipe.terms import HardField, HardSection, LinkTexts, SoftSection
-from layerlink.lab.recipe.texts import TEXT, TextSection, not_of_texts
 from layerlink.lab.recipe.track import TrackField
-from layerlink.tasks import Task, as_task
+from layerlink.lab.recipe.training import TrainingSection
 from layerlink.transfer import Link
 from layerlink.transfer.link import Scale, user_code
 from layerlink.transfer.schedule import Decay
 from layerlink.user_code import is_code
-
-
-class DataSection(AugmentFields):
-    """Which images, and how the models see them."""
-
-    name: str = Field(
-        "digits", description="a data set that `layerlink ls` shows, or package.module:callable that gives a Source"
-    )
-    arguments: dict[str, JsonValue] = Field(
-        default_factory=dict,
-        description="of the source segmentation, or of a callable of your own, beside root and size",
-    )
-    root: FilePath | None = Field(None, description="folder of its files; relative to where the command is run")
-    download: YesNo = Field(False, description="fetch the original archive into root where it is missing")
-    skip_bad: YesNo = Field(False, description="leave out images that cannot be read, with a warning")
-    most_pixels: Whole = Field(
-        89_000_000, ge=1, description="that an image may have, in the source folder; no larger one is decoded"
-    )
-    memory_gb: float = Field(
-        4.0, gt=0, description="10^9 bytes of pixels that may lie in memory; more are read from disk as they are needed"
-    )
-    workers: Whole | None = Field(
-        None,
-        ge=0,
-        le=64,
-        description="processes that read and decode ahead of the training then; one a core by default",
-    )
-    image_size: PixelSize = Field(32, description="pixels the models get, up to 4096 a side; images are scaled to it")
-    train_images: Whole | None = Field(None, ge=1, description="how many to train on; all that are left by default")
-    labelled: Whole | None = Field(
-        None, ge=1, description="how many of the training images have labels, spread over the classes; all by default"
-    )
-    unlabelled: FilePath | None = Field(
-        None,
-        description="a folder of images without classes, at any depth: teacher and links teach by them, labels do not",
-    )
-    validation: float = Field(0.1, gt=0, description="kept apart for selection: a share below 1, or a count")
-    split_seed: Whole = Field(0, ge=0, lt=2**31, description="of the split; the same for runs to be compared")
-    augment: Literal["none", "flip", "crop", "crop-flip"] = Field("none", description="what is drawn for every view")
-    views: Whole = Field(
-        1, ge=1, le=8, description="augmented views of every image in a batch, for losses that ask for them"
-    )
-    crop_padding: Whole = Field(4, ge=0, le=64, description="largest shift of a crop, in stored pixels")
-    normalize: Literal["mean-std", "mean", "none"] = Field(
-        "mean-std", description="subtract the training images' mean; divide by their standard deviation"
-    )
-
-    texts: TextSection | None = Field(None, description="columns, labels and tokens of the data set text")
-
-    @property
-    def partly_labelled(self) -> bool:
-        """Whether there are training examples without a label."""
-        return self.labelled is not None or self.unlabelled is not None
-
-    @field_validator("validation")
-    @classmethod
-    def _whole_count(cls, value: float) -> float:
-        if value >= 1 and value != int(value):
-            raise ValueError("a share below 1 or a whole number of images")
-        return value
-
-    @model_validator(mode="after")
-    def _of_one_kind(self) -> DataSection:
-        if self.name != TEXT and self.texts is not None:
-            raise ValueError(f"texts is of data set text; name is {self.name}")
-        fields = type(self).model_fields
-        given = [it for it in fields if getattr(self, it) != fields[it].get_default(call_default_factory=True)]
-        if self.name == TEXT and (others := not_of_texts(given)):
-            raise ValueError(f"{others} of images, and the data set text has none: leave out")
-        return self
-
-    @model_validator(mode="after")
-    def _views_differ(self) -> DataSection:
-        if self.views > 1 and self.augment == "none" and self.more is None and self.mixing is None:
-            raise ValueError("several views of an image are the same without augmentation: set augment")
-        return self
-
-
-class TaskSection(Section):
-    """What the outputs mean; `task: segmentation` is short for `task: {name: segmentation}`."""
-
-    name: str = Field("classification", description="a task that `layerlink ls` shows, or package.module:callable")
-    arguments: dict[str, JsonValue] = Field(default_factory=dict, description="of the task, such as {ignore: 255}")
-
-    def build(self) -> Task:
-        """The task that this section describes.
-
-        Raises:
-            UsageError: where there is none.
-        """
-        return as_task(self.name, self.arguments)
-
-    @model_validator(mode="after")
-    def _is_known(self) -> TaskSection:
-        if ":" not in self.name:  # a callable of the user's own is imported where it is needed, not where it is read
-            try:
-                self.build()
-            except UsageError as error:
-                raise ValueError(str(error)) from None
-        return self
-
-
-def _task_by_name(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
-
-
-TaskField = Annotated[TaskSection, BeforeValidator(_task_by_name)]
-
-
-class TrainingSection(Section):
-    """How the student is trained."""
-
-    epochs: Whole = Field(25, ge=1, le=100_000, description="passes over the training images")
-    batch_size: Whole = Field(128, ge=1, description="images a step, over all processes")
-    optimizer: str = Field(
-        "sgd", description="sgd, adamw or any other of torch.optim by its name in small letters, such as nadam"
-    )
-    optimizer_arguments: dict[str, JsonValue] = Field(
-        default_factory=dict, description="what it takes beside lr and weight_decay, such as {betas: [0.9, 0.95]}"
-    )
-    lr: float = Field(0.004, gt=0, description="peak learning rate")
-    momentum: float = Field(0.9, ge=0, lt=1, description="of SGD")
-    nesterov: YesNo = Field(False, description="Nesterov's momentum, of SGD")
-    weight_decay: float = Field(0.0, ge=0, description="of all weights")
-    schedule: Literal["constant", "step", "cosine", "one-cycle"] = Field(
-        "step", description="how the learning rate goes from lr to its end"
-    )
-    step_epochs: float = Field(10, gt=0, description="the step schedule multiplies by step_factor every so often")
-    milestones: tuple[float, ...] = Field(
-        (), description="the step schedule multiplies by step_factor at these epochs, in place of every step_epochs"
-    )
-    step_factor: float = Field(0.1, gt=0, le=1, description="what the step schedule multiplies by")
-    warmup_epochs: float = Field(0, ge=0, description="learning rate rises linearly from 0 for so long")
-    clip_norm: float | None = Field(None, gt=0, description="largest L2 norm of the whole gradient")
-    link_lr: float | None = Field(None, gt=0, description="peak learning rate of adapters and trained losses; None: lr")
-    link_weight_decay: float | None = Field(
-        None, ge=0, description="of adapters and trained losses; None: weight_decay"
-    )
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of a label that is spread over all classes")
-    ema: float | None = Field(None, gt=0, lt=1, description="decay per step of averaged weights, which are kept")
-    keep: Literal["best", "last"] = Field(
-        "best", description="epoch whose weights are kept, by the task's validation score"
-    )
-
-    @model_validator(mode="after")
-    def _is_an_optimizer(self) -> TrainingSection:
-        if problem := problem_with(self.optimizer, self.optimizer_arguments):
-            raise ValueError(problem)
-        if self.weight_decay and not takes(self.optimizer, "weight_decay"):
-            raise ValueError(f"optimizer {self.optimizer} has no weight_decay; got {self.weight_decay:g}")
-        return self
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> TrainingSection:
-        if self.warmup_epochs >= self.epochs:
-            raise ValueError(f"warmup_epochs ({self.warmup_epochs:g}) must be below epochs ({self.epochs})")
-        if self.milestones and self.schedule != "step":
-            raise ValueError(f"milestones are those of schedule step; schedule is {self.schedule}")
-        if any(later <= earlier for earlier, later in itertools.pairwise((0.0, *self.milestones))):
-            raise ValueError("milestones must be epochs > 0, each later than the one before")
-        if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
-            raise ValueError("nesterov needs optimizer sgd and momentum > 0")
-        return self
 
 
 class Recipe(Section):

@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from layerlink.lab.recipe.optimizers import OPTIMIZERS, as_values, takes
-from layerlink.lab.recipe.schema import TrainingSection
+from layerlink.lab.recipe.training import TrainingSection
 from layerlink.lab.run.average import Average
 from layerlink.transfer import Distiller
 
@@ -121,7 +121,7 @@ def had_highest_lr(time: float, training: TrainingSection) -> bool:
             time: in epochs since the start.
             training: schedule and warm-up.
 
-        >>> from layerlink.lab.recipe.schema import TrainingSection
+        >>> from layerlink.lab.recipe.training import TrainingSection
     from layerlink.lab.run.average import Average
         >>> risen = TrainingSection(epochs=10, schedule="one-cycle")
         >>> had_highest_lr(2, risen), had_highest_lr(3, risen)
