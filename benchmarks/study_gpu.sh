@@ -3,22 +3,41 @@
 # labels alone on one teacher pass. Started again, it goes on where it was stopped. Prints the table last.
 #
 #   DATA=../shared/data/cifar10 OUT=runs/study-224 SECONDS_MAX=570 benchmarks/study_gpu.sh
+#   benchmarks/study_gpu.sh --dry-run      # the same on a CPU in minutes: thin networks, 32x32, 128 images, 2 epochs
 #
-# SECONDS_MAX: ask the training to stop after so long, at the next step, with everything saved (exit code 1);
+# SECONDS_MAX: ask the training to stop after so long, at the next step, with everything saved (exit code 3: call again);
 # for machines that are lent by the slice. EXTRA takes further key=value overrides, such as seeds=3.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 LAYERLINK=${LAYERLINK:-layerlink}
 DATA=${DATA:-../shared/data/cifar10}
+size=()
+if [ "${1:-}" = --dry-run ]; then
+    OUT=${OUT:-runs/dry-run/study-224}
+    DEVICE=cpu
+    size=(data.image_size=32 data.train_images=128 data.validation=64 training.epochs=2 student.arguments.width=0.1
+        train_teacher.set.training.epochs=2 train_teacher.set.student.arguments.width=0.1)
+elif [ -n "${1:-}" ]; then
+    echo "$0: '$1' is no option of this script: --dry-run, or none" >&2
+    exit 2
+fi
 OUT=${OUT:-runs/study-224}
 limit=()
 if [ -n "${SECONDS_MAX:-}" ]; then
     limit=(timeout --foreground --signal=INT "$SECONDS_MAX")
 fi
 
-command -v nvidia-smi >/dev/null && nvidia-smi --query-gpu=name,memory.total,memory.used --format=csv
-start=$(date +%s)
+if command -v nvidia-smi >/dev/null; then
+    nvidia-smi --query-gpu=name,memory.total,memory.used --format=csv
+fi
+start=$(date +%s) code=0
 # shellcheck disable=SC2086 # the overrides are words
-"${limit[@]}" $LAYERLINK sweep study/tables-224 data.root="$DATA" device="${DEVICE:-cuda}" ${EXTRA:-} --out "$OUT"
+"${limit[@]}" $LAYERLINK sweep study/tables-224 data.root="$DATA" device="${DEVICE:-cuda}" "${size[@]}" ${EXTRA:-} \
+    --out "$OUT" || code=$?
 echo "$(($(date +%s) - start)) s in this call"
+if [ "$code" = 124 ]; then
+    echo "stopped after $SECONDS_MAX s; the same command goes on"
+    exit 3
+fi
 $LAYERLINK report "$OUT" --no-measure
+exit "$code"

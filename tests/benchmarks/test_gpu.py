@@ -46,3 +46,23 @@ def test_idle_time_is_what_no_kernel_covers() -> None:
         check=True,
     )
     assert told.stdout.split() == ["0.4", "0.0"]
+
+
+@pytest.mark.long
+def test_the_study_s_dry_run_is_stopped_and_goes_on_to_its_table(shared: Path, tmp_path: Path) -> None:
+    given = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT / "src"),
+        "LAYERLINK": f"{sys.executable} -m layerlink",
+        "DATA": str(shared / "data" / "cifar10"),
+        "OUT": str(tmp_path / "study"),
+    }
+    command = ["bash", str(ROOT / "benchmarks" / "study_gpu.sh"), "--dry-run"]
+    stopped = subprocess.run(command, env={**given, "SECONDS_MAX": "5"}, capture_output=True, text=True, check=False)
+    assert stopped.returncode == 3, stopped.stderr
+    assert "the same command goes on" in stopped.stdout
+    whole = subprocess.run(command, env=given, capture_output=True, text=True, check=False)
+    assert whole.returncode == 0, whole.stderr
+    assert len(list((tmp_path / "study").glob("*/result.json"))) == 18  # the teacher, labels alone, the 16 rows
+    wrong = subprocess.run([*command[:2], "--dry"], env=given, capture_output=True, text=True, check=False)
+    assert (wrong.returncode, "is no option of this script" in wrong.stderr) == (2, True)
