@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from layerlink.data import Batches, ImageSet, Views, channel_statistics
-from layerlink.data.views import _hash
+from layerlink.data.augment.draws import bits
 
 MASK = (1 << 64) - 1
 
@@ -30,7 +30,7 @@ def test_the_hash_is_splitmix64_in_python_integers() -> None:
     for seed, epoch, index in ((0, 0, 0), (1, 2, 3), (2**30, 99_999, 2**31)):
         state = splitmix64((seed * golden + epoch) & MASK)
         expected = splitmix64((state + (index + 1) * golden) & MASK) & (MASK >> 1)
-        assert int(_hash(torch.tensor([index]), seed, epoch)) == expected
+        assert int(bits(torch.tensor([index]), seed, epoch)) == expected
 
 
 def test_a_plain_view_is_normalised_pixels() -> None:

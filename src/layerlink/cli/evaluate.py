@@ -21,6 +21,7 @@ def evaluate(
 
     Example: layerlink evaluate runs/vgg7-links-0 data.root=~/cifar10
     """
+    from layerlink.cli.terminal.by_class import show_by_class
     from layerlink.cli.terminal.console import Console
     from layerlink.lab.run.evaluation import evaluate_run
     from layerlink.lab.run.folder import RunFolder
@@ -32,8 +33,9 @@ def evaluate(
     score = Score.of(reading["score"])
     name = score.name
     shown = {part: f"{score.show(reading[f'{part}_{name}']):>8}" for part in ("validation", "test", "recorded_test")}
-    console.say(f"validation   {shown['validation']}   of {reading['validation_images']:,} images")
-    console.say(f"test         {shown['test']}   of {reading['test_images']:,} images")
+    what = reading.get("examples", "images")
+    console.say(f"validation   {shown['validation']}   of {reading['validation_images']:,} {what}")
+    console.say(f"test         {shown['test']}   of {reading['test_images']:,} {what}")
     if "test_nll" in reading and "test_ece" in reading:
         console.say(
             f"             {reading['test_nll']:6.3f} nats negative log-likelihood, ECE {reading['test_ece']:.2f} %"
@@ -47,3 +49,4 @@ def evaluate(
     if taught is not None:
         like = f"   and the student answers like it in {reading['agreement']:.2f} %" if "agreement" in reading else ""
         console.say(f"teacher      {score.show(taught):>8}{like}")
+    show_by_class(console, reading)

@@ -12,7 +12,8 @@ import annotated_types
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-_WORDS = {bool: "yes or no", int: "whole number", float: "number", str: "text", Path: "path"}
+_WORDS: dict[Any, str] = {bool: "yes or no", int: "whole number", float: "number", str: "text", Path: "path"}
+_WORDS[int | tuple[int, int]] = "whole number, or [height, width]"
 _BOUNDS = {annotated_types.Ge: "≥", annotated_types.Gt: ">", annotated_types.Le: "≤", annotated_types.Lt: "<"}
 _ATTRIBUTES = ("ge", "gt", "le", "lt")
 

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from layerlink.config.image_size import ImageSize
+from layerlink.data.views import scaled
 
 Normalize = Literal["mean-std", "mean", "none"]
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]  # mean and standard deviation, per channel
@@ -60,22 +62,21 @@ class Renormalised:
     Args:
         seen: mean and standard deviation that the images are normalised by, where white is 1.
         wanted: of the other model, as many channels.
-        size: height and width in pixels of the other model; None: as they are.
+        size: pixels of the other model, of a square or (height, width); None: as they are.
     """
 
-    def __init__(self, seen: Statistics, wanted: Statistics, size: int | None = None) -> None:
+    def __init__(self, seen: Statistics, wanted: Statistics, size: ImageSize | None = None) -> None:
         self.size = size
         self.scale = tuple(own / other for own, other in zip(seen[1], wanted[1], strict=True))
         self.shift = tuple((own - other) / std for own, other, std in zip(seen[0], wanted[0], wanted[1], strict=True))
         self._on_device: tuple[Tensor, Tensor] | None = None
 
-    def __call__(self, images: Tensor | Mapping[int, Tensor]) -> Tensor:
+    def __call__(self, images: Tensor | Mapping[ImageSize, Tensor]) -> Tensor:
         """The same images as the other model sees them."""
         if isinstance(images, Mapping):
             images = images.get(self.size or 0, next(iter(images.values())))
-        if self.size is not None and images.shape[-2:] != (self.size, self.size):
-            smaller = self.size < min(images.shape[-2:])
-            images = F.interpolate(images, size=(self.size, self.size), mode="bilinear", antialias=smaller)
+        if self.size is not None:
+            images = scaled(images, self.size)
         known = self._on_device
         if known is None or known[0].device != images.device:
             scale, shift = (

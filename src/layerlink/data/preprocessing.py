@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from layerlink.config.image_size import ImageSize, plain, read_size
 from layerlink.data.formats.decode import MOST_PIXELS
 from layerlink.data.formats.folder import decode_file
 from layerlink.data.views import Views
@@ -24,12 +25,12 @@ class Preprocessing:
     """Scale and normalise, as in validation: no augmentation.
 
     Args:
-        image_size: height and width in pixels that the model gets.
+        image_size: pixels that the model gets, of a square or (height, width).
         mean: per channel, where white is 1; subtracted. One number is grey, three are RGB.
         std: per channel, in the same units; divided by.
     """
 
-    image_size: int
+    image_size: ImageSize
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
@@ -45,15 +46,15 @@ class Preprocessing:
             images: (N, C, H, W) uint8.
 
         Returns:
-            (N, C, image_size, image_size) float32.
+            (N, C, height, width) float32.
         """
         return Views(self.image_size, self.mean, self.std)(images)
 
     def read(self, path: Path) -> Tensor:
-        """An image's file as the folder source reads it: upright, its shorter side scaled, the centre cut out.
+        """An image's file as the folder source reads it: upright, scaled to cover the size, the centre cut out.
 
         Returns:
-            (C, image_size, image_size) uint8.
+            (C, height, width) uint8.
 
         Raises:
             BadImageError: where it does not decode.
@@ -69,7 +70,7 @@ class Preprocessing:
 
     def facts(self) -> dict[str, Any]:
         """For JSON."""
-        return {"image_size": self.image_size, "mean": list(self.mean), "std": list(self.std)}
+        return {"image_size": plain(self.image_size), "mean": list(self.mean), "std": list(self.std)}
 
     @classmethod
     def of(cls, facts: Any) -> Preprocessing:
@@ -81,12 +82,14 @@ class Preprocessing:
         if not isinstance(facts, Mapping):
             raise ValueError("preprocessing is a mapping")
         size, mean, std = (facts.get(name) for name in ("image_size", "mean", "std"))
-        if type(size) is not int or not 1 <= size <= 4096:
-            raise ValueError(f"image_size must be a whole number in 1..4096; got {size!r}")
+        try:
+            sized = read_size(size)
+        except ValueError as error:
+            raise ValueError(f"image_size {error}") from None
         means, stds = _numbers(mean), _numbers(std)
         if means is None or stds is None or len(means) != len(stds) or min(stds) <= 0:
             raise ValueError(f"mean and std must be as many numbers, std > 0; got {mean!r} and {std!r}")
-        return cls(size, tuple(means), tuple(stds))
+        return cls(sized, tuple(means), tuple(stds))
 
     @classmethod
     def of_run(cls, facts: Mapping[str, Any], path: Path) -> Preprocessing:

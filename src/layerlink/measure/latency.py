@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from layerlink.measure.timing import Timing, measure
 from layerlink.taps.modes import evaluating
@@ -25,14 +26,15 @@ class Latency(Timing):
     batch: int
 
 
-def measure_latency(model: nn.Module, inputs: Tensor, arithmetic: Callable[[], AbstractContextManager[Any]]) -> Latency:
+def measure_latency(model: nn.Module, inputs: Any, arithmetic: Callable[[], AbstractContextManager[Any]]) -> Latency:
     """Time forward passes on ``inputs`` in eval mode.
 
     Args:
         model: left as it was.
-        inputs: a batch (N, ...), on the model's device.
+        inputs: a batch (N, ...), or several tensors by name, on the model's device.
         arithmetic: makes the context to run in.
     """
+    rows: Tensor = next(leaf for leaf in tree_leaves(inputs) if isinstance(leaf, Tensor))
     with evaluating(model), arithmetic():
-        timing = measure(lambda: call_model(model, inputs), inputs.device)
-    return Latency(**vars(timing), batch=len(inputs))
+        timing = measure(lambda: call_model(model, inputs), rows.device)
+    return Latency(**vars(timing), batch=len(rows))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from layerlink.config.image_size import ImageSize
 from layerlink.models.small_images import MeanPool, convolution, fan_out_normal, require_sizes, scaled
 
 STEM, LAST = 32, 1280
@@ -52,7 +53,7 @@ class MobileNetV2(nn.Module):
 
     Args:
         num_classes: of the output.
-        image_size: pixels a side that it is made for; any from 16 on runs.
+        image_size: pixels a side, or (height, width), that it is made for; any from 16 on runs.
         channels: of the images.
         width: the paper's multiplier of the channels, > 0; of the last map's 1,280 only above 1.
 
@@ -63,7 +64,9 @@ class MobileNetV2(nn.Module):
         and a 1x1 convolution also where nothing is expanded.
     """
 
-    def __init__(self, *, num_classes: int = 10, image_size: int = 32, channels: int = 3, width: float = 0.5) -> None:
+    def __init__(
+        self, *, num_classes: int = 10, image_size: ImageSize = 32, channels: int = 3, width: float = 0.5
+    ) -> None:
         super().__init__()
         require_sizes(num_classes=num_classes, image_size=image_size, channels=channels, width=width, least=16)
         features, last = scaled(STEM, width), scaled(LAST, max(1.0, width))
@@ -91,7 +94,9 @@ class MobileNetV2(nn.Module):
         return logits
 
 
-def mobilenet_v2(*, num_classes: int = 10, image_size: int = 32, channels: int = 3, width: float = 0.5) -> MobileNetV2:
+def mobilenet_v2(
+    *, num_classes: int = 10, image_size: ImageSize = 32, channels: int = 3, width: float = 0.5
+) -> MobileNetV2:
     """MobileNetV2 for small images, of half the width; 812,836 parameters of 100 classes.
 
     Arguments as for ``MobileNetV2``. Source: Tian et al. 2020 (arXiv 1910.10699), whose code has as many parameters

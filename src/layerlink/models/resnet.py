@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from layerlink.config.image_size import ImageSize
 from layerlink.errors import UsageError
 from layerlink.models.small_images import (
     MeanPool,
@@ -73,7 +74,7 @@ class ResNet(nn.Module):
     Args:
         blocks: n, of each of the three stages.
         num_classes: of the output.
-        image_size: pixels a side that it is made for; any from 4 on runs.
+        image_size: pixels a side, or (height, width), that it is made for; any from 4 on runs.
         channels: of the images.
         width: factor on the channels of all stages, > 0.
         shortcut: where map or channels change: ``pad`` (He et al., option A: no parameters) or ``conv`` (option B: a
@@ -90,7 +91,7 @@ class ResNet(nn.Module):
         blocks: int,
         *,
         num_classes: int = 10,
-        image_size: int = 32,
+        image_size: ImageSize = 32,
         channels: int = 3,
         width: float = 1.0,
         shortcut: str = "pad",
@@ -132,7 +133,12 @@ def _stage(channels: int, width: int, blocks: int, stride: int, shortcut: str) -
 
 def _named(layers: int) -> Callable[..., ResNet]:
     def make(
-        *, num_classes: int = 10, image_size: int = 32, channels: int = 3, width: float = 1.0, shortcut: str = "pad"
+        *,
+        num_classes: int = 10,
+        image_size: ImageSize = 32,
+        channels: int = 3,
+        width: float = 1.0,
+        shortcut: str = "pad",
     ) -> ResNet:
         return ResNet(
             (layers - 2) // 6,
@@ -149,7 +155,7 @@ def _named(layers: int) -> Callable[..., ResNet]:
 
 
 def _wide(layers: int, parameters: str) -> Callable[..., ResNet]:
-    def make(*, num_classes: int = 10, image_size: int = 32, channels: int = 3, width: float = 1.0) -> ResNet:
+    def make(*, num_classes: int = 10, image_size: ImageSize = 32, channels: int = 3, width: float = 1.0) -> ResNet:
         return ResNet(
             (layers - 2) // 6,
             num_classes=num_classes,

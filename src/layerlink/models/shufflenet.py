@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from layerlink.config.image_size import ImageSize
 from layerlink.models.small_images import MeanPool, Preactivation, Stage, convolution, require_sizes, scaled
 
 STEM = 24  # channels before the stages
@@ -61,7 +62,7 @@ class ShuffleNetV1(nn.Module):
 
     Args:
         num_classes: of the output.
-        image_size: pixels a side that it is made for; any from 8 on runs.
+        image_size: pixels a side, or (height, width), that it is made for; any from 8 on runs.
         channels: of the images.
         width: factor on the channels of the stages, > 0; they are whole numbers of 12, at least 36, 72 and 144.
 
@@ -71,7 +72,9 @@ class ShuffleNetV1(nn.Module):
         convolution of a unit, which the paper leaves out.
     """
 
-    def __init__(self, *, num_classes: int = 10, image_size: int = 32, channels: int = 3, width: float = 1.0) -> None:
+    def __init__(
+        self, *, num_classes: int = 10, image_size: ImageSize = 32, channels: int = 3, width: float = 1.0
+    ) -> None:
         super().__init__()
         require_sizes(num_classes=num_classes, image_size=image_size, channels=channels, width=width, least=8)
         widths = [max(scaled(each, width, by=4 * GROUPS), 3 * each // 20) for each in WIDTHS]
@@ -93,7 +96,7 @@ class ShuffleNetV1(nn.Module):
 
 
 def shufflenet_v1(
-    *, num_classes: int = 10, image_size: int = 32, channels: int = 3, width: float = 1.0
+    *, num_classes: int = 10, image_size: ImageSize = 32, channels: int = 3, width: float = 1.0
 ) -> ShuffleNetV1:
     """ShuffleNet with three groups for small images; 949,258 parameters of 100 classes.
 

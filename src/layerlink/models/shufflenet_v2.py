@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from layerlink.config.image_size import ImageSize
 from layerlink.models.shufflenet import STEM, shuffled
 from layerlink.models.small_images import MeanPool, Preactivation, Stage, convolution, require_sizes, scaled
 
@@ -72,7 +73,7 @@ class ShuffleNetV2(nn.Module):
 
     Args:
         num_classes: of the output.
-        image_size: pixels a side that it is made for; any from 8 on runs.
+        image_size: pixels a side, or (height, width), that it is made for; any from 8 on runs.
         channels: of the images.
         width: factor on the channels of the stages, > 0; they are even numbers. 1 is the paper's 1x; its others are
             no multiples of that.
@@ -82,7 +83,9 @@ class ShuffleNetV2(nn.Module):
     Differs: a 1x1 convolution instead of a 3x3 one of stride 2 and a pool at the beginning.
     """
 
-    def __init__(self, *, num_classes: int = 10, image_size: int = 32, channels: int = 3, width: float = 1.0) -> None:
+    def __init__(
+        self, *, num_classes: int = 10, image_size: ImageSize = 32, channels: int = 3, width: float = 1.0
+    ) -> None:
         super().__init__()
         require_sizes(num_classes=num_classes, image_size=image_size, channels=channels, width=width, least=8)
         widths = [scaled(each, width, by=2) for each in WIDTHS]
@@ -105,7 +108,7 @@ class ShuffleNetV2(nn.Module):
 
 
 def shufflenet_v2(
-    *, num_classes: int = 10, image_size: int = 32, channels: int = 3, width: float = 1.0
+    *, num_classes: int = 10, image_size: ImageSize = 32, channels: int = 3, width: float = 1.0
 ) -> ShuffleNetV2:
     """ShuffleNetV2 for small images; 1,355,528 parameters of 100 classes.
 

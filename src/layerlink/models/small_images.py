@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from layerlink.config.image_size import ImageSize, plain, sides
 from layerlink.errors import UsageError
 
 
@@ -36,12 +37,12 @@ class Stage(nn.Sequential):
         return y
 
 
-def require_sizes(*, num_classes: int, image_size: int, channels: int, width: float, least: int) -> None:
+def require_sizes(*, num_classes: int, image_size: ImageSize, channels: int, width: float, least: int) -> None:
     """Raise ``UsageError`` for impossible values, ``least`` being the smallest image size."""
-    if min(num_classes, channels) < 1 or image_size < least or not width > 0:
+    if min(num_classes, channels) < 1 or min(sides(image_size)) < least or not width > 0:
         raise UsageError(
             f"num_classes and channels must be >= 1, image_size >= {least} and width > 0; got {num_classes}, "
-            f"{channels}, {image_size}, {width:g}"
+            f"{channels}, {plain(image_size)}, {width:g}"
         )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from layerlink.config.image_size import ImageSize
 from layerlink.models.small_images import MeanPool, Preactivation, Stage, fan_out_normal, require_sizes, scaled
 
 GROUPS = (64, 128, 256, 512, 512)
@@ -37,7 +38,7 @@ class SmallVGG(nn.Module):
     Args:
         convolutions: n, of each group.
         num_classes: of the output.
-        image_size: pixels a side that it is made for; any from 8 on runs.
+        image_size: pixels a side, or (height, width), that it is made for; any from 8 on runs.
         channels: of the images.
         width: factor on the channels of all groups, > 0.
 
@@ -53,7 +54,7 @@ class SmallVGG(nn.Module):
         convolutions: int,
         *,
         num_classes: int = 10,
-        image_size: int = 32,
+        image_size: ImageSize = 32,
         channels: int = 3,
         width: float = 1.0,
     ) -> None:
@@ -80,7 +81,7 @@ class SmallVGG(nn.Module):
         return logits
 
 
-def vgg8(*, num_classes: int = 10, image_size: int = 32, channels: int = 3, width: float = 1.0) -> SmallVGG:
+def vgg8(*, num_classes: int = 10, image_size: ImageSize = 32, channels: int = 3, width: float = 1.0) -> SmallVGG:
     """The VGG of 5 convolutions for small images; 3,965,028 parameters of 100 classes.
 
     Arguments as for ``SmallVGG``. Source: Tian et al. 2020 (arXiv 1910.10699), whose code has as many parameters.
@@ -88,7 +89,7 @@ def vgg8(*, num_classes: int = 10, image_size: int = 32, channels: int = 3, widt
     return SmallVGG(1, num_classes=num_classes, image_size=image_size, channels=channels, width=width)
 
 
-def vgg13(*, num_classes: int = 10, image_size: int = 32, channels: int = 3, width: float = 1.0) -> SmallVGG:
+def vgg13(*, num_classes: int = 10, image_size: ImageSize = 32, channels: int = 3, width: float = 1.0) -> SmallVGG:
     """The VGG of 10 convolutions for small images; 9,462,180 parameters of 100 classes.
 
     Arguments as for ``SmallVGG``. Source: Tian et al. 2020 (arXiv 1910.10699), whose code has as many parameters.

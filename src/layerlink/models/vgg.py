@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
+from layerlink.config.image_size import ImageSize, plain, sides
 from layerlink.errors import UsageError
 
 VGG16_GROUPS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -25,7 +27,7 @@ class VGG(nn.Module):
         groups: the convolutions' channels, group by group.
         hidden_layers: how many fully connected layers of 4096 * width units precede the output.
         num_classes: C >= 2.
-        image_size: height and width of the input in pixels, a multiple of 32.
+        image_size: pixels of the input, of a square or (height, width), multiples of 32.
         channels: of the input, 3 for RGB.
         width: multiplies the channels and hidden units, > 0; at least 1 remains.
         batch_norm: batch normalisation between convolution and ReLU; the convolution has no bias then.
@@ -44,7 +46,7 @@ class VGG(nn.Module):
         hidden_layers: int,
         *,
         num_classes: int,
-        image_size: int,
+        image_size: ImageSize,
         channels: int = 3,
         width: float = 1.0,
         batch_norm: bool = False,
@@ -62,7 +64,7 @@ class VGG(nn.Module):
                 features = _scaled(base, width)
             self.add_module(f"group{index}", nn.Sequential(*layers))
             self.add_module(f"pool{index}", nn.MaxPool2d(2))
-        features *= (image_size // 32) ** 2
+        features *= math.prod(side // 32 for side in sides(image_size))
         units = _scaled(HIDDEN_UNITS, width)
         for index in range(1, hidden_layers + 1):
             name = "hidden" if index == hidden_layers else f"hidden{index}"
@@ -73,11 +75,11 @@ class VGG(nn.Module):
         self.apply(_he_normal)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, num_classes) of images (N, channels, image_size, image_size)."""
-        if images.shape[1:] != (self.channels, self.image_size, self.image_size):
-            size = self.image_size
+        """Logits (N, num_classes) of images (N, channels, height, width)."""
+        expected = (self.channels, *sides(self.image_size))
+        if images.shape[1:] != expected:
             raise UsageError(
-                f"this model takes images (N, {self.channels}, {size}, {size}); got {tuple(images.shape)}. "
+                f"this model takes images (N, {', '.join(map(str, expected))}); got {tuple(images.shape)}. "
                 "Build it with the data's channels and image_size"
             )
         x = images
@@ -90,7 +92,9 @@ class VGG(nn.Module):
         return logits
 
 
-def vgg16(*, num_classes: int, image_size: int, channels: int = 3, width: float = 1.0, batch_norm: bool = False) -> VGG:
+def vgg16(
+    *, num_classes: int, image_size: ImageSize, channels: int = 3, width: float = 1.0, batch_norm: bool = False
+) -> VGG:
     """The study's teacher: 13 convolutions, 2 hidden layers. Arguments as for ``VGG``."""
     return VGG(
         VGG16_GROUPS,
@@ -103,7 +107,9 @@ def vgg16(*, num_classes: int, image_size: int, channels: int = 3, width: float 
     )
 
 
-def vgg7(*, num_classes: int, image_size: int, channels: int = 3, width: float = 1.0, batch_norm: bool = False) -> VGG:
+def vgg7(
+    *, num_classes: int, image_size: ImageSize, channels: int = 3, width: float = 1.0, batch_norm: bool = False
+) -> VGG:
     """The study's student: 5 convolutions, 1 hidden layer. Arguments as for ``VGG``."""
     return VGG(
         VGG7_GROUPS,
@@ -134,12 +140,12 @@ def _he_normal(module: nn.Module) -> None:
             torch.nn.init.zeros_(module.bias)
 
 
-def _check(*, num_classes: int, image_size: int, channels: int, width: float) -> None:
+def _check(*, num_classes: int, image_size: ImageSize, channels: int, width: float) -> None:
     problems = []
     if num_classes < 2:
         problems.append(f"num_classes must be at least 2; got {num_classes}")
-    if image_size < 32 or image_size % 32:
-        problems.append(f"image_size must be a multiple of 32 (five pools halve it); got {image_size}")
+    if any(side < 32 or side % 32 for side in sides(image_size)):
+        problems.append(f"image_size must be a multiple of 32 (five pools halve it); got {plain(image_size)}")
     if channels < 1:
         problems.append(f"channels must be at least 1; got {channels}")
     if not width > 0:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from layerlink.config.image_size import ImageSize
 from layerlink.models.small_images import MeanPool, Preactivation, convolution, fan_out_normal, require_sizes, scaled
 
 STEM, WIDTHS = 16, (16, 32, 64)
@@ -66,7 +67,7 @@ class WideResNet(nn.Module):
         depth: 6n + 4, n being the blocks of each of the three stages.
         widening: k.
         num_classes: of the output.
-        image_size: pixels a side that it is made for; any from 4 on runs.
+        image_size: pixels a side, or (height, width), that it is made for; any from 4 on runs.
         channels: of the images.
         width: factor on the channels of everything, beside k; > 0.
 
@@ -80,7 +81,7 @@ class WideResNet(nn.Module):
         widening: int,
         *,
         num_classes: int = 10,
-        image_size: int = 32,
+        image_size: ImageSize = 32,
         channels: int = 3,
         width: float = 1.0,
     ) -> None:
@@ -114,7 +115,7 @@ def _stage(channels: int, width: int, blocks: int, stride: int) -> Blocks:
 
 
 def _named(depth: int, widening: int, parameters: str) -> Callable[..., WideResNet]:
-    def make(*, num_classes: int = 10, image_size: int = 32, channels: int = 3, width: float = 1.0) -> WideResNet:
+    def make(*, num_classes: int = 10, image_size: ImageSize = 32, channels: int = 3, width: float = 1.0) -> WideResNet:
         return WideResNet(
             depth, widening, num_classes=num_classes, image_size=image_size, channels=channels, width=width
         )

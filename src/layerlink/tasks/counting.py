@@ -33,6 +33,17 @@ def shares_of(counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return right, answered, true
 
 
+def class_ious(counts: Tensor) -> list[float | None]:
+    """Intersection over union of each class in percent; None where it was neither answered nor true.
+
+    >>> class_ious(torch.tensor([1.0, 2.0, 0.0, 2.0, 2.0, 0.0, 2.0, 2.0, 0.0]))
+    [33.333..., 100.0, None]
+    """
+    right, answered, true = shares_of(counts)
+    union = answered + true - right
+    return [100 * float(r / u) if float(u) else None for r, u in zip(right, union, strict=True)]
+
+
 def mean_iou(counts: Tensor) -> float:
     """Intersection over union in percent, mean over the classes that were answered or true; NaN where none was.
 

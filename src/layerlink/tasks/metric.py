@@ -136,6 +136,10 @@ class WithMetrics(Task):
         first = self.score.name
         return {first: numbers[first], **numbers}
 
+    def by_class(self, judged: Tensor) -> list[float | None]:
+        """The task's."""
+        return self.base.by_class(judged[:, : max(self._shapes["rows"].numel(), 1)])
+
     def tally(self, output: Tensor, target: Tensor) -> Tensor | None:
         """The task's, where its own score selects."""
         return self.base.tally(output, target) if self.select is None else None

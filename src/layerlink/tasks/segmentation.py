@@ -10,7 +10,7 @@ from torch import Size, Tensor
 
 from layerlink.losses import ShapeError, hard_cross_entropy
 from layerlink.tasks.classes import ClassTask
-from layerlink.tasks.counting import accuracy_of, class_counts, mean_iou
+from layerlink.tasks.counting import accuracy_of, class_counts, class_ious, mean_iou
 from layerlink.tasks.task import Score
 
 
@@ -101,6 +101,10 @@ class Segmentation(ClassTask):
         """Mean intersection over union of the whole set's pixels, and their accuracy, in percent."""
         counts = judged.sum(0)
         return {"miou": mean_iou(counts), "pixel_accuracy": accuracy_of(counts)}
+
+    def by_class(self, judged: Tensor) -> list[float | None]:
+        """Intersection over union of each class in percent."""
+        return class_ious(judged.sum(0))
 
     def tally(self, output: Tensor, target: Tensor) -> Tensor:
         """The batch's counts."""

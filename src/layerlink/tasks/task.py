@@ -217,6 +217,17 @@ class Task(ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} says nothing of how well outputs are: define summary()")
 
+    def by_class(self, judged: Tensor) -> list[float | None]:
+        """The score of each class alone, in their order; None where a class was neither true nor answered.
+
+        Args:
+            judged: (N, K), of every example what ``judge`` gave.
+
+        Returns:
+            Empty where the task has no such numbers.
+        """
+        return []
+
     def tally(self, output: Tensor, target: Tensor) -> Tensor | None:
         """Of a training batch a few numbers (K,) that can be added up, for ``score_of``; None where none can."""
         return None

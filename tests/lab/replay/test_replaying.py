@@ -14,8 +14,8 @@ from layerlink.errors import LayerlinkError, UsageError
 from layerlink.lab.recipe.file import LoadedRecipe
 from layerlink.lab.replay.replaying import replay_run
 from layerlink.lab.replay.step import step_from
-from layerlink.lab.run.faults import read_fault
 from layerlink.lab.run.folder import RunFolder
+from layerlink.lab.run.kept_fault import read_fault
 from layerlink.lab.run.learner import Learner, NotFiniteError
 from layerlink.lab.run.ownership import ForeignCodeError
 from layerlink.lab.run.setup.cohort import set_up_cohort
@@ -88,7 +88,7 @@ def failed(recipe: Make, steep: None, tmp_path: Path) -> RunFolder:
 def test_a_step_that_overflowed_names_the_layer_and_the_images(failed: RunFolder) -> None:
     found = replay_run(failed)
     assert (found.place, found.steps, found.images) == ((1, 1), 4, 64)
-    assert found.came_from == "the state kept before the step"
+    assert found.came_from in ("checkpoint.pt, and the steps since", "the beginning, and all steps since")
     assert found.seen.first.startswith("the student's 3 (Steep) gave nan in 32 of 64 images (training images ")
     assert math.isnan(found.seen.terms["hard"])
     assert math.isnan(found.seen.total)
@@ -102,36 +102,24 @@ def test_a_step_that_overflowed_names_the_layer_and_the_images(failed: RunFolder
     assert ", ".join(str(indices[row]) for row in steep.images[:5]) in found.seen.first
 
 
-def test_what_is_kept_is_the_state_before_the_step_bit_by_bit(failed: RunFolder, recipe: Make) -> None:
-    """The other way to it: all steps made again, from the checkpoint or from the beginning."""
-    setup = set_up(recipe(text=TEXT))
-    fault = read_fault(failed, setup.device)
+def test_the_step_is_the_same_from_a_checkpoint_and_from_the_beginning(failed: RunFolder, recipe: Make) -> None:
+    fault = read_fault(failed)
     assert fault is not None
-    assert fault.state is not None
-    assert fault.batch is not None
+    found = []
     for checkpoints in (True, False):
         if not checkpoints:
             failed.checkpoint.unlink(missing_ok=True)
             failed.checkpoint_before.unlink(missing_ok=True)
-        step = step_from(failed, Learner(setup), CohortTeacher([setup], Watch()), fault.place, Watch())
-        assert torch.equal(step.batch.images, fault.batch.images)
-        assert torch.equal(step.batch.labels, fault.batch.labels)
-        assert step.state["student"].keys() == fault.state["student"].keys()
-        assert int(fault.state["student"]["student.3.batches"]) == 5
-        for name, value in step.state["student"].items():
-            assert torch.equal(value, fault.state["student"][name]), name
-        assert torch.equal(step.state["random"]["torch"][0], fault.state["random"]["torch"][0])
         setup = set_up(recipe(text=TEXT))
-
-
-def test_where_no_state_is_kept_the_last_checkpoint_leads_to_the_step(failed: RunFolder) -> None:
-    kept = replay_run(failed)
-    fault = failed.read_checkpoint(failed.fault)
-    torch.save({**fault, "state": None, "batch": None}, failed.fault)
-    again = replay_run(failed)
-    assert again.came_from in ("checkpoint.pt, and the steps since", "the beginning, and all steps since")
-    assert again.place == kept.place
-    assert again.seen.first == kept.seen.first
+        step = step_from(failed, Learner(setup), CohortTeacher([setup], Watch()), fault.place, Watch())
+        assert torch.equal(step.batch.images, fault.batch["inputs"])  # type: ignore[arg-type]
+        assert torch.equal(step.batch.labels, fault.batch["labels"])
+        assert torch.equal(step.batch.indices, fault.batch["indices"])
+        assert int(step.state["student"]["student.3.batches"]) == 5
+        found.append(step.state)
+    for name, value in found[0]["student"].items():
+        assert torch.equal(value, found[1]["student"][name]), name
+    assert torch.equal(found[0]["random"]["torch"][0], found[1]["random"]["torch"][0])
 
 
 def test_a_fault_that_is_told_of_late_is_traced_back_to_its_step(recipe: Make, tmp_path: Path) -> None:
@@ -208,9 +196,7 @@ def test_code_of_somebody_else_is_not_called(failed: RunFolder) -> None:
     assert replay_run(failed, trust_code=True).seen.first
 
 
-@pytest.mark.parametrize(
-    "damaged", [{}, {"place": "x"}, {"place": (1, 1), "state": 3, "text": "", "batch": None}, {"place": (1,)}]
-)
+@pytest.mark.parametrize("damaged", [{}, {"place": "x"}, {"place": (1, 1), "text": "", "batch": None}, {"place": (1,)}])
 def test_a_damaged_fault_is_a_sentence(failed: RunFolder, damaged: dict[str, object]) -> None:
     torch.save(damaged, failed.fault)
     with pytest.raises(LayerlinkError, match=r"fault\.pt is damaged"):

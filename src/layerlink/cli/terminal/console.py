@@ -161,7 +161,7 @@ class Console(Watch):
         taught = result.get(f"teacher_test_{score.name}")
         teacher = "" if taught is None else f" (teacher {score.show(taught)})"
         read = score.show(result[f"test_{score.name}"])
-        self.say(f"test {score.words} {read}{teacher} of {result['test_images']:,} images")
+        self.say(f"test {score.words} {read}{teacher} of {result['test_images']:,} {result.get('examples', 'images')}")
         self.say(f"saved {run.path}    next: layerlink evaluate {run.path}")
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from layerlink.config.image_size import ImageSize
 from layerlink.data.cache import cached
 from layerlink.data.download import download as fetch
 from layerlink.data.formats.archives import read_archive, read_folder
@@ -111,7 +112,7 @@ def load_cifar(
     which: Cifar,
     root: Path | None,
     *,
-    size: int | None = None,
+    size: ImageSize | None = None,
     download: bool = False,
     cache: Path | None = None,
     skip_bad: bool = False,

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from layerlink.config.image_size import ImageSize, sides
 from layerlink.errors import LayerlinkError
 from layerlink.optional import need
 
@@ -37,7 +38,7 @@ class Decoded:
     """What became of a number of encoded images.
 
     Args:
-        pixels: (N, 3, size, size) uint8, of the images that could be decoded, in order.
+        pixels: (N, 3, height, width) uint8, of the images that could be decoded, in order.
         kept: (N,) int64, their indices.
         bad: why each of the others could not be.
     """
@@ -83,20 +84,20 @@ def opened(
         ) from error
 
 
-def decode_all(count: int, size: int, decode: Callable[[int], Pixels], *, skip_bad: bool = False) -> Decoded:
+def decode_all(count: int, size: ImageSize, decode: Callable[[int], Pixels], *, skip_bad: bool = False) -> Decoded:
     """Decodes ``count`` images in threads.
 
     Args:
         count: how many images.
-        size: height and width of each.
-        decode: the image at an index as (size, size, 3) uint8; called from several threads.
+        size: pixels of each, of a square or (height, width).
+        decode: the image at an index as (height, width, 3) uint8; called from several threads.
         skip_bad: leave images out for which ``decode`` raises ``BadImageError``.
 
     Raises:
         LayerlinkError: what ``decode`` raises, for the earliest index that fails; also with ``skip_bad`` where not
             a single image is left.
     """
-    pixels = np.empty((count, size, size, 3), dtype=np.uint8)
+    pixels = np.empty((count, *sides(size), 3), dtype=np.uint8)
     bad: dict[int, BadImageError] = {}
 
     def fill(start: int) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from layerlink.config.image_size import ImageSize
 from layerlink.data.formats.decode import MOST_PIXELS
 from layerlink.data.images import ImageSet, Source
 from layerlink.data.splits import hold_out
@@ -19,7 +20,7 @@ TEST_IMAGES = 360
 def load_digits(
     root: Path | None = None,
     *,
-    size: int | None = None,
+    size: ImageSize | None = None,
     download: bool = False,
     cache: Path | None = None,
     skip_bad: bool = False,

@@ -10,39 +10,34 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
+from layerlink.config.image_size import ImageSize, plain, sides
 from layerlink.data.cache import cached
-from layerlink.data.formats.decode import FORMATS, MOST_PIXELS, BadImageError, Decoded, Pixels, decode_all, opened
+from layerlink.data.formats.decode import MOST_PIXELS, BadImageError, Decoded, Pixels, decode_all, opened
+from layerlink.data.formats.fitted import decode_fitted
 from layerlink.data.formats.folder_parts import ACCEPTED, Part, Parts, find_parts
-from layerlink.data.formats.folder_tree import ENDINGS
-from layerlink.data.formats.rgb import upright_rgb
+from layerlink.data.formats.image_file import bytes_of, formats_of
 from layerlink.data.images import ImageSet, Source
 from layerlink.data.splits import hold_out
+from layerlink.data.stream.images import Streaming
+from layerlink.data.stream.pictures import PictureFiles
+from layerlink.data.stream.source import Encoded, source_from
 from layerlink.errors import LayerlinkError, UsageError
-from layerlink.files.inside import regular
 from layerlink.files.paths import expanded
-from layerlink.optional import need
-
-# Beyond this, scaling the shorter side up would make the longer one fill the memory.
-_MAX_ASPECT = 50
-
-# Of the formats that hold several images, those where the first one is not known to be what is meant.
-_SEVERAL = ("AVIF", "GIF", "TIFF")
-_MOST_BYTES = 2**30  # of an image's file
 
 
 def load_folder(
     root: Path | None,
     *,
-    size: int | None = None,
+    size: ImageSize | None = None,
     download: bool = False,
     cache: Path | None = None,
     skip_bad: bool = False,
     most_pixels: int = MOST_PIXELS,
+    streaming: Streaming | None = None,
 ) -> Source:
-    """The images below ``root`` as RGB: train, validation and test of shape (N, 3, size, size).
+    """The images below ``root`` as RGB: train, validation and test of shape (N, 3, height, width).
 
     ``root/train/<class>/`` holds the training images, ``root/val/<class>/`` (``valid``, ``validation``) those to
     select on, ``root/test/<class>/`` the test images; these names in any case. Without a ``val`` folder there is no
@@ -55,18 +50,19 @@ def load_folder(
     names, in Unicode's composed form (NFC); what begins with a dot is hidden. ``Source.notes`` says what is used as
     what, ``Source.warnings`` which images are not read.
 
-    An image is turned upright as its EXIF orientation says and made RGB (transparency is dropped); its
-    shorter side is scaled to ``size`` (bilinear, antialiased) and the centre is cut out. The result is
+    An image is turned upright as its EXIF orientation says and made RGB (transparency is dropped); it is
+    scaled to just cover ``size`` (bilinear, antialiased) and the centre is cut out. The result is
     kept in the cache.
 
     Args:
         root: the folder.
-        size: height and width to bring every image to, in pixels, >= 1; None where all the images are
+        size: pixels to bring every image to, of a square or (height, width), >= 1; None where all the images are
             square and of one size already.
         download: not used; there is nothing to fetch.
         cache: the cache's folder; None for the default.
         skip_bad: leave images out that cannot be used; by default the first such image is an error.
         most_pixels: that an image may have; of a larger one nothing is decoded.
+        streaming: from how many bytes on images are read when a batch asks for them; None: all lie in memory.
 
     Raises:
         UsageError: where ``root`` is not given or holds no class folders, or ``size`` is needed or below 1.
@@ -76,21 +72,34 @@ def load_folder(
     if root is None:
         raise UsageError(f"folder needs root, a folder. {ACCEPTED}")
     root = expanded(root)
-    if size is not None and size < 1:
-        raise UsageError(f"folder: size must be at least 1 pixel; got {size}")
+    if size is not None and min(sides(size)) < 1:
+        raise UsageError(f"folder: size must be at least 1 pixel; got {plain(size)}")
     if not root.is_dir():
         raise UsageError(f"folder: root {str(root)!r} {'is a file' if root.exists() else 'does not exist'}. {ACCEPTED}")
     parts = find_parts(root)
     files = [file for part in parts.named.values() for file in part.files]
+    if streaming is not None and size is not None and streaming.needed(len(files), size):
+        encoded = {name: Encoded(PictureFiles(part.files), part.labels) for name, part in parts.named.items()}
+        source = source_from(
+            *(encoded, parts.train.classes, size, streaming),
+            skip_bad=skip_bad,
+            most_pixels=most_pixels,
+            where=f"folder: {root}",
+        )
+        return replace(source, notes=(*parts.notes, *source.notes), warnings=parts.warnings)
     build = partial(_read, parts, size, skip_bad, most_pixels)
-    settings: dict[str, Any] = {"size": size, "skip bad": skip_bad, "classes": parts.train.classes}
+    settings: dict[str, Any] = {
+        "size": None if size is None else plain(size),
+        "skip bad": skip_bad,
+        "classes": parts.train.classes,
+    }
     settings |= {name: part.folder.name for name, part in parts.named.items()}
     settings |= {} if most_pixels == MOST_PIXELS else {"most pixels": most_pixels}
     source = cached(build, name="folder", root=root, files=files, settings=json.dumps(settings), cache=cache)
     return replace(source, notes=parts.notes, warnings=parts.warnings)
 
 
-def _read(parts: Parts, size: int | None, skip_bad: bool, most_pixels: int) -> Source:
+def _read(parts: Parts, size: ImageSize | None, skip_bad: bool, most_pixels: int) -> Source:
     train = parts.train
     if parts.test is None and len(train.files) < 5:
         raise UsageError(
@@ -115,7 +124,7 @@ def _read(parts: Parts, size: int | None, skip_bad: bool, most_pixels: int) -> S
     return Source(images["train"], images["test"], bad, images.get("validation"))
 
 
-def _nth(part: Part, side: int, as_is: bool, most_pixels: int, index: int) -> Pixels:
+def _nth(part: Part, side: ImageSize, as_is: bool, most_pixels: int, index: int) -> Pixels:
     return decode_file(part.files[index], side, as_is, most_pixels)
 
 
@@ -124,35 +133,22 @@ def _image_set(part: Part, found: Decoded) -> ImageSet:
     return ImageSet(torch.from_numpy(found.pixels), labels, part.classes)
 
 
-def _bytes(path: Path) -> bytes:
-    try:
-        return regular(path, most=_MOST_BYTES).read_bytes()
-    except OSError as error:
-        # Not a bad image: the next time it may be there, and a cache without it would not tell.
-        raise LayerlinkError(f"{path}: cannot be read ({error}).") from error
-
-
-def _formats(path: Path) -> tuple[str, ...]:
-    """The decoders that a file may reach: those of every image, and the one that its own ending names."""
-    return tuple(dict.fromkeys((*FORMATS, ENDINGS[path.suffix.lower()])))
-
-
 def _first_side(files: Sequence[Path], skip_bad: bool, most_pixels: int) -> int:
     """The width of the first image; with ``skip_bad``, of the first one that can be read."""
     for path in files[:-1] if skip_bad else ():
-        with suppress(BadImageError), opened(_bytes(path), str(path), _formats(path), most_pixels) as image:
+        with suppress(BadImageError), opened(bytes_of(path), str(path), formats_of(path), most_pixels) as image:
             return int(image.width)
     path = files[-1] if skip_bad else files[0]
-    with opened(_bytes(path), str(path), _formats(path), most_pixels) as image:
+    with opened(bytes_of(path), str(path), formats_of(path), most_pixels) as image:
         return int(image.width)
 
 
-def decode_file(path: Path, side: int, as_is: bool, most_pixels: int) -> Pixels:
-    """An image of a folder: upright RGB, its shorter side scaled to ``side``, the centre cut out.
+def decode_file(path: Path, size: ImageSize, as_is: bool, most_pixels: int) -> Pixels:
+    """An image of a folder: upright RGB, scaled to just cover ``size``, the centre cut out.
 
     Args:
         path: of the file.
-        side: height and width, in pixels.
+        size: in pixels, of a square or (height, width).
         as_is: refuse images of another size.
         most_pixels: that the image may have.
 
@@ -160,38 +156,9 @@ def decode_file(path: Path, side: int, as_is: bool, most_pixels: int) -> Pixels:
         BadImageError: where it cannot be used.
         LayerlinkError: where it cannot be read.
     """
-    with opened(_bytes(path), str(path), _formats(path), most_pixels) as image:
-        frames = getattr(image, "n_frames", 1) if image.format in _SEVERAL else 1
-        if frames > 1:
-            raise BadImageError(
-                f"{path}: expected one image; got {frames} in one {image.format} file. Keep one of them, or leave such "
-                "files out with skip_bad."
-            )
-        if as_is and image.size != (side, side):
-            raise UsageError(
-                f"{path}: without size, expected every image to be {side}x{side}, square as wide as the first one; "
-                f"got {image.width}x{image.height}. Give size."
-            )
-        if max(image.size) > _MAX_ASPECT * min(image.size):
-            raise BadImageError(
-                f"{path}: expected sides of a ratio of at most {_MAX_ASPECT}; got {image.width}x{image.height}. "
-                f"Crop the image, or leave such images out with skip_bad."
-            )
-        if image.mode.startswith(("I", "F")):
-            raise BadImageError(
-                f"{path}: expected 8 bits a channel; got mode {image.mode}. Convert the image, or leave such images "
-                "out with skip_bad."
-            )
-        return np.asarray(_fit(image, side), dtype=np.uint8)
+    return decode_sized(path, size, as_is, most_pixels)[0]
 
 
-def _fit(image: Any, side: int) -> Any:
-    pillow = need("PIL.Image", "images", "reading images")
-    whole = upright_rgb(image)
-    if whole.size == (side, side):
-        return whole
-    shorter = min(whole.size)
-    width, height = (side * length // shorter for length in whole.size)
-    scaled = whole.resize((width, height), pillow.Resampling.BILINEAR)
-    left, top = (width - side) // 2, (height - side) // 2
-    return scaled.crop((left, top, left + side, top + side))
+def decode_sized(path: Path, size: ImageSize, as_is: bool, most_pixels: int) -> tuple[Pixels, tuple[int, int]]:
+    """As ``decode_file``, and the height and width of the image as it was."""
+    return decode_fitted(bytes_of(path), str(path), formats_of(path), size, as_is, most_pixels)

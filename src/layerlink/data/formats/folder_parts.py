@@ -18,7 +18,7 @@ from layerlink.data.formats.folder_tree import (
 )
 from layerlink.errors import LayerlinkError, UsageError
 
-_ROLES = {
+ROLES = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation"), "validation"),
     **dict.fromkeys(("test", "testing"), "test"),
@@ -87,8 +87,8 @@ def find_parts(root: Path) -> Parts:
     """
     top = [path for path in root.iterdir() if not path.name.startswith(".")]
     folders = sorted((path for path in top if path.is_dir()), key=lambda path: (composed(path.name), path.name))
-    splits = [Tree(path) for path in folders if path.name.lower() in _ROLES]
-    others = [path for path in folders if path.name.lower() not in _ROLES]
+    splits = [Tree(path) for path in folders if path.name.lower() in ROLES]
+    others = [path for path in folders if path.name.lower() not in ROLES]
     said = Said()
     if splits and not _are_classes(root, splits, others):
         return _from_splits(root, splits, [path for path in top if path not in {tree.folder for tree in splits}], said)
@@ -113,7 +113,7 @@ def _are_classes(root: Path, splits: Sequence[Tree], others: Sequence[Path]) -> 
             f"folders where it "
             f"is a split; where it is a class, into it, or all the classes into a folder train/."
         )
-    if flat and any(_ROLES[tree.folder.name.lower()] == "train" for tree in splits):
+    if flat and any(ROLES[tree.folder.name.lower()] == "train" for tree in splits):
         told = "; ".join(
             f"{shown(tree.folder.name)}/ holds {len(tree.direct)} images and no class folders" for tree in flat
         )
@@ -126,7 +126,7 @@ def _are_classes(root: Path, splits: Sequence[Tree], others: Sequence[Path]) -> 
 def _from_splits(root: Path, splits: Sequence[Tree], beside: Sequence[Path], said: Said) -> Parts:
     found: dict[str, list[Tree]] = {}
     for tree in splits:
-        found.setdefault(_ROLES[tree.folder.name.lower()], []).append(tree)
+        found.setdefault(ROLES[tree.folder.name.lower()], []).append(tree)
     if "train" not in found:
         names = _listed([tree.folder.name for tree in splits])
         raise UsageError(f"folder: root {str(root)!r} holds {names}/ but no train/. {ACCEPTED}")
@@ -241,7 +241,7 @@ def _say_beside(root: Path, beside: Sequence[Path], said: Said) -> None:
             images = sum(found.kind in ("image", "unread") for found in islice(below(path), _MOST_COUNTED))
             if images:
                 told.append(f"{shown(path.name)}/ ({images} images{' or more' if images >= _MOST_COUNTED else ''})")
-        elif not path.exists() and path.name.lower() in _ROLES:
+        elif not path.exists() and path.name.lower() in ROLES:
             said.problems.append(f"{path}: expected a folder; got {why_lost(path)}. Bring it back or remove the link.")
         elif not path.exists():
             told.append(f"{shown(path.name)} ({why_lost(path)})")

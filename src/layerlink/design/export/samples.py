@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from layerlink.config.image_size import ImageSize, sides
 from layerlink.data import ImageSet, Views
+from layerlink.data.views import scaled
 
 
 def spread(images: ImageSet, count: int) -> ImageSet:
@@ -47,14 +48,12 @@ def _evenly(places: Tensor, count: int) -> Tensor:
     return places[torch.arange(count) * len(places) // max(count, 1)]
 
 
-def pixels(images: Tensor, size: int) -> Tensor:
-    """Images (N, C, H, W) uint8 as (N, C, size, size) uint8 on the CPU, scaled as ``Views`` does and rounded."""
+def pixels(images: Tensor, size: ImageSize) -> Tensor:
+    """Images (N, C, H, W) uint8 of a size, as uint8 on the CPU, scaled as ``Views`` does and rounded."""
     images = images.cpu()
-    if images.shape[-2:] == (size, size):
+    if images.shape[-2:] == sides(size):
         return images
-    smaller = size < min(images.shape[-2:])
-    scaled = F.interpolate(images.float(), size=(size, size), mode="bilinear", antialias=smaller)
-    return scaled.round().clamp(0, 255).to(torch.uint8)
+    return scaled(images.float(), size).round().clamp(0, 255).to(torch.uint8)
 
 
 def as_seen(images: Tensor, views: Views) -> Tensor:

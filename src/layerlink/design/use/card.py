@@ -11,6 +11,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from layerlink.config.image_size import read_size, shown
 from layerlink.data import SOURCES
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.files.inside import read_text
@@ -179,17 +180,28 @@ def _taught_by(record: RunRecord, recipe: Recipe) -> Iterator[str]:
     training = recipe.training
     yield (
         f"{training.epochs} epochs, batches of {training.batch_size}, {training.optimizer}, learning rate "
-        f"{training.lr:g}, schedule {training.schedule}, augmentation {recipe.data.augment}"
+        f"{training.lr:g}, schedule {training.schedule}, augmentation "
+        f"{', '.join(filter(None, (recipe.data.augment, recipe.data.described)))}"
     )
 
 
 def _data(data: dict[str, Any], recipe: Recipe) -> Iterator[str]:
-    yield f"`{one_line(recipe.data.name)}`, {data.get('image_size')}x{data.get('image_size')} pixels"
+    seen = f"up to {data.get('max_length')} tokens"
+    if "image_size" in data:
+        seen = f"{_shown_size(data['image_size'])} pixels"
+    yield f"`{one_line(recipe.data.name)}`, {seen}"
     for part in ("train", "validation", "test"):
         yield f"{part}: {one_line(str(data.get(part, 'not known')))}"
     if data.get("labelled"):
         yield f"labels of {data['labelled']:,} training images; the others taught by the teacher alone"
     yield f"licence of the data: {LICENCES.get(recipe.data.name, _UNKNOWN)}"
+
+
+def _shown_size(value: Any) -> str:
+    try:
+        return shown(read_size(value))
+    except ValueError:
+        return "unknown"
 
 
 def _limits(data: dict[str, Any]) -> str:

@@ -10,8 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from layerlink.config.image_size import sides
 from layerlink.data.formats.decode import BadImageError
 from layerlink.data.preprocessing import Preprocessing
+from layerlink.data.views import scaled
 from layerlink.taps import Observed
 from layerlink.taps.modes import evaluating
 from layerlink.tasks import Task
@@ -51,15 +53,9 @@ class Usable:
         """
         seen = self.preprocessing(images)
         if self.takes_pixels:
-            size = (self.preprocessing.image_size,) * 2
-            if images.shape[-2:] != size:
-                images = (
-                    torch.nn.functional.interpolate(
-                        images.float(), size=size, mode="bilinear", antialias=size[0] < min(images.shape[-2:])
-                    )
-                    .round()
-                    .to(torch.uint8)
-                )
+            size = self.preprocessing.image_size
+            if images.shape[-2:] != sides(size):
+                images = scaled(images.float(), size).round().to(torch.uint8)
             seen = images
         with evaluating(self.model):
             return Observed(self.model, "model", output=self.output).logits(seen)

@@ -34,7 +34,7 @@ def _changes(speed: Speed, setup: Setup, shares: dict[str, float]) -> Iterator[s
     if shares["data"] > _MUCH:
         yield "Cutting and scaling images is slow beside the models: data.augment=none, or a smaller data.image_size."
     if shares.get("teacher", 0) > _MUCH and recipe.teacher is not None and recipe.teacher.store is None:
-        what = "logits" if recipe.data.augment != "none" else "logits and linked layers"
+        what = "logits" if recipe.data.augment != "none" or recipe.data.more else "logits and linked layers"
         yield (
             f"The teacher gives the same in every epoch: teacher.store=auto keeps its {what} on disk; a sweep sends "
             "each batch through it once for all students."

@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from layerlink.config.image_size import ImageSize, sides
 from layerlink.data import Batch, ImageSet, Views
+from layerlink.data.examples import first
 from layerlink.lab.recipe.file import load_recipe
 from layerlink.lab.run.mutual import learner_of
 from layerlink.lab.run.setup.fast_paths import keep_cast_weights, make_fast
@@ -22,7 +24,7 @@ from layerlink.measure.flops import count_flops
 from layerlink.measure.timing import Timing, measure
 from layerlink.models import build_model
 from layerlink.taps import OUTPUT, Activations
-from layerlink.taps.observed import Precision
+from layerlink.taps.observed import DTYPES, Precision
 from layerlink.transfer import Objective
 
 RECIPE = "study/vgg7-links"  # what is measured where no recipe is given
@@ -76,9 +78,10 @@ def set_up_random(overrides: list[str]) -> Setup:
     recipe = loaded.recipe
     size, count = recipe.data.image_size, _BATCHES * recipe.training.batch_size
     draw = torch.Generator().manual_seed(0)
-    pixels = torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=draw)
+    pixels = torch.randint(0, 256, (count, 3, *sides(size)), dtype=torch.uint8, generator=draw)
     part = ImageSet(pixels, torch.randint(0, 10, (count,), generator=draw), tuple("0123456789"))
-    views = Views(size, (0.5,) * 3, (0.25,) * 3, recipe.data.augment, recipe.seed, recipe.data.crop_padding)
+    data = recipe.data
+    views = Views(size, (0.5,) * 3, (0.25,) * 3, data.augment, recipe.seed, data.crop_padding, None, data.more)
     device = choose_device(recipe.device)
     images = Images(part.to(device), part.to(device), part, views, {})
     if recipe.teacher is None:
@@ -88,12 +91,12 @@ def set_up_random(overrides: list[str]) -> Setup:
     )
 
 
-def random_teacher(size: int, device: torch.device, precision: Precision) -> nn.Module:
+def random_teacher(size: ImageSize, device: torch.device, precision: Precision) -> nn.Module:
     """VGG-16 with random weights, as fast as ``set_up`` makes a trained one."""
     teacher = build_model("vgg16", num_classes=10, image_size=size, channels=3).requires_grad_(False).to(device)
     teacher.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     make_fast(teacher, device, frozen=True)
-    keep_cast_weights(teacher, precision, torch.zeros(2, 3, size, size, device=device))
+    keep_cast_weights(teacher, precision, torch.zeros(2, 3, *sides(size), device=device))
     return teacher
 
 
@@ -146,7 +149,7 @@ def measure_speed(setup: Setup, tell: Callable[[str], None] = lambda text: None)
 
 def matrix_rate(device: torch.device, precision: Precision) -> float:
     """FLOP/s of a square matrix product: what the device can do at most, near enough."""
-    side, dtype = _SIDE.get(device.type, 2048), torch.bfloat16 if precision == "bfloat16" else torch.float32
+    side, dtype = _SIDE.get(device.type, 2048), DTYPES[precision]
     first, second = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
     return 2 * side**3 / (measure(lambda: first @ second, device).low / 1000)
 
@@ -159,7 +162,7 @@ def _endless(setup: Setup) -> Iterator[Batch]:
 
 
 def _flops(setup: Setup, model: Any, batch: Batch) -> float:
-    return float(count_flops(model, batch.images[:1], setup.arithmetic()) * len(batch.labels))
+    return float(count_flops(model, first(batch.images, 1), setup.arithmetic()) * len(batch.labels))
 
 
 def _student_flops(setup: Setup, batch: Batch) -> float:

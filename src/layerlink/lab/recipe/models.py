@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, model_validator
 
-from layerlink.lab.recipe.section import FilePath, Section, Whole
+from layerlink.lab.recipe.section import FilePath, PixelSize, Section
 from layerlink.teachers.store import StoreDtype
 
 OWN = Path("own")  # as weights: those that the model's own callable has loaded
@@ -18,7 +18,10 @@ OWN = Path("own")  # as weights: those that the model's own callable has loaded
 class ModelSection(Section):
     """A model."""
 
-    model: str = Field(description="a name that `layerlink ls` shows, or package.module:callable")
+    model: str = Field(
+        description="a name that `layerlink ls` shows, hf:NAME_OR_FOLDER, package.module:callable, or file.py:callable "
+        "beside the recipe"
+    )
     arguments: dict[str, JsonValue] = Field(
         default_factory=dict,
         description="keyword arguments; the project's own models get num_classes, image_size and channels unasked",
@@ -82,9 +85,7 @@ class TeacherSection(ModelSection):
     normalize: Literal["imagenet", "half"] | None = Field(
         None, description="in place of mean and std: those of ImageNet, or 0.5 and 0.5"
     )
-    image_size: Whole | None = Field(
-        None, ge=1, le=4096, description="pixels that it was trained with; None: the student's"
-    )
+    image_size: PixelSize | None = Field(None, description="pixels that it was trained with; None: the student's")
     store: Annotated[StoreSection | None, BeforeValidator(_defaults_by_name)] = Field(
         None, description="auto: keep what the teacher gives on disk, and read it in place of computing it again"
     )

@@ -14,27 +14,32 @@ from pydantic import (
     model_validator,
 )
 
+from layerlink.config.image_size import ImageSize, alike, shown, sides
 from layerlink.errors import UsageError, unknown_name
+from layerlink.lab.recipe.augmenting import AugmentFields
 from layerlink.lab.recipe.models import EMA, NamedTeacher, StudentField, TeacherField, TeacherName, TeacherSection
 from layerlink.lab.recipe.optimizers import problem_with, takes
 from layerlink.lab.recipe.peers import Peer, PeerName, recipes_of_peers, taught_by_peers
-from layerlink.lab.recipe.section import FilePath, Section, Whole, YesNo
+from layerlink.lab.recipe.section import FilePath, PixelSize, Section, Whole, YesNo
 from layerlink.lab.recipe.terms import HardField, HardSection, LinkTexts, SoftSection
+from layerlink.lab.recipe.texts import TEXT, TextSection, not_of_texts
 from layerlink.lab.recipe.track import TrackField
 from layerlink.tasks import Task, as_task
 from layerlink.transfer import Link
 from layerlink.transfer.link import Scale, user_code
 from layerlink.transfer.schedule import Decay
+from layerlink.user_code import is_code
 
 
-class DataSection(Section):
+class DataSection(AugmentFields):
     """Which images, and how the models see them."""
 
     name: str = Field(
         "digits", description="a data set that `layerlink ls` shows, or package.module:callable that gives a Source"
     )
     arguments: dict[str, JsonValue] = Field(
-        default_factory=dict, description="keyword arguments of a callable of your own, beside root and size"
+        default_factory=dict,
+        description="of the source segmentation, or of a callable of your own, beside root and size",
     )
     root: FilePath | None = Field(None, description="folder of its files; relative to where the command is run")
     download: YesNo = Field(False, description="fetch the original archive into root where it is missing")
@@ -42,10 +47,23 @@ class DataSection(Section):
     most_pixels: Whole = Field(
         89_000_000, ge=1, description="that an image may have, in the source folder; no larger one is decoded"
     )
-    image_size: Whole = Field(32, ge=1, le=4096, description="pixels the models get; images are scaled to it")
+    memory_gb: float = Field(
+        4.0, gt=0, description="10^9 bytes of pixels that may lie in memory; more are read from disk as they are needed"
+    )
+    workers: Whole | None = Field(
+        None,
+        ge=0,
+        le=64,
+        description="processes that read and decode ahead of the training then; one a core by default",
+    )
+    image_size: PixelSize = Field(32, description="pixels the models get, up to 4096 a side; images are scaled to it")
     train_images: Whole | None = Field(None, ge=1, description="how many to train on; all that are left by default")
     labelled: Whole | None = Field(
         None, ge=1, description="how many of the training images have labels, spread over the classes; all by default"
+    )
+    unlabelled: FilePath | None = Field(
+        None,
+        description="a folder of images without classes, at any depth: teacher and links teach by them, labels do not",
     )
     validation: float = Field(0.1, gt=0, description="kept apart for selection: a share below 1, or a count")
     split_seed: Whole = Field(0, ge=0, lt=2**31, description="of the split; the same for runs to be compared")
@@ -58,6 +76,13 @@ class DataSection(Section):
         "mean-std", description="subtract the training images' mean; divide by their standard deviation"
     )
 
+    texts: TextSection | None = Field(None, description="columns, labels and tokens of the data set text")
+
+    @property
+    def partly_labelled(self) -> bool:
+        """Whether there are training examples without a label."""
+        return self.labelled is not None or self.unlabelled is not None
+
     @field_validator("validation")
     @classmethod
     def _whole_count(cls, value: float) -> float:
@@ -66,8 +91,18 @@ class DataSection(Section):
         return value
 
     @model_validator(mode="after")
+    def _of_one_kind(self) -> DataSection:
+        if self.name != TEXT and self.texts is not None:
+            raise ValueError(f"texts is of data set text; name is {self.name}")
+        fields = type(self).model_fields
+        given = [it for it in fields if getattr(self, it) != fields[it].get_default(call_default_factory=True)]
+        if self.name == TEXT and (others := not_of_texts(given)):
+            raise ValueError(f"{others} of images, and the data set text has none: leave out")
+        return self
+
+    @model_validator(mode="after")
     def _views_differ(self) -> DataSection:
-        if self.views > 1 and self.augment == "none":
+        if self.views > 1 and self.augment == "none" and self.more is None and self.mixing is None:
             raise ValueError("several views of an image are the same without augmentation: set augment")
         return self
 
@@ -193,8 +228,10 @@ class Recipe(Section):
         default_factory=dict, description="tensorboard, mlflow, wandb, trackio: which are told of every epoch"
     )
     strict: YesNo = Field(False, description="what a run would warn of ends it")
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="of the arithmetic; weights are float32. auto: what this machine multiplies fast"
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto",
+        description="of the arithmetic; weights are float32. auto: float32, or bfloat16 where this machine multiplies "
+        "it fast; float16, with scaled gradients, is for GPUs without it",
     )
 
     @field_validator("links")
@@ -248,10 +285,10 @@ class Recipe(Section):
         return {name: section for name, section in every.items() if section.model != EMA}
 
     @property
-    def teacher_sizes(self) -> list[int]:
+    def teacher_sizes(self) -> list[ImageSize]:
         """The pixels that teachers were trained with, where they say so, each once."""
         sizes = (section.image_size for section in self.every_teacher.values())
-        return sorted({size for size in sizes if size is not None})
+        return sorted({size for size in sizes if size is not None}, key=sides)
 
     @property
     def user_code(self) -> list[tuple[str, str]]:
@@ -271,7 +308,7 @@ class Recipe(Section):
             **{f"peers.{name}.links": peer.links for name, peer in (self.peers or {}).items()},
         }
         named += [(who, path) for who, texts in links.items() for path in user_code(texts)]
-        return [(who, path) for who, path in named if ":" in path]
+        return [(who, path) for who, path in named if is_code(path)]
 
     def _check_teachers(self) -> None:
         """One teacher, or two or more by name that no store keeps; links and soft name those that are there."""
@@ -282,8 +319,20 @@ class Recipe(Section):
             raise ValueError("peers are students by name, one or more: peers: {wide: vgg11}")
         if self.teachers is not None and len(self.teachers) < 2:
             raise ValueError("teachers are two or more by name; one alone is teacher: {model: ..., weights: ...}")
+        own = self.data.image_size
+        other = next((size for size in self.teacher_sizes if not alike(size, own)), None)
+        if other is not None:
+            raise ValueError(
+                f"a teacher sees images of {shown(other)}, the student of {shown(own)}: give both sizes the same ratio "
+                "of height to width"
+            )
         if self.data.views > 1 and any(section.store is not None for section in self.every_teacher.values()):
             raise ValueError("a store holds one view of every image and data.views are more: leave out teacher.store")
+        if self.data.mixing is not None and any(section.store is not None for section in self.every_teacher.values()):
+            raise ValueError(
+                "a store holds what a teacher gives for one image, and with mixup or cutmix a view is of two: leave "
+                "out teacher.store"
+            )
         if any(section.store is not None for section in (self.teachers or {}).values()):
             raise ValueError("teacher.store keeps one teacher; of several each batch is computed")
         if any(name == EMA for name in (section.model for section in (self.teachers or {}).values())):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Strict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Strict
 
+from layerlink.config.image_size import read_size
 from layerlink.files.paths import why_impossible
 
 
@@ -20,6 +21,7 @@ class Section(BaseModel):
 
 Whole = Annotated[int, Strict()]
 YesNo = Annotated[bool, Strict()]
+PixelSize = Annotated[int | tuple[int, int], BeforeValidator(read_size)]
 
 
 def _possible(path: Path) -> Path:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from layerlink.errors import UsageError
 from layerlink.lab.replay.look import Look, look
-from layerlink.lab.replay.step import Place, step_from, step_of_fault
-from layerlink.lab.run.faults import Fault, read_fault
+from layerlink.lab.replay.step import Place, step_from
 from layerlink.lab.run.folder import RunFolder
+from layerlink.lab.run.kept_fault import KeptFault, read_fault
 from layerlink.lab.run.learner import Learner
 from layerlink.lab.run.ownership import trusted_recipe_of_run
 from layerlink.lab.run.setup.machine import describe_machine
@@ -78,12 +78,10 @@ def replay_run(
         )
     setup = set_up(loaded)
     _check_data(run, setup)
-    fault = read_fault(run, setup.device)
+    fault = read_fault(run)
     until = at or (fault.place if fault else (0, 0))
     learner, teachers = Learner(setup), CohortTeacher([setup], watch)
-    step = step_of_fault(fault, learner, teachers) if fault is not None and until == fault.place else None
-    if step is None:
-        step = step_from(run, Learner(setup), teachers, until, watch)
+    step = step_from(run, Learner(setup), teachers, until, watch)
     seen, beside = look(learner, step), None
     if setup.precision != "float32":
         exact = set_up(
@@ -103,7 +101,7 @@ def _check_data(run: RunFolder, setup: Setup) -> None:
         raise UsageError(f"{run.path} was trained on other data: {', '.join(changed)} differ. Set data.root to its own")
 
 
-def _notes(run: RunFolder, setup: Setup, fault: Fault | None, place: Place, seen: Look, until: Place) -> list[str]:
+def _notes(run: RunFolder, setup: Setup, fault: KeptFault | None, place: Place, seen: Look, until: Place) -> list[str]:
     notes = []
     then, now = run.read_environment(), describe_machine(setup.device, setup.precision)
     changed = [

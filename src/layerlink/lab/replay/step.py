@@ -1,4 +1,4 @@
-"""The step to repeat, with all that it needs: as it was kept, or made again from a checkpoint or the beginning."""
+"""The step to repeat, with all that it needs: made again from a checkpoint or the beginning."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from typing import Any
 
 from layerlink.data import Batch
 from layerlink.errors import LayerlinkError, UsageError
-from layerlink.lab.run.faults import Fault
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.learner import Learner, NotFiniteError
 from layerlink.lab.run.resume import Position
-from layerlink.lab.run.setup.setup import Setup
 from layerlink.lab.run.step import taught_for
 from layerlink.lab.run.teaching.cohort_teacher import CohortTeacher
 from layerlink.lab.run.watch import Watch
@@ -38,22 +36,6 @@ class Step:
     state: Mapping[str, Any]
     taught: Activations | None
     came_from: str
-
-
-def step_of_fault(fault: Fault, learner: Learner, teachers: CohortTeacher) -> Step | None:
-    """The step that a fault keeps; None where it keeps none, or one before which weights were not finite already.
-
-    Raises:
-        LayerlinkError: where it is another model's.
-    """
-    if fault.state is None or fault.batch is None:
-        return None
-    load(learner, fault.state)
-    if not is_finite(learner):
-        return None
-    return Step(
-        fault.batch, fault.state, _stored(learner.setup, teachers, fault.batch), "the state kept before the step"
-    )
 
 
 def step_from(run: RunFolder, learner: Learner, teachers: CohortTeacher, until: Place, watch: Watch) -> Step:
@@ -90,6 +72,7 @@ def step_from(run: RunFolder, learner: Learner, teachers: CohortTeacher, until: 
                 return found
             try:
                 learner.step(batch, taught)
+                learner.check_finite()
             except NotFiniteError:
                 return found
             if not is_finite(learner):
@@ -129,10 +112,3 @@ def _begin(run: RunFolder, learner: Learner, until: Place) -> tuple[Place, str]:
                 load(learner, known["learner"])
                 return place, f"{path.name}, and the steps since"
     return (0, 0), "the beginning, and all steps since"
-
-
-def _stored(setup: Setup, teachers: CohortTeacher, batch: Batch) -> Activations | None:
-    """What a store gives for the batch; None where the teacher is computed."""
-    setup.distiller.at((batch.epoch or 0) + batch.step / len(setup.batches), setup.recipe.training.epochs)
-    teacher = teachers.at(batch.epoch or 0, [setup])
-    return None if teacher is setup.taught_by else taught_for(teacher, [setup], batch)

@@ -20,6 +20,7 @@ from layerlink.lab.report.gather.rows import Gathered, gather
 from layerlink.lab.report.measured.comparison import Measurements, measure_rows
 from layerlink.lab.report.measured.sections import model_sections, more_data
 from layerlink.lab.report.page.page import Picture, Section, Table, write_sections
+from layerlink.lab.report.tables.by_class import by_class_table
 from layerlink.lab.report.tables.models import models_table
 from layerlink.lab.report.tables.peers import peers_table
 from layerlink.lab.report.tables.results import results_table
@@ -80,7 +81,7 @@ def write_report(
     measurements, left_out = _measured(gathered, verdict, measure, data, trust_code)
     results = results_table(gathered, verdict)
     missing, models = missing_table(gathered), models_table(measurements) if measurements else None
-    every = (f(gathered) for f in (peers_table, differences_table, runs_table, warnings_table))
+    every = (f(gathered) for f in (peers_table, by_class_table, differences_table, runs_table, warnings_table))
     others = [table for table in every if table]
     tables = [results, *others, *(table for table in (missing, models) if table)]
     sections = [

@@ -1,96 +1,156 @@
-"""Faulty steps: where a loss becomes NaN or infinite, its step is kept in the folder of the run, to be repeated."""
+"""The first step whose loss is no finite number, remembered on the device until the host looks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+import itertools
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from layerlink.data import Batch
-from layerlink.errors import LayerlinkError
-from layerlink.files.whole import write_whole
-from layerlink.lab.parallel.processes import here
-from layerlink.lab.run.folder import RunFolder
-from layerlink.lab.run.learner import Learner, NotFiniteError
+from layerlink.lab.run.scaling import LEAST
+from layerlink.taps import OUTPUT, Activations
+from layerlink.transfer import Losses
+
+LOOK_EVERY = 50  # steps at most between two looks of the host, each of which waits for the device
+MOST_NOTES = 1000  # steps without a look, in a loop that never looks; then it is taken
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A step whose loss became NaN or infinite.
+    """The first step of a training whose loss was NaN or infinite, and of whose gradients nothing was learnt.
 
     Args:
-        place: its epoch and step, from 0.
-        text: what the run said.
-        state: the learner's before it, as ``Learner.unchecked_state`` gives it; None where it is to be had from the
-            last checkpoint alone, by repeating the steps since.
-        batch: its images (N, C, H, W), labels, indices, and the images in other sizes; None without ``state``.
+        epoch: from 0.
+        step: from 0, within the epoch.
+        terms: by name the raw terms that were not finite; none where only their weighted sum was not.
+        whose: what else was not finite in that step, such as "the logits of the teacher".
     """
 
-    place: tuple[int, int]
-    text: str
-    state: Mapping[str, Any] | None = None
-    batch: Batch | None = None
+    epoch: int
+    step: int
+    terms: Mapping[str, float] = field(default_factory=dict)
+    whose: tuple[str, ...] = ()
+
+    @property
+    def term(self) -> str:
+        """The first of the terms; "the weighted sum" where each of them was finite."""
+        return next(iter(self.terms), "the weighted sum")
+
+    def __str__(self) -> str:
+        bad = ", ".join(f"{name} = {value}" for name, value in self.terms.items()) or self.term
+        whose = f" (neither are {_and(self.whose)})" if self.whose else ""
+        return f"epoch {self.epoch + 1}, step {self.step + 1}: {bad} is not a finite number{whose}"
 
 
-def kept_fault(run: RunFolder, learner: Learner, error: NotFiniteError, now: tuple[int, int]) -> NotFiniteError:
-    """Keep the step that failed; the error, with how to look at it.
+class _Note(NamedTuple):
+    epoch: int
+    step: int
+    terms: tuple[str, ...]
+    outputs: tuple[str, ...]
+    is_scaled: bool
+    values: Tensor  # the total, every term, the largest magnitude of every output, the gradients' scale
 
-    Args:
-        run: the folder of the learner's run.
-        learner: that failed.
-        error: why.
-        now: the epoch and step, from 0, at which that was seen; the fault itself may lie before it.
+
+class Faults:
+    """What students that train as one unit remember of their losses. Nothing here waits for the device but ``look``.
+
+    From the first faulty step on ``stopped`` is 1, and no update is made until the host has looked.
     """
-    if not here().first:
-        return error
-    place = error.place or now
-    fault: dict[str, Any] = {"version": 1, "place": place, "text": str(error), "state": None, "batch": None}
-    try:
-        if learner.before.place == place and error.place is not None and not learner.peers:
-            fault["state"] = learner.before.put_into(learner.unchecked_state())
-            # Made again: a student may work in place on what it gets.
-            batch = next(learner.setup.batches.epoch(*place))
-            fault["batch"] = {name: getattr(batch, name) for name in ("images", "labels", "indices")}
-            fault["batch"]["sizes"] = dict(batch.sizes)
-        write_whole(run.fault, lambda temporary: torch.save(fault, temporary))
-    except LayerlinkError as failed:  # such as a full disk: the error itself is what counts
-        return NotFiniteError(f"{error}. The step could not be kept: {failed}", error.place)
-    return NotFiniteError(f"{error}. Whose values overflowed first: layerlink replay {run.path}", error.place)
+
+    def __init__(self) -> None:
+        self.stopped: Tensor | None = None  # 0 or 1, float32, as optimisers take ``found_inf``
+        self._notes: list[_Note] = []
+        self._known: Fault | None = None
+
+    def note(
+        self, losses: Losses, batch: Batch, taught: Activations | None = None, scale: Tensor | None = None
+    ) -> Tensor:
+        """Remember a step's losses.
+
+        Args:
+            losses: of the whole batch.
+            batch: says which step it is.
+            taught: what the student learnt from in it.
+            scale: what gradients are multiplied by, in float16.
+
+        Returns:
+            ``stopped``: 1 where this step or one before it is faulty.
+        """
+        outputs = _outputs(losses, taught)
+        total = losses.total.detach()
+        dtype = torch.float64 if total.dtype == torch.float64 else torch.float32
+        values = [total, *(term.detach() for term in losses.terms.values()), *map(_largest, outputs.values())]
+        together = torch.stack([value.to(dtype) for value in values])
+        # What is not finite minus itself is NaN, and nothing else is unequal to 0.
+        found = ((together[0] - together[0]) != 0).float()
+        if scale is not None:
+            found = torch.maximum(found, (scale < LEAST).float())
+            together = torch.cat([together, scale.to(dtype).reshape(1)])
+        self.stopped = found if self.stopped is None else torch.maximum(self.stopped, found)
+        self._notes.append(
+            _Note(batch.epoch or 0, batch.step, tuple(losses.terms), tuple(outputs), scale is not None, together)
+        )
+        if len(self._notes) >= MOST_NOTES:
+            self.look()
+        return self.stopped
+
+    def look(self) -> Fault | None:
+        """The first faulty step, where there was one; waits for the device."""
+        (fault,) = look_at([self])
+        return fault
 
 
-def read_fault(run: RunFolder, device: torch.device) -> Fault | None:
-    """The fault that a run's folder keeps; None where there is none.
-
-    Args:
-        run: the folder.
-        device: where the batch is to be.
-
-    Raises:
-        LayerlinkError: where its file is damaged.
-    """
-    if not run.fault.exists():
-        return None
-    known = run.read_checkpoint(run.fault)
-    try:
-        epoch, step = (int(it) for it in known["place"])
-        state = known["state"]
-        if state is not None and not isinstance(state, dict):
-            raise TypeError(f"state must hold fields; got {type(state).__name__}")
-        batch = None if known["batch"] is None else _batch(known["batch"], epoch, step, device)
-        return Fault((epoch, step), str(known["text"]), state, batch)
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise LayerlinkError(f"{run.fault} is damaged ({type(error).__name__}: {error})") from None
+def look_at(several: Iterable[Faults]) -> list[Fault | None]:
+    """The first faulty step of each, in one reading of the device."""
+    units = list(several)
+    asked = [unit for unit in units if unit._known is None and unit.stopped is not None]
+    flags = torch.stack([unit.stopped for unit in asked if unit.stopped is not None]).tolist() if asked else []
+    for unit, flag in zip(asked, flags, strict=True):
+        if flag:
+            unit._known = _first(unit._notes)
+        unit._notes.clear()
+    return [unit._known for unit in units]
 
 
-def _batch(known: Mapping[str, Any], epoch: int, step: int, device: torch.device) -> Batch:
-    def there(value: Any) -> Tensor:
-        if not isinstance(value, Tensor):
-            raise TypeError(f"a batch holds tensors; got {type(value).__name__}")
-        return value.to(device)
+def _first(notes: list[_Note]) -> Fault | None:
+    values = iter(torch.cat([note.values for note in notes]).tolist())
+    for note in notes:
+        total, *rest = itertools.islice(values, len(note.values))
+        lost = note.is_scaled and rest.pop() < LEAST
+        if math.isfinite(total) and not lost:
+            continue
+        terms = dict(zip(note.terms, rest, strict=False))
+        outputs = zip(note.outputs, rest[len(note.terms) :], strict=True)
+        bad = {name: value for name, value in terms.items() if not math.isfinite(value)}
+        if math.isfinite(total):
+            bad = {"the gradient, at any scale of float16,": math.nan}
+        return Fault(note.epoch, note.step, bad, tuple(name for name, value in outputs if not math.isfinite(value)))
+    return None
 
-    images, labels, indices = (there(known[name]) for name in ("images", "labels", "indices"))
-    sizes = {int(size): there(value) for size, value in known["sizes"].items()}
-    return Batch(images, labels, indices, epoch, step, sizes=sizes)
+
+def _outputs(losses: Losses, taught: Activations | None) -> dict[str, Tensor]:
+    """The models' outputs, small beside the layers within them."""
+    found = {"the logits of the student": losses.logits}
+    if taught is not None:
+        found["the logits of the teacher"] = taught.logits
+        found |= {f"the teacher's {tap}": value for tap, value in taught.taps.items() if replace(tap, of="") == OUTPUT}
+    return {
+        name: value.detach()
+        for name, value in found.items()
+        if value is not None and value.numel() and value.is_floating_point()
+    }
+
+
+def _largest(values: Tensor) -> Tensor:
+    """The largest magnitude: NaN or infinite where any is, in one pass over them."""
+    largest: Tensor = torch.linalg.vector_norm(values, math.inf)
+    return largest
+
+
+def _and(names: tuple[str, ...]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

@@ -32,6 +32,10 @@ def check_result(result: Mapping[str, Any]) -> None:
     losses = result.get("first_losses", [])
     if not isinstance(losses, list) or not all(type(loss) in (int, float) and abs(loss) <= 1e300 for loss in losses):
         raise ValueError(f"first_losses must be numbers; got {losses!r}"[:200])
+    for name in ("by_class", "teacher_by_class"):
+        scores = result.get(name, {})
+        if not isinstance(scores, Mapping) or not all(value is None or _is_a_score(value) for value in scores.values()):
+            raise ValueError(f"{name} must be numbers by class; got {scores!r}"[:200])
     peers = result.get("peers", {})
     if not isinstance(peers, Mapping) or not all(isinstance(it, Mapping) for it in peers.values()):
         raise ValueError(f"peers must be numbers by name; got {peers!r}")
@@ -40,3 +44,7 @@ def check_result(result: Mapping[str, Any]) -> None:
             check_result({**numbers, "peers": {}, "score": result.get("score")})
         except ValueError as error:
             raise ValueError(f"peers.{name}: {error}") from None
+
+
+def _is_a_score(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) <= 1e15

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from layerlink.config.image_size import sides
 from layerlink.data.preprocessing import Preprocessing
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.files.weights import load_weights
@@ -62,6 +63,11 @@ def trained(run: RunFolder, overrides: Sequence[str] = (), *, trust_code: bool =
     run.read_result()
     loaded = trusted_recipe_of_run(run, overrides, trust_code=trust_code)
     facts, section = run.read_data(), loaded.recipe.student
+    if "vocabulary" in facts:
+        raise UsageError(
+            f"{run.path} was trained on texts, and what is asked for reads images. layerlink evaluate reads its texts; "
+            f"{run.student.name} in it holds the weights of {section.model}"
+        )
     preprocessing, classes = Preprocessing.of_run(facts, run.data), facts.get("classes")
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes) or not classes:
         raise LayerlinkError(f"{run.data} is damaged: classes must be names; got {classes!r:.60}")
@@ -70,7 +76,7 @@ def trained(run: RunFolder, overrides: Sequence[str] = (), *, trust_code: bool =
         section,
         MadeFor(len(classes), size, channels),
         loaded.recipe.seed,
-        lambda: torch.zeros(2, channels, size, size),
+        lambda: torch.zeros(2, channels, *sides(size)),
         "student",
     )
     load_weights(model, run.path)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,10 @@ from layerlink.data import Batch
 from layerlink.errors import LayerlinkError
 from layerlink.lab.parallel.processes import here
 from layerlink.lab.run.failures import StudentError, failing_alone
-from layerlink.lab.run.faults import kept_fault
+from layerlink.lab.run.faults import LOOK_EVERY, look_at
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.interruption import stop_if_asked, stop_signals
+from layerlink.lab.run.kept_fault import keep_fault
 from layerlink.lab.run.learner import DroppedError, NotFiniteError
 from layerlink.lab.run.member import Member, Saving, begin, finish, finish_epoch
 from layerlink.lab.run.mutual import learner_of
@@ -120,6 +120,9 @@ def _train(members: list[Member], watch: Watch) -> None:
                     continue
                 stop, overdue = here().any(asked_to_stop.is_set(), saving.overdue())
                 if stop or overdue:
+                    members = looked_at(members, watch)
+                    if not members:
+                        return
                     saving.save(members)
                     stop_if_asked(stop, [member.run.path for member in members], epoch=epoch, step=step)
             members = end_epoch(members, epoch, watch)
@@ -159,7 +162,7 @@ def dropped(error: DroppedError) -> DroppedError:
 
 def _kept(error: DroppedError, member: Member, now: tuple[int, int]) -> DroppedError:
     """The error; where a loss or a weight became NaN or infinite, its step is kept in the run's folder."""
-    return kept_fault(member.run, member.learner, error, now) if isinstance(error, NotFiniteError) else error
+    return keep_fault(member.run, member.learner, error, now) if isinstance(error, NotFiniteError) else error
 
 
 def learn(members: list[Member], batch: Batch, teacher: Teacher | None, watch: Watch) -> list[Member]:
@@ -172,18 +175,45 @@ def learn(members: list[Member], batch: Batch, teacher: Teacher | None, watch: W
     for member in learning:
         clock = time.monotonic()
         # A student may work in place on what it gets, and the others need it.
-        own = batch if member is learning[-1] else replace(batch, images=batch.images.clone())
+        own = batch if member is learning[-1] else batch.copied()
         try:
             with failing_alone(f"epoch {(batch.epoch or 0) + 1}, step {batch.step + 1}"):
                 losses = member.learner.step(own, taught)
         except DroppedError as error:
-            member.failure = dropped(_kept(error, member, (batch.epoch or 0, batch.step)))
+            failure = first_fault(member) or error
+            member.failure = dropped(_kept(failure, member, (batch.epoch or 0, batch.step)))
             continue
         member.position.add(losses, batch, time.monotonic() - clock + shared, member.setup.task, here())
         first = first or losses
     if first is not None and batch.epoch is not None:
         watch.step(batch.epoch, batch.step, batch.count, first)
+    step = batch.step + 1
+    is_due = step % LOOK_EVERY == 0 or step == len(members[0].setup.batches)
+    return looked_at(members, watch) if is_due else still_in(members, watch)
+
+
+def looked_at(members: list[Member], watch: Watch) -> list[Member]:
+    """Wait for the device and see whose loss was no finite number since the last look; the members that are still in.
+
+    Until then a student whose step was faulty has learnt nothing more, so what a checkpoint would hold is known here.
+    """
+    clock = time.monotonic()
+    for member, fault in zip(members, look_at([member.learner.faults for member in members]), strict=True):
+        if fault is not None:
+            failure = first_fault(member)
+            member.failure = _kept(failure, member, (fault.epoch, fault.step)) if failure is not None else None
+    for member in members:  # the device's work of the steps before is waited for here
+        member.position.meter.seconds += (time.monotonic() - clock) / len(members)
     return still_in(members, watch)
+
+
+def first_fault(member: Member) -> DroppedError | None:
+    """The step from which on a student's losses were not finite, as its failure; None where all were."""
+    try:
+        member.learner.check_finite()
+    except DroppedError as error:
+        return error
+    return None
 
 
 def still_in(members: list[Member], watch: Watch) -> list[Member]:

@@ -9,9 +9,10 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from layerlink.data import Batches
+from layerlink.data.examples import Inputs
 from layerlink.errors import Problem, UsageError
 from layerlink.lab.parallel.processes import here
 from layerlink.lab.recipe.file import LoadedRecipe
@@ -23,6 +24,7 @@ from layerlink.lab.run.setup.fast_paths import keep_cast_weights, make_fast
 from layerlink.lab.run.setup.images import Images, load_images
 from layerlink.lab.run.setup.machine import choose_device, choose_precision
 from layerlink.lab.run.setup.memory_format import keep_rows_together
+from layerlink.lab.run.setup.mixing import mixing_problems
 from layerlink.lab.run.setup.models import build_role
 from layerlink.lab.run.setup.teachers import (
     TaughtBy,
@@ -86,7 +88,14 @@ class Setup:
         training, data = self.recipe.training, self.recipe.data
         sizes = tuple(size for size in self.recipe.teacher_sizes if size != data.image_size)
         return Batches(
-            self.images.train, self.images.views, training.batch_size, self.recipe.seed, part, data.views, sizes
+            self.images.train,
+            self.images.views,
+            training.batch_size,
+            self.recipe.seed,
+            part,
+            data.views,
+            sizes,
+            data.mixing,
         )
 
     @property
@@ -196,7 +205,7 @@ def _students(
 
 def _samples(
     loaded: LoadedRecipe, teachers: Mapping[str, nn.Module], images: Images, problems: list[Problem]
-) -> dict[nn.Module, Tensor]:
+) -> dict[nn.Module, Inputs]:
     """Two images as each teacher sees them."""
     try:
         return {it: seen_by_teacher(loaded.recipe.every_teacher.get(name), images) for name, it in teachers.items()}
@@ -221,8 +230,9 @@ def _task(loaded: LoadedRecipe, images: Images, problems: list[Problem]) -> Task
     except UsageError as error:
         problems.append(loaded.problem(("task",), str(error)))
         return None
-    if loaded.recipe.data.labelled is not None:
+    if loaded.recipe.data.partly_labelled:
         task = task.partly_labelled()
+    problems += mixing_problems(loaded, task, images)
     for part in (images.train, images.validation, images.test):
         found = task.target_problems(part.labels, len(part.classes))
         if found:
