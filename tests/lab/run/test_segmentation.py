@@ -52,7 +52,8 @@ def recipe(root: Path, *overrides: str, student: str = "width: 0.125, blocks: 1"
     file = root / "recipe.yaml"
     file.write_text(
         f"""
-data: {{name: segmentation, root: {root}, image_size: [{HEIGHT}, {WIDTH}], augment: flip, rescale: [0.7, 1.5], cutmix: 1.0}}
+data:
+  {{name: segmentation, root: {root}, image_size: [{HEIGHT}, {WIDTH}], augment: flip, rescale: [0.7, 1.5], cutmix: 1}}
 task: {{name: segmentation, arguments: {{ignore: 9}}}}
 student: {{model: unet, arguments: {{{student}}}}}
 training: {{epochs: 2, batch_size: 6, optimizer: adamw, lr: 0.01, schedule: constant}}
