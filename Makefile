@@ -8,8 +8,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 quickstart: .venv/quickstart-installed
 	$(BIN)/layerlink quickstart
 
+# Side by side, one thread each: most tests wait for processes of their own.
 test: .venv/dev-installed check
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 test-long: .venv/dev-installed
 	$(BIN)/python -m pytest -m "long or hypothesis" --hypothesis-profile long --least-cases 20000 --timeout 1800

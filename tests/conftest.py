@@ -55,8 +55,15 @@ def _counted(test: Callable[..., None]) -> Callable[..., None]:
     return counted
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:  # of pytest-xdist: a process that ran some of the tests has ended
+    _run["cases"] += getattr(node, "workeroutput", {}).get("cases", 0)
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    if session.exitstatus == 0 and _run["cases"] < session.config.getoption("--least-cases"):
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["cases"] = _run["cases"]
+    elif session.exitstatus == 0 and _run["cases"] < session.config.getoption("--least-cases"):
         session.exitstatus = 1
 
 

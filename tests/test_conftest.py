@@ -18,11 +18,24 @@ def test_a_property(number):
 """
 
 
-@pytest.mark.parametrize(("profile", "least", "code"), [("short", 0, 0), ("short", 20_000, 1), ("long", 900, 0)])
-def test_cases_are_counted_and_too_few_fail(profile: str, least: int, code: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("profile", "least", "code", "processes"), [("short", 20_000, 1, 0), ("short", 20_000, 1, 2), ("long", 900, 0, 2)]
+)
+def test_cases_are_counted_and_too_few_fail(
+    profile: str, least: int, code: int, processes: int, tmp_path: Path
+) -> None:
     (tmp_path / "conftest.py").write_text((Path(__file__).parent / "conftest.py").read_text())
     (tmp_path / "test_one.py").write_text(PROPERTY)
-    words = ["--hypothesis-profile", profile, "--least-cases", str(least), "-p", "no:cacheprovider"]
+    words = [
+        "--hypothesis-profile",
+        profile,
+        "--least-cases",
+        str(least),
+        "-p",
+        "no:cacheprovider",
+        "-n",
+        str(processes),
+    ]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *words, "test_one.py"], cwd=tmp_path, capture_output=True, text=True
     )

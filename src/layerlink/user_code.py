@@ -51,6 +51,14 @@ def is_file(path: str) -> bool:
     return path.rpartition(":")[0].endswith(".py")
 
 
+def is_code(path: str) -> bool:
+    """Whether a name in a recipe is code of the user's own, ``package.module:name`` or ``file.py:name``.
+
+    ``hf:NAME_OR_FOLDER`` names weights and a configuration, of which nothing is run.
+    """
+    return ":" in path and not path.startswith(HUB)
+
+
 def _from_file(name: str) -> ModuleType:
     """The module in a file, run anew at each call: what was changed since is seen."""
     place = Path(name).expanduser().resolve()
@@ -121,6 +129,7 @@ def place_in_user_code(error: BaseException) -> str:
     return f"{_short_path(own[-1].filename)}, line {own[-1].lineno}, in {own[-1].name}" if own else ""
 
 
+HUB = "hf:"  # begins the name of a model of the Hugging Face hub, or a folder in its layout
 Function = TypeVar("Function", bound=Callable[..., Any])
 _DOORS: set[CodeType] = set()
 

@@ -105,7 +105,7 @@ def test_what_the_user_changed_is_not_overwritten(capsys: pytest.CaptureFixture[
     Path("propose/recipe.yaml").write_text("mine\n")
     code, _, err = call(capsys, "base.yaml")
     assert code == 2
-    assert "propose/recipe.yaml is there and no proposal wrote it. Choose another folder: --out FOLDER" in err
+    assert "propose/recipe.yaml is there and propose did not write it. Choose another folder: --out FOLDER" in err
     assert Path("propose/recipe.yaml").read_text() == "mine\n"
 
 

@@ -13,7 +13,8 @@ from small_cifar import encoded
 
 
 def test_the_registry() -> None:
-    assert list(SOURCES) == ["digits", "cifar10", "cifar100", "folder", "segmentation"]
+    names = ["digits", "cifar10", "cifar100", "folder", "parquet", "webdataset", "segmentation", "text"]
+    assert list(SOURCES) == names
     for entry in SOURCES.values():
         assert entry.description
         assert "\n" not in entry.description

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from layerlink.lab.recipe.file import load_recipe
+from layerlink.lab.run.folder import RunFolder
+from layerlink.lab.run.setup.setup import set_up
+from layerlink.lab.run.training import train
+
 NARROW = "arguments: {width: 0.05, batch_norm: true}"
 CROP = "augment: crop, crop_padding: 1"
 
@@ -25,3 +32,10 @@ def recipe(model: str, images: int, validation: int, training: str, *more: str, 
 def teacher(images: int = 256, validation: int = 100, epochs: int = 1) -> str:
     """The text of a recipe whose student is the others' teacher."""
     return recipe("vgg16", images, validation, f"epochs: {epochs}, batch_size: 64, lr: 0.02")
+
+
+def finished_run(folder: Path) -> Path:
+    """The folder of a run that trained a narrow VGG-7, made in ``folder``."""
+    text = recipe("vgg7", 60, 20, "epochs: 1, batch_size: 30, lr: 0.01")
+    train(set_up(load_recipe("own.yaml", text=text)), RunFolder(folder / "run"))
+    return folder / "run"

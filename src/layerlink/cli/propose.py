@@ -14,7 +14,7 @@ def propose(
         list[str],
         typer.Argument(
             metavar="TEACHER STUDENT | RECIPE [KEY=VALUE]...",
-            help="Two models' names (layerlink ls) or package.module:callable, or a recipe; then fields of the recipe.",
+            help="Two models (layerlink ls, package.module:callable; a run's folder as teacher) or a recipe; fields.",
         ),
     ],
     links: Annotated[int | None, typer.Option(min=1, help="How many. Default: one a stage of equal size.")] = None,
@@ -25,6 +25,9 @@ def propose(
     ] = False,
     epochs: Annotated[int, typer.Option(min=1, help="Of each of these trainings.")] = 2,
     seeds: Annotated[int, typer.Option(min=1, help="Of these trainings: each set is trained so often.")] = 2,
+    trust_code: Annotated[
+        bool, typer.Option("--trust-code", help="Call code that a run's folder names, though somebody else made it.")
+    ] = False,
 ) -> None:
     """Propose which layers to link, with evidence: real batches through both models, nothing trained without --probe.
 
@@ -41,7 +44,8 @@ def propose(
     from layerlink.lab.run.teacher_reading import teacher_findings
 
     console, folder = SweepConsole(), ProposalFolder(expanded(out))
-    loaded = load_question([it for it in words if "=" not in it], [it for it in words if "=" in it])
+    names, overrides = ([it for it in words if ("=" in it) == has] for has in (False, True))
+    loaded = load_question(names, overrides, trust_code=trust_code)
     folder.check()
     setup = set_up(loaded)
     for text in (*setup.warnings, *teacher_findings(setup)):

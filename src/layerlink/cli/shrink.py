@@ -14,7 +14,7 @@ def shrink(
         list[str],
         typer.Argument(
             metavar="TEACHER | RECIPE [KEY=VALUE]...",
-            help="A model's name (layerlink ls), package.module:callable, file.py:callable, or a recipe; then fields.",
+            help="A model (layerlink ls, package.module:callable, file.py:callable), a run's folder or a recipe.",
         ),
     ],
     params: Annotated[float | None, typer.Option(help="The student's parameters, a share of the teacher's.")] = None,
@@ -24,6 +24,9 @@ def shrink(
     start: Annotated[str, typer.Option(help="Of collapsed layers: fit (least squares) or copy.")] = "fit",
     batches: Annotated[int, typer.Option(min=1, help="Of training images to fit on.")] = 4,
     out: Annotated[Path, typer.Option(help="Folder of source, weights and recipe.")] = Path("shrunk"),
+    trust_code: Annotated[
+        bool, typer.Option("--trust-code", help="Call code that a run's folder names, though somebody else made it.")
+    ] = False,
 ) -> None:
     """Derive a smaller student from a teacher: source, weights that begin as the teacher's, a recipe with links.
 
@@ -42,7 +45,8 @@ def shrink(
     if len(asked) + collapse != 1:
         raise UsageError("give one of --params SHARE, --flops SHARE, --latency SHARE and --collapse: --params 0.25")
     console, folder = Console(), StudentFolder(expanded(out))
-    loaded = load_teacher([it for it in words if "=" not in it], [it for it in words if "=" in it])
+    names, overrides = ([it for it in words if ("=" in it) == has] for has in (False, True))
+    loaded = load_teacher(names, overrides, trust_code=trust_code)
     folder.check()
     setup = set_up_teacher(loaded)
     for text in setup.warnings:

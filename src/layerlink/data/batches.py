@@ -1,17 +1,20 @@
-"""Batches: the images of an epoch in a seeded order."""
+"""Batches: the examples of an epoch in a seeded order."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from layerlink.config.image_size import ImageSize, sides, size_of
 from layerlink.data.augment import Mixing
-from layerlink.data.augment.mixing import mixed_images, mixed_labels
-from layerlink.data.images import ImageSet
+from layerlink.data.augment.mixing import Mixed, mixed_images, mixed_labels
+from layerlink.data.examples import Examples, Inputs, copied
+from layerlink.data.text.views import TextViews
 from layerlink.data.views import Views
 
 
@@ -20,7 +23,7 @@ class Batch:
     """One step's images.
 
     Args:
-        images: (N, C, H, W) float32, the views.
+        images: the views: of images (N, C, H, W) float32; of texts what their models take, by name.
         labels: (N,) int64, or as the task has them.
         indices: (N,) int64, their places in the image set.
         epoch: from 0; None in evaluation.
@@ -30,7 +33,7 @@ class Batch:
         sizes: the same views in other sizes, by their pixels, for teachers that were trained on such.
     """
 
-    images: Tensor
+    images: Inputs
     labels: Tensor
     indices: Tensor
     epoch: int | None
@@ -40,9 +43,15 @@ class Batch:
     sizes: Mapping[ImageSize, Tensor] = field(default_factory=dict)
 
     @property
-    def inputs(self) -> Tensor | dict[ImageSize, Tensor]:
+    def inputs(self) -> Inputs | dict[ImageSize, Tensor]:
         """What teachers are called with: the images, or where some see other sizes all of them."""
-        return {size_of(*self.images.shape[-2:]): self.images, **self.sizes} if self.sizes else self.images
+        if self.sizes and isinstance(self.images, Tensor):
+            return {size_of(*self.images.shape[-2:]): self.images, **self.sizes}
+        return self.images
+
+    def copied(self) -> Batch:
+        """The same batch with inputs of its own: a student may work in place on what it gets."""
+        return replace(self, images=copied(self.images))
 
     @property
     def count(self) -> int:
@@ -72,8 +81,8 @@ class Batches:
         mixing: how a view of an epoch is made of two images; labels are probabilities then, or maps of both.
     """
 
-    images: ImageSet
-    views: Views
+    images: Examples
+    views: Views | TextViews
     batch_size: int
     seed: int = 0
     part: tuple[int, int] = (0, 1)
@@ -88,52 +97,93 @@ class Batches:
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
         """The epoch's batches in random order, augmented, from ``first_step`` on."""
         generator = torch.Generator().manual_seed((self.seed << 20) + epoch)
-        order = torch.randperm(len(self.images), generator=generator)
-        return self._cut(order, epoch, first_step, self.part)
+        return self._cut(self.images.order(generator, self.batch_size), epoch, first_step, self.part)
 
     def in_order(self) -> Iterator[Batch]:
         """Every image once, in the set's order, not augmented."""
         return self._cut(torch.arange(len(self.images)), None, 0, (0, 1))
 
     def _cut(self, order: Tensor, epoch: int | None, first_step: int, part: tuple[int, int]) -> Iterator[Batch]:
+        views = [self.views.drawn(n) for n in range(1 if epoch is None else self.each)]
+        steps: deque[_Step] = deque()
+        for rows in self.images.ahead(self._places(order, epoch, first_step, part, views, steps)):
+            step = steps.popleft()
+            indices = step.indices
+            made = [self._made(it, rows, step, number, epoch) for number, it in enumerate(views)]
+            images, *sizes = (_joined([each[n] for each, _ in made]) for n in range(len(made[0][0])))
+            labels = _joined([labels for _, labels in made])
+            others = dict(zip(self.sizes, sizes, strict=False))
+            indices = indices.repeat(len(views)) if len(views) > 1 else indices
+            yield Batch(images, labels, indices, epoch, step.number, step.whole, step.stand_in, others)
+
+    def _places(
+        self,
+        order: Tensor,
+        epoch: int | None,
+        first_step: int,
+        part: tuple[int, int],
+        views: list[Any],
+        steps: deque[_Step],
+    ) -> Iterator[Tensor]:
+        """The places of what each step reads: its examples, then those that they are mixed with; ``steps`` grows."""
         place, parts = part
         order = order.to(self.images.labels.device)
-        for step in range(first_step, len(self)):
-            end = (step + 1) * self.batch_size if step + 1 < len(self) else None
-            whole = order[step * self.batch_size : end]
+        for number in range(first_step, len(self)):
+            end = (number + 1) * self.batch_size if number + 1 < len(self) else None
+            whole = order[number * self.batch_size : end]
             count = len(whole)
             indices = whole[place * count // parts : (place + 1) * count // parts]
             stand_in = not len(indices)
             if stand_in:  # models need an image to run on
                 indices = whole[:1]
-            whole_count, many = None if parts == 1 else count, 1 if epoch is None else self.each
-            views = [
-                self.views if not n else replace(self.views, seed=self.views.seed + (n << 32)) for n in range(many)
-            ]
-            made = [self._made(it, indices, epoch) for it in views]
-            images, *sizes = (_joined([each[n] for each, _ in made]) for n in range(len(made[0][0])))
-            labels = _joined([labels for _, labels in made])
-            indices = indices.repeat(many) if many > 1 else indices
-            others = dict(zip(self.sizes, sizes, strict=False))
-            yield Batch(images, labels, indices, epoch, step, whole_count, stand_in, others)
+            mixed = [] if epoch is None else [self._mixed(it, indices, epoch) for it in views]
+            kept = [it for it in mixed if it is not None]
+            steps.append(_Step(number, indices, None if parts == 1 else count, stand_in, kept))
+            yield torch.cat([indices, *(it.partner for it in kept)]) if kept else indices
 
-    def _made(self, views: Views, indices: Tensor, epoch: int | None) -> tuple[list[Tensor], Tensor]:
-        """One view of every image, in all sizes, and the labels."""
-        every = [views.image_size, *(self.sizes if epoch is not None else ())]
+    def _mixed(self, views: Any, indices: Tensor, epoch: int) -> Mixed | None:
+        if self.mixing is None or not isinstance(views, Views):
+            return None
+        return self.mixing.drawn(indices, views.seed, epoch, len(self.images), sides(views.image_size))
 
-        def seen(places: Tensor) -> tuple[list[Tensor], Tensor]:
-            pixels, labels = self.images.images[places], self.images.labels[places]
-            images = [replace(views, image_size=size)(pixels, places, epoch) for size in every]
-            return images, views.labels(labels, places, epoch)
+    def _made(self, views: Any, rows: Any, step: _Step, number: int, epoch: int | None) -> tuple[list[Inputs], Tensor]:
+        """One view of every example, in all sizes, and the labels."""
+        sizes = self.sizes if epoch is not None else ()
+        every = [views, *(views.of_size(size) for size in sizes if isinstance(views, Views))]
 
-        images, labels = seen(indices)
-        if self.mixing is None or epoch is None:
-            return images, labels
-        how = self.mixing.drawn(indices, views.seed, epoch, len(self.images), sides(views.image_size))
-        others, their_labels = seen(how.partner)
-        images = [mixed_images(own, other, how) for own, other in zip(images, others, strict=True)]
+        def seen(rows: Any, places: Tensor) -> tuple[list[Inputs], Tensor]:
+            labels = views.labels(self.images.labels[places], places, epoch)
+            return [it(rows, places, epoch) for it in every], labels
+
+        if not step.mixed:
+            return seen(rows, step.indices)
+        count, how = len(step.indices), step.mixed[number]
+        own, labels = seen(rows[:count], step.indices)
+        others, their_labels = seen(rows[(number + 1) * count : (number + 2) * count], how.partner)
+        images: list[Inputs] = [
+            mixed_images(cast(Tensor, it), cast(Tensor, other), how) for it, other in zip(own, others, strict=True)
+        ]
         return images, mixed_labels(labels, their_labels, how, len(self.images.classes))
 
 
-def _joined(parts: list[Tensor]) -> Tensor:
+@dataclass(frozen=True)
+class _Step:
+    """A step before its examples are read.
+
+    Args:
+        number: from 0, within the epoch.
+        indices: places of the examples that count here.
+        whole: as of a batch.
+        stand_in: as of a batch.
+        mixed: how each view's images are mixed with others; empty where they are not.
+    """
+
+    number: int
+    indices: Tensor
+    whole: int | None
+    stand_in: bool
+    mixed: list[Mixed]
+
+
+def _joined(parts: list[Any]) -> Any:
     return parts[0] if len(parts) == 1 else torch.cat(parts)

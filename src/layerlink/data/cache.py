@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from layerlink.data.examples import Examples
 from layerlink.data.images import ImageSet, Source
 from layerlink.errors import LayerlinkError
 from layerlink.files.cache import cache_folder
@@ -27,7 +28,14 @@ _PARTS = ("train", "test", "validation")
 
 
 def cached(
-    build: Callable[[], Source], *, name: str, root: Path, files: Sequence[Path], settings: str, cache: Path | None
+    build: Callable[[], Source],
+    *,
+    name: str,
+    root: Path,
+    files: Sequence[Path],
+    settings: str,
+    cache: Path | None,
+    kind: type[Examples] = ImageSet,
 ) -> Source:
     """What ``build`` returns, from the cache where these very files were decoded before.
 
@@ -43,6 +51,7 @@ def cached(
         files: everything that ``build`` reads.
         settings: whatever else changes the result, such as an image size.
         cache: the cache's folder; None for ``cache_folder()``.
+        kind: of the examples. Of texts what was said of them is kept, too.
 
     Raises:
         LayerlinkError: what ``build`` raises; never because of the cache.
@@ -52,7 +61,7 @@ def cached(
     if folder is None or key is None:
         return build()
     path = folder / f"{name}-{key}.safetensors"
-    kept = _read(path)
+    kept = _read(path, kind)
     if kept is not None:
         return kept
     source = build()
@@ -81,25 +90,28 @@ def _content(tensors: Mapping[str, Tensor], words: str) -> bytes:
     return digest.digest()
 
 
-def _read(path: Path) -> Source | None:
+def _read(path: Path, kind: type[Examples]) -> Source | None:
     try:
         with safe_open(regular(path, path.parent), framework="pt") as file:
             said = file.metadata() or {}
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a mapping
-        if not is_own(said["mark"], _content(tensors, said["classes"] + said["bad"]), "images"):
+        notes = said.get("notes", "")
+        if not is_own(said["mark"], _content(tensors, said["classes"] + said["bad"] + notes), kind.noun):
             return None
-        classes = tuple(json.loads(said["classes"]))
-        train, test, validation = (
-            ImageSet(tensors[f"{part}.images"], tensors[f"{part}.labels"], classes)
-            if part != "validation" or f"{part}.images" in tensors
-            else None
-            for part in _PARTS
-        )
+        train, test, validation = (_part(kind, tensors, part, json.loads(said["classes"])) for part in _PARTS)
         if train is None or test is None:
             return None
-        return Source(train, test, tuple(json.loads(said["bad"])), validation)
+        told = tuple(json.loads(notes)) if notes else ()
+        return Source(train, test, tuple(json.loads(said["bad"])), validation, told)
     except (OSError, SafetensorError, LayerlinkError, KeyError, ValueError, TypeError, RuntimeError):
         return None
+
+
+def _part(kind: type[Examples], tensors: Mapping[str, Tensor], part: str, classes: Sequence[str]) -> Examples | None:
+    """A part of a source from its tensors; None where it has none."""
+    own = {name.partition(".")[2]: value for name, value in tensors.items() if name.startswith(f"{part}.")}
+    make: Callable[..., Examples] = kind
+    return make(**own, classes=tuple(classes)) if own else None
 
 
 def _write(path: Path, source: Source) -> None:
@@ -107,9 +119,12 @@ def _write(path: Path, source: Source) -> None:
     for name in _PARTS:
         part = getattr(source, name)
         if part is not None:
-            tensors |= {f"{name}.images": part.images.contiguous(), f"{name}.labels": part.labels.contiguous()}
+            own = {**part.tensors(), "labels": part.labels}
+            tensors |= {f"{name}.{field}": value.contiguous() for field, value in own.items()}
     said = {"classes": json.dumps(source.train.classes), "bad": json.dumps(source.bad)}
-    mark = mark_of(_content(tensors, said["classes"] + said["bad"]), "images")
+    if source.notes and not isinstance(source.train, ImageSet):
+        said["notes"] = json.dumps(source.notes)
+    mark = mark_of(_content(tensors, said["classes"] + said["bad"] + said.get("notes", "")), source.train.noun)
     if mark is None:  # it could not be told from what others put there
         return
     said["mark"] = mark

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from layerlink.errors import LayerlinkError
+from layerlink.data.examples import UNLABELLED, Examples
+from layerlink.errors import LayerlinkError, UsageError
 
-UNLABELLED = -1  # the class of an image that has none that is known
+__all__ = ["UNLABELLED", "ImageSet", "Source", "images_of"]
 
 
 @dataclass(frozen=True)
-class ImageSet:
+class ImageSet(Examples):
     """Images of one size, each with its label.
 
     Args:
@@ -26,6 +29,8 @@ class ImageSet:
         LayerlinkError: where shapes, dtypes or label values do not fit together.
     """
 
+    noun: ClassVar[str] = "images"
+    exactly: ClassVar[str] = "pixel for pixel"
     images: Tensor
     labels: Tensor
     classes: tuple[str, ...]
@@ -35,33 +40,47 @@ class ImageSet:
             raise LayerlinkError(
                 f"images must be uint8 of shape (N, C, H, W); got {self.images.dtype} {tuple(self.images.shape)}"
             )
-        if self.labels.shape[:1] != self.images.shape[:1] or self.labels.is_complex():
-            raise LayerlinkError(
-                f"labels must be int64 of shape ({len(self.images)},), or begin with it for other tasks than "
-                f"classification; got {self.labels.dtype} {tuple(self.labels.shape)}"
-            )
-        if self.has_classes and len(self.labels):
-            low, high = int(self.labels.min()), int(self.labels.max())
-            if low < UNLABELLED or high >= len(self.classes):
-                raise LayerlinkError(
-                    f"labels must lie in 0..{len(self.classes) - 1} ({len(self.classes)} classes); got {low}..{high}"
-                )
+        self.check_labels(len(self.images))
 
-    def __len__(self) -> int:
-        return len(self.labels)
+    def rows(self, places: Tensor | slice) -> Tensor:
+        """Pixels (n, C, H, W) uint8."""
+        return self.images[places]
 
-    @property
-    def has_classes(self) -> bool:
-        """Whether every image has one class, or none that is known."""
-        return self.labels.ndim == 1 and not self.labels.is_floating_point()
+    def select(self, places: Tensor | slice) -> ImageSet:
+        """The images at ``places`` (int64, any order, or a slice), as a set of their own."""
+        return ImageSet(self.images[places], self.labels[places], self.classes)
 
-    def select(self, indices: Tensor) -> ImageSet:
-        """The images at ``indices`` (int64, any order), as a set of their own."""
-        return ImageSet(self.images[indices], self.labels[indices], self.classes)
+    def for_statistics(self) -> Tensor:
+        """The pixels (n, C, H, W) that mean and standard deviation are taken of: here all of them."""
+        return self.images
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The pixels."""
+        return {"images": self.images}
+
+    def digests(self) -> list[bytes]:
+        """Of every image a digest of its pixels."""
+        rows = self.images.cpu().contiguous().flatten(1).numpy()
+        return [hashlib.blake2b(row.data, digest_size=16).digest() for row in rows]
 
     def to(self, device: torch.device) -> ImageSet:
         """The same set on ``device``."""
         return ImageSet(self.images.to(device), self.labels.to(device), self.classes)
+
+
+def images_of(examples: Examples, what: str) -> ImageSet:
+    """The examples, where they are images.
+
+    Args:
+        examples: of any kind.
+        what: needs images, the subject of the error's sentence.
+
+    Raises:
+        UsageError: where they are something else.
+    """
+    if not isinstance(examples, ImageSet):
+        raise UsageError(f"{what} works on images; these are {examples.noun}")
+    return examples
 
 
 @dataclass(frozen=True)
@@ -77,9 +96,9 @@ class Source:
         warnings: what is not read, a sentence each.
     """
 
-    train: ImageSet
-    test: ImageSet
+    train: Examples
+    test: Examples
     bad: tuple[str, ...] = ()
-    validation: ImageSet | None = None
+    validation: Examples | None = None
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()

@@ -16,8 +16,13 @@ from layerlink.data.formats.digits import load_digits
 from layerlink.data.formats.folder import load_folder
 from layerlink.data.formats.segmentation import load_segmentation
 from layerlink.data.images import Source
+from layerlink.data.stream.images import Streaming
+from layerlink.data.stream.shards import ARGUMENTS, load_parquet
+from layerlink.data.stream.tars import load_tars
 from layerlink.errors import LayerlinkError, UsageError, unknown_name
 from layerlink.user_code import named
+
+MEMORY = 4_000_000_000  # bytes of pixels beyond which images are streamed
 
 
 @dataclass(frozen=True)
@@ -27,12 +32,29 @@ class SourceEntry:
     Args:
         description: one line, for lists of sources.
         load: reads it.
+        streams: whether it takes ``streaming``: its images may be more than fit into memory.
         arguments: that it takes beside those of every source.
     """
 
     description: str
     load: Callable[..., Source]
+    streams: bool = False
     arguments: tuple[str, ...] = ()
+
+
+def _text(root: Path | None, **_: Any) -> Source:
+    """Texts are tokens by the tokenizer of a model, which ``load_texts`` is given beside the folder."""
+    raise UsageError("texts are read by layerlink.data.text.load.load_texts, which takes a tokenizer")
+
+
+def _parquet(root: Path | None, *, size: ImageSize | None, download: bool, cache: Path | None, **given: Any) -> Source:
+    """Rows of Parquet files; nothing of them is fetched or kept elsewhere."""
+    return load_parquet(root, size=size or 32, **given)
+
+
+def _tars(root: Path | None, *, size: ImageSize | None, download: bool, cache: Path | None, **given: Any) -> Source:
+    """Members of tars; the same."""
+    return load_tars(root, size=size or 32, **given)
 
 
 SOURCES: dict[str, SourceEntry] = {
@@ -45,14 +67,21 @@ SOURCES: dict[str, SourceEntry] = {
         "60,000 photographs, 32x32 RGB, 100 classes; Parquet files or an original archive in root",
         partial(load_cifar, CIFAR100),
     ),
-    "folder": SourceEntry("your own images, in a folder of class folders", load_folder),
+    "folder": SourceEntry("your own images, in a folder of class folders", load_folder, streams=True),
+    "parquet": SourceEntry(
+        "your own images, in Parquet files with columns of any name", _parquet, streams=True, arguments=ARGUMENTS
+    ),
+    "webdataset": SourceEntry("your own images, in tars as WebDataset has them", _tars, streams=True),
     "segmentation": SourceEntry(
         "your own images with maps of labels: images/ and labels/, or as VOC, Cityscapes or CamVid lay them out",
         load_segmentation,
         arguments=("classes", "images", "labels", "ignore"),
     ),
+    "text": SourceEntry(
+        "your own texts, in TSV, CSV, JSON lines or Parquet files; data.texts says which columns", _text
+    ),
 }
-SCALED = ("folder", "segmentation")
+SCALED = ("folder", "parquet", "webdataset", "segmentation")
 """Sources whose images are brought to the recipe's size when they are decoded."""
 
 
@@ -66,8 +95,9 @@ def load_source(
     skip_bad: bool = False,
     most_pixels: int = MOST_PIXELS,
     arguments: Mapping[str, Any] | None = None,
+    streaming: Streaming | None = None,
 ) -> Source:
-    """The images of a source, all in memory on the CPU.
+    """The images of a source: in memory on the CPU, or streamed where there are too many.
 
     Args:
         name: a key of ``SOURCES``; or ``package.module:callable`` of one's own, which is called with the
@@ -81,6 +111,7 @@ def load_source(
         skip_bad: leave out images that cannot be decoded, each with its reason in ``Source.bad``.
         most_pixels: that an image of ``folder`` may have; of a larger one nothing is decoded.
         arguments: of a callable of one's own, or what ``SourceEntry.arguments`` names.
+        streaming: from how many bytes on images are streamed, and how; None: from 4 GB on.
 
     Raises:
         UsageError: where the name is unknown, or root or size is missing or wrong.
@@ -95,6 +126,8 @@ def load_source(
         raise UsageError(f"data.arguments are of a callable of your own; {name} takes none")
     for unknown in sorted(set(given) - set(entry.arguments)):
         raise UsageError(f"data.arguments: {unknown_name('argument', unknown, entry.arguments)}")
+    if entry.streams:
+        given["streaming"] = streaming or Streaming(MEMORY)
     try:
         return entry.load(
             root, size=size, download=download, cache=cache, skip_bad=skip_bad, most_pixels=most_pixels, **given

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from layerlink.data.images import ImageSet
+from layerlink.data.examples import Examples, Some
 from layerlink.errors import UsageError
 
 FIXED_SEED = 1797
@@ -43,12 +43,12 @@ def stratified_order(labels: Tensor, seed: int) -> Tensor:
     return shuffled[torch.argsort(key, stable=True)]
 
 
-def strata(images: ImageSet) -> Tensor:
+def strata(images: Examples) -> Tensor:
     """What images are spread over evenly, (N,) int64 >= 0: their classes; one for all where they have none."""
     return images.labels if images.has_classes else torch.zeros(len(images), dtype=torch.int64)
 
 
-def labelled(images: ImageSet, count: int, seed: int) -> Tensor:
+def labelled(images: Examples, count: int, seed: int) -> Tensor:
     """Which images keep their labels, where only so many have one: (N,) bool on the labels' device.
 
     They are spread over the classes as ``stratified_order`` does; a smaller number takes some of those of a larger one.
@@ -63,7 +63,7 @@ def labelled(images: ImageSet, count: int, seed: int) -> Tensor:
     return chosen.to(images.labels.device)
 
 
-def few(images: ImageSet, count: int | None, seed: int) -> ImageSet:
+def few(images: Some, count: int | None, seed: int) -> Some:
     """So many of the images, stratified, in their order; all of them where no number is given.
 
     Raises:
@@ -76,7 +76,7 @@ def few(images: ImageSet, count: int | None, seed: int) -> ImageSet:
     return images.select(stratified_order(strata(images), seed)[:count].sort().values)
 
 
-def split(source_train: ImageSet, *, validation: int, train_images: int | None, seed: int) -> tuple[ImageSet, ImageSet]:
+def split(source_train: Some, *, validation: int, train_images: int | None, seed: int) -> tuple[Some, Some]:
     """Parts the training images into those to learn from and those to select models on.
 
     Both parts are stratified (``stratified_order``) and keep the images in the order of ``source_train``.
@@ -116,7 +116,7 @@ def split(source_train: ImageSet, *, validation: int, train_images: int | None, 
     return source_train.select(kept), source_train.select(held)
 
 
-def hold_out(images: ImageSet, count: int) -> tuple[ImageSet, ImageSet]:
+def hold_out(images: Some, count: int) -> tuple[Some, Some]:
     """(the rest, ``count`` test images), by the fixed stratified rule: ``stratified_order`` at ``FIXED_SEED``."""
     rest, test = split(images, validation=count, train_images=None, seed=FIXED_SEED)
     return rest, test

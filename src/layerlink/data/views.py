@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from layerlink.config.image_size import ImageSize, sides
+from layerlink.config.image_size import ImageSize, plain, sides
 from layerlink.data.augment.augmentation import Augmentation
 from layerlink.data.augment.draws import bits
 from layerlink.data.augment.windows import nearest, sampled
@@ -71,12 +72,20 @@ class Views:
         return more.erased(pixels, indices, self.seed, epoch).contiguous(memory_format=torch.channels_last)
 
     def _normalised(self, pixels: Tensor) -> Tensor:
-        scale = [1 / (255 * std) for std in self.std]
-        shift = [-mean / std for mean, std in zip(self.mean, self.std, strict=True)]
-        shape = (1, len(scale), 1, 1)
-        return torch.addcmul(
-            pixels.new_tensor(shift).view(shape), pixels, pixels.new_tensor(scale).view(shape)
-        ).contiguous(memory_format=torch.channels_last)
+        shift, scale = _shift_and_scale(self.mean, self.std, pixels.device)
+        return torch.addcmul(shift, pixels, scale).contiguous(memory_format=torch.channels_last)
+
+    def drawn(self, number: int) -> Views:
+        """The views of which another augmentation is drawn: 0 gives these."""
+        return self if not number else replace(self, seed=self.seed + (number << 32))
+
+    def of_size(self, image_size: ImageSize) -> Views:
+        """The same views in other pixels."""
+        return replace(self, image_size=image_size)
+
+    def facts(self) -> dict[str, Any]:
+        """What tells a run's inputs from others, for JSON."""
+        return {"image_size": plain(self.image_size), "mean": list(self.mean), "std": list(self.std)}
 
     def labels(self, labels: Tensor, indices: Tensor | None = None, epoch: int | None = None) -> Tensor:
         """What becomes of labels as images become views: maps (N, H, W) go along, all others stay as they are.
@@ -111,11 +120,6 @@ class Views:
             maps = maps[:, :, rows[:, None], columns[None, :]]
         return maps
 
-    @property
-    def drawn(self) -> bool:
-        """Whether views of an image differ from epoch to epoch."""
-        return self.augment != "none" or self.more is not None
-
     def _augmented(self, images: Tensor, indices: Tensor, epoch: int, fill: int = 0) -> Tensor:
         count, _, height, width = images.shape
         draw = bits(indices, self.seed, epoch)
@@ -139,3 +143,12 @@ def scaled(pixels: Tensor, size: ImageSize) -> Tensor:
         return pixels
     shrinks = height < pixels.shape[-2] or width < pixels.shape[-1]
     return F.interpolate(pixels, size=(height, width), mode="bilinear", antialias=shrinks)
+
+
+@lru_cache(maxsize=64)
+def _shift_and_scale(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    """What pixels are normalised by, (1, C, 1, 1) each: on the device already when the next batch comes."""
+    with torch.inference_mode(False):
+        shift = torch.tensor([-centre / spread for centre, spread in zip(mean, std, strict=True)])
+        scale = torch.tensor([1 / (255 * spread) for spread in std])
+        return tuple(values.float().view(1, -1, 1, 1).to(device) for values in (shift, scale))  # type: ignore[return-value]

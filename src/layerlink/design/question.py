@@ -7,10 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
+from layerlink.data.examples import Inputs
 from layerlink.errors import UsageError
-from layerlink.lab.recipe.file import LoadedRecipe, load_recipe
+from layerlink.lab.recipe.file import LoadedRecipe, dump_recipe, load_recipe
+from layerlink.lab.recipe.models import StudentSection, TeacherSection
+from layerlink.lab.recipe.terms import HardSection, SoftSection
+from layerlink.lab.run.folder import RunFolder
+from layerlink.lab.run.ownership import trusted_recipe_of_run
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.measure.cka import LEAST
 
@@ -42,6 +46,41 @@ def recipe_of_models(teacher: str, student: str, overrides: Sequence[str], name:
     return replace(load_recipe(shown, overrides, text=text), name=name)
 
 
+def recipe_of_run(
+    run: RunFolder, student: str | None, overrides: Sequence[str], name: str, *, trust_code: bool = False
+) -> LoadedRecipe:
+    """A recipe in which a finished run's student is the teacher, on the run's data and trained as the run was.
+
+    Args:
+        run: the folder.
+        student: its name, as recipes have it; None: a model like the teacher.
+        overrides: ``key=value`` texts.
+        name: of the recipe.
+        trust_code: whether code that the folder names may be called, where this user did not make the run.
+
+    Raises:
+        UsageError: where the run is not finished.
+        ForeignCodeError: where it names code of somebody else.
+        ProblemsError: everything that is wrong with the overrides.
+    """
+    run.read_result()
+    recipe = trusted_recipe_of_run(run, trust_code=trust_code).recipe
+    own = recipe.student
+    as_it_is = {"model": own.model, "arguments": own.arguments, "logits": own.logits, "head": own.head}
+    changed = recipe.model_copy(
+        update={
+            "teacher": TeacherSection.model_validate({**as_it_is, "weights": str(run.path)}),
+            "teachers": None,
+            "peers": None,
+            "student": StudentSection.model_validate({"model": student} if student is not None else as_it_is),
+            "hard": HardSection.model_validate({}),
+            "soft": SoftSection.model_validate({"temperature": 4}),
+            "links": (),
+        }
+    )
+    return replace(load_recipe(str(run.path), overrides, text=dump_recipe(changed, short=True)), name=name)
+
+
 def check_one_teacher(loaded: LoadedRecipe, what: str) -> None:
     """Raise ``UsageError`` where a recipe has no single frozen teacher, which ``what`` says that it is needed for."""
     recipe = loaded.recipe
@@ -53,11 +92,13 @@ def check_one_teacher(loaded: LoadedRecipe, what: str) -> None:
     raise UsageError(f"{loaded.source} has {has}; {what}: teacher={{model: resnet56, weights: FILE}}")
 
 
-def training_batches(setup: Setup, count: int) -> Iterator[Tensor]:
-    """Random training images: those of a source may lie class by class."""
-    images = setup.images.train.images
+def training_batches(setup: Setup, count: int) -> Iterator[Inputs]:
+    """Random training examples: those of a source may lie class by class."""
+    images = setup.images
     size = max(setup.recipe.training.batch_size, LEAST)
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(setup.recipe.seed))[: count * size]
+    order = torch.randperm(len(images.train), generator=torch.Generator().manual_seed(setup.recipe.seed))[
+        : count * size
+    ]
     for places in torch.split(order.to(images.device), size):
         if len(places) >= LEAST or len(order) < LEAST:
-            yield setup.images.views(images[places])
+            yield images.seen(images.train, places)

@@ -1,16 +1,18 @@
-"""What a recipe may name as a model: a name below, or ``package.module:callable``."""
+"""What a recipe may name as a model: a name below, ``hf:NAME_OR_FOLDER``, or ``package.module:callable``."""
 
 from __future__ import annotations
 
 import inspect
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
 from layerlink.errors import UsageError, unknown_name
+from layerlink.models.hub import hub_model
 from layerlink.models.mobilenet import mobilenet_v2
 from layerlink.models.resnet import (
     resnet8,
@@ -29,7 +31,7 @@ from layerlink.models.small_vgg import vgg8, vgg13
 from layerlink.models.unet import unet
 from layerlink.models.vgg import vgg7, vgg16
 from layerlink.models.wide_resnet import wrn_16_1, wrn_16_2, wrn_40_1, wrn_40_2
-from layerlink.user_code import named, told
+from layerlink.user_code import HUB, named, told
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "vgg16": vgg16,
@@ -46,8 +48,8 @@ def build_model(name: str, /, **arguments: Any) -> nn.Module:
     """A new model.
 
     Args:
-        name: a name in ``MODELS``, or ``package.module:callable`` for a callable of your own; the current folder
-            is searched too.
+        name: a name in ``MODELS``, ``hf:NAME_OR_FOLDER`` as ``hub_model`` takes it, or ``package.module:callable``
+            for a callable of your own; the current folder is searched too.
         **arguments: passed on. The project's own take ``num_classes``, ``image_size``, ``channels`` and ``width``,
             ``vgg16`` and ``vgg7`` also ``batch_norm``, ``resnet8`` to ``resnet110`` ``shortcut``, ``unet``
             ``blocks``.
@@ -111,6 +113,8 @@ def find_model(name: str) -> Callable[..., Any]:
     """
     if name in MODELS:
         return MODELS[name]
+    if name.startswith(HUB):
+        return partial(hub_model, name.removeprefix(HUB))
     if ":" not in name:
         raise UsageError(
             unknown_name("model", name, MODELS) + " A model of your own is named as package.module:callable"

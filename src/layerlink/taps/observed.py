@@ -16,13 +16,19 @@ from layerlink.taps.element import ElementError, pick
 from layerlink.taps.recorder import Recorder
 from layerlink.taps.tap import OUTPUT, Tap
 
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "bfloat16", "float16"]
+DTYPES: dict[Precision, torch.dtype] = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
 Arithmetic = Callable[[], AbstractContextManager[Any]]
 
 
 def arithmetic(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
     """The context in which models run: weights stay float32, products are computed in ``precision``."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+    narrow = torch.bfloat16 if precision == "float32" else DTYPES[precision]
+    return torch.autocast(device.type, narrow, enabled=precision != "float32")
 
 
 class Observed:

@@ -90,7 +90,7 @@ class Classification(ClassTask):
         if target.ndim != 1:
             return None
         right = count_correct(output, target).double()
-        count = right.new_tensor(len(target)) if self.unlabelled is None else (target != self.unlabelled).sum()
+        count = torch.full_like(right, len(target)) if self.unlabelled is None else (target != self.unlabelled).sum()
         return torch.stack([right, count.double()])
 
     def score_of(self, tally: Tensor) -> float:

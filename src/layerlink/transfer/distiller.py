@@ -241,7 +241,7 @@ class Distiller(nn.Module):
             return None
         return self.task.positions(student.logits, target if isinstance(target, Tensor) else None, None)
 
-    def _factors(self) -> dict[str, float]:
+    def _factors(self) -> dict[str, float | Tensor]:
         return self.scales.now if self.scales is not None else {}
 
     def _check_mode(self) -> None:

@@ -19,6 +19,7 @@ from layerlink.transfer.link_list import links_error
 from layerlink.transfer.link_part import Across, LinkPart, advice, build_part
 from layerlink.transfer.terms import HardTerm, LinkTerm, SoftTerm, Term
 from layerlink.transfer.timed import Hard, Soft
+from layerlink.transfer.weighted import Weights, weighted_sum
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Losses:
     Args:
         terms: the raw terms (scalars, unweighted) by name: "hard", "soft", and each link's text. A term whose layer was
             skipped in this pass is not among them.
-        weights: the factor of each term.
+        weights: the factor of each term. Where a link is scaled by its gradient it is read off the device when it is
+            asked for.
         total: the weighted sum, to call ``backward`` on.
         logits: the student's output, such as scores (N, C); None for a student whose logits nothing asked for.
         shares: where several processes have a part of the batch each, how much a term of this part counts in the whole
@@ -36,7 +38,7 @@ class Losses:
     """
 
     terms: dict[str, Tensor]
-    weights: dict[str, float]
+    weights: Mapping[str, float]
     total: Tensor
     logits: Tensor | None
     shares: dict[str, float] = field(default_factory=dict)
@@ -171,7 +173,7 @@ class Objective:
         student: Activations,
         teacher: Activations | None,
         target: Tensor | Context | None,
-        factors: Mapping[str, float] | None = None,
+        factors: Mapping[str, float | Tensor] | None = None,
         contexts: Mapping[str, Context] | None = None,
     ) -> Losses:
         """Compare student and teacher.
@@ -218,7 +220,7 @@ class Objective:
         named = None if tap is None or self.labels.is_given else student.values.get(tap)
         return student.values.get(OUTPUT, named)
 
-    def weigh(self, losses: Losses, factors: Mapping[str, float] | None) -> Losses:
+    def weigh(self, losses: Losses, factors: Mapping[str, float | Tensor] | None) -> Losses:
         """The losses that raw terms make: the one place where weights are applied.
 
         Args:
@@ -226,12 +228,12 @@ class Objective:
             factors: as in a call.
         """
         terms, shares = losses.terms, {name: share for name, share in losses.shares.items() if share != 1}
-        known = {term.name: term.weight for term in self.terms}
+        known: dict[str, float | Tensor] = {term.name: term.weight for term in self.terms}
         for name, factor in (factors or {}).items():
-            if name in known:
-                known[name] *= factor
+            if known.get(name):  # what counts nothing now counts nothing at any scale
+                known[name] = known[name] * factor
         weights = {name: known[name] for name in terms}
-        return Losses(terms, weights, _weighted_sum(terms, weights, shares), losses.logits, shares)
+        return Losses(terms, Weights(weights), weighted_sum(terms, weights, shares), losses.logits, shares)
 
 
 _NOTHING = torch.zeros(())
@@ -258,17 +260,3 @@ def _is_skipped(term: Term, student: Activations, teacher: Activations | None) -
     """Whether a layer that the term reads was left out of this pass, as some are at random."""
     of_teacher = teacher is not None and not teacher.skipped.isdisjoint(term.of_teacher)
     return of_teacher or not student.skipped.isdisjoint(term.of_student)
-
-
-def _weighted_sum(terms: dict[str, Tensor], weights: dict[str, float], shares: dict[str, float]) -> Tensor:
-    # A term of weight 0 is logged and no more: 0 * infinity would be NaN.
-    factors = {name: weight * shares[name] if name in shares else weight for name, weight in weights.items()}
-    weighted = [term if factors[name] == 1 else term * factors[name] for name, term in terms.items() if weights[name]]
-    if not terms:  # every one was skipped in this pass
-        return torch.zeros((), requires_grad=True)
-    if not weighted:  # such as links alone, none of them measured yet
-        return next(iter(terms.values())) * 0.0
-    total = weighted[0]
-    for term in weighted[1:]:
-        total = total + term
-    return total

@@ -49,24 +49,35 @@ class LinkScales(nn.Module):
     """
 
     parts: Parts | None = None
+    loss_scale: Tensor | None = None  # of float16: unscaled, small gradients of such activations would be 0
 
     def __init__(self, links: Sequence[Link]) -> None:
         super().__init__()
         self.links = [link for link in links if link.scale in ("teacher", "gradient")]
         for link in self.links:
             _check_scale(link)
-        self.factors: dict[str, float] = {}
+        # Those by gradient are float64 on the device, where they are measured again without being read.
+        self._factors: dict[str, float | Tensor] = {}
         self._steps = 0
 
     @property
-    def now(self) -> dict[str, float]:
-        """The factor of every scaled link by its text; 0 until it is measured."""
-        return {link.text: self.factors.get(link.text, 0.0) for link in self.links}
+    def factors(self) -> dict[str, float]:
+        """The factor of every link that is measured, by its text; waits for the device."""
+        return {text: float(factor) for text, factor in self._factors.items()}
+
+    @property
+    def now(self) -> dict[str, float | Tensor]:
+        """The factor of every scaled link by its text; 0 until it is measured. Numbers on the device stay there."""
+        return {link.text: self._factors.get(link.text, 0.0) for link in self.links}
 
     def by_teacher(self, taught: Activations) -> None:
         """Measure what is to be measured of the teacher, once."""
         for link in self.links:
-            if link.scale != "teacher" or link.text in self.factors or not taught.values.keys() >= {*link.teacher_taps}:
+            if (
+                link.scale != "teacher"
+                or link.text in self._factors
+                or not taught.values.keys() >= {*link.teacher_taps}
+            ):
                 continue
             (tap,) = link.teacher_taps
             variance = self._variance(taught.values[tap].float())
@@ -76,7 +87,7 @@ class LinkScales(nn.Module):
                     "cannot be scaled by it. Link a layer that is not constant, or set scale=none"
                 )
             degree = loss_kind(link.loss).degree
-            self.factors[link.text] = 1 / variance if degree == 2 else variance ** (-(degree or 0) / 2)
+            self._factors[link.text] = 1 / variance if degree == 2 else variance ** (-(degree or 0) / 2)
 
     def by_gradient(self, losses: Losses, student: Activations) -> bool:
         """Measure the gradients where that is due.
@@ -90,17 +101,22 @@ class LinkScales(nn.Module):
         """
         due = [link for link in self.links if link.scale == "gradient" and link.text in losses.terms]
         self._steps += 1
-        if not due or (self._steps - 1) % GRADIENTS_EVERY:
+        # A scale that is too large at first makes a measurement say nothing: the next step is another chance.
+        again = self.loss_scale is not None and any(link.text not in self._factors for link in due)
+        if not due or ((self._steps - 1) % GRADIENTS_EVERY and not again):
             return False
         name = "hard" if "hard" in losses.terms else "soft"
-        labels = losses.terms[name] * losses.weights[name]
+        labels = self._scaled(losses.terms[name] * losses.weights[name])
         edges = {tap: student.edges[tap] for link in due for tap in link.student_taps}
         found = torch.autograd.grad(labels, list(edges.values()), retain_graph=True, allow_unused=True)
         wanted = dict(zip(edges, found, strict=True))
         for link in due:
             reference = [wanted[tap] for tap in link.student_taps]
             own = torch.autograd.grad(
-                losses.terms[link.text], [edges[tap] for tap in link.student_taps], retain_graph=True, allow_unused=True
+                self._scaled(losses.terms[link.text]),
+                [edges[tap] for tap in link.student_taps],
+                retain_graph=True,
+                allow_unused=True,
             )
             if all(gradient is None for gradient in reference):
                 raise LayerlinkError(
@@ -110,6 +126,10 @@ class LinkScales(nn.Module):
             self._take(link, self._norm(reference), self._norm(own, losses.shares.get(link.text, 1.0)))
         return True
 
+    def _scaled(self, loss: Tensor) -> Tensor:
+        """Both losses are, so that their ratio stays."""
+        return loss if self.loss_scale is None else loss * self.loss_scale
+
     def _variance(self, values: Tensor) -> float:
         if self.parts is None:
             return float(values.var(correction=0))
@@ -117,31 +137,41 @@ class LinkScales(nn.Module):
         moments = self.parts.sum(torch.stack([mean, variance + mean**2]) * self.parts.share)
         return float(moments[1] - moments[0] ** 2)
 
-    def _norm(self, gradients: Sequence[Tensor | None], share: float = 1.0) -> float:
+    def _norm(self, gradients: Sequence[Tensor | None], share: float = 1.0) -> Tensor:
         """Of the whole batch's gradient: each part's is that of a mean over its own images."""
         norms = [torch.linalg.vector_norm(gradient.float()) for gradient in gradients if gradient is not None]
-        norm = norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms))
+        norm: Tensor = norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms))
         if self.parts is None:
-            return float(norm)
-        return float(self.parts.sum((norm * self.parts.share * share) ** 2).sqrt())
+            return norm
+        whole: Tensor = self.parts.sum((norm * self.parts.share * share) ** 2).sqrt()
+        return whole
 
-    def _take(self, link: Link, reference: float, own: float) -> None:
-        if not (math.isfinite(reference) and math.isfinite(own) and own > 0):
-            return  # nothing to go by in this batch; a NaN is told by the loss itself
-        factor, old = reference / own, self.factors.get(link.text)
-        self.factors[link.text] = factor if old is None else SMOOTHING * old + (1 - SMOOTHING) * factor
+    def _take(self, link: Link, reference: Tensor, own: Tensor) -> None:
+        # As Python's own numbers where the device has them.
+        dtype = torch.float32 if reference.device.type == "mps" else torch.float64
+        reference, own = reference.to(dtype), own.to(dtype)
+        good = reference.isfinite() & own.isfinite() & (own > 0)
+        old = self._factors.get(link.text)
+        if old is None:
+            # The first is looked at: until there is one, the link does not count at all.
+            if good:
+                self._factors[link.text] = reference / own
+            return
+        # Where there is nothing to go by in this batch the old one stays; a NaN is told by the loss itself.
+        self._factors[link.text] = torch.where(good, SMOOTHING * old + (1 - SMOOTHING) * (reference / own), old)
 
     def get_extra_state(self) -> Tensor:
         """Steps and factors, float64; NaN where a factor is not measured yet."""
+        factors = self.factors
         return torch.tensor(
-            [self._steps, *(self.factors.get(link.text, math.nan) for link in self.links)], dtype=torch.float64
+            [self._steps, *(factors.get(link.text, math.nan) for link in self.links)], dtype=torch.float64
         )
 
     def set_extra_state(self, state: Tensor) -> None:
         """Go on with the factors of ``get_extra_state``."""
         steps, *factors = state.tolist()
         self._steps = int(steps)
-        self.factors = {
+        self._factors = {
             link.text: factor for link, factor in zip(self.links, factors, strict=True) if not math.isnan(factor)
         }
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from cases import cases, damages
 from layerlink.config.image_size import size_of
-from layerlink.data.formats.folder import cover
+from layerlink.data.formats.fitted import cover
 from layerlink.data.formats.label_map import fit_map, read_label_map
 from layerlink.data.formats.segmentation import load_segmentation
 from layerlink.errors import LayerlinkError

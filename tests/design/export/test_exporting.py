@@ -187,12 +187,12 @@ def test_a_run_is_exported_again_but_a_file_of_the_users_is_not_replaced(run: Pa
     ll.export(run, "torch", out=out)
     assert (out / "student.pt2").stat().st_mtime_ns > first
     (out / "student.pt2").write_bytes(b"mine")
-    with pytest.raises(ll.UsageError, match="changed since it was exported"):
+    with pytest.raises(ll.UsageError, match="changed since export wrote it"):
         ll.export(run, "torch", out=out)
     assert (out / "student.pt2").read_bytes() == b"mine"
     (tmp_path / "other").mkdir()
     (tmp_path / "other/student.pt2").write_bytes(b"mine")
-    with pytest.raises(ll.UsageError, match="no export wrote it"):
+    with pytest.raises(ll.UsageError, match="export did not write it"):
         ll.export(run, "torch", out=tmp_path / "other")
 
 

@@ -51,7 +51,7 @@ def test_what_was_changed_since_is_never_replaced(tmp_path: Path, proposal: Prop
     folder.add_probes({"answer": "none"})
     write(folder, proposal)  # again, over its own
     folder.recipe.write_text(folder.recipe.read_text() + "# mine\n")
-    with pytest.raises(ll.UsageError, match=r"recipe.yaml was changed since it was proposed and would be lost"):
+    with pytest.raises(ll.UsageError, match=r"recipe.yaml was changed since propose wrote it and would be lost"):
         folder.check()
     folder.recipe.unlink()
     folder.check()
@@ -59,10 +59,10 @@ def test_what_was_changed_since_is_never_replaced(tmp_path: Path, proposal: Prop
 
 def test_a_file_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text("student: vgg7\n")
-    with pytest.raises(ll.UsageError, match=r"recipe.yaml is there and no proposal wrote it"):
+    with pytest.raises(ll.UsageError, match=r"recipe.yaml is there and propose did not write it"):
         ProposalFolder(tmp_path).check()
     (tmp_path / "proposal.json").write_text("[1]")
-    with pytest.raises(ll.UsageError, match=r"recipe.yaml is there and no proposal wrote it"):
+    with pytest.raises(ll.UsageError, match=r"recipe.yaml is there and propose did not write it"):
         ProposalFolder(tmp_path).check()
 
 
@@ -92,6 +92,6 @@ def test_a_recipe_that_became_no_text_is_kept_as_any_other_change(tmp_path: Path
     folder = ProposalFolder(tmp_path / "new")
     write(folder, proposal)
     folder.recipe.write_bytes(b"\x80\x81")
-    with pytest.raises(ll.UsageError, match="was changed since it was proposed and would be lost"):
+    with pytest.raises(ll.UsageError, match="was changed since propose wrote it and would be lost"):
         folder.check()
     assert folder.recipe.read_bytes() == b"\x80\x81"

@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 
 import layerlink as ll
+from layerlink.design.propose.question import load_question
+from layerlink.design.shrink.question import load_teacher
 from layerlink.lab.recipe.file import load_recipe
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.ownership import ForeignCodeError, adopt, trusted_recipe_of_run
 from layerlink.user_code import found_at, named
+from small_recipes import finished_run
 
 NET = "from torch import nn\n\n\ndef build():\n    return nn.Linear(2, {})\n"
 
@@ -45,6 +48,30 @@ def test_code_in_a_folder_that_somebody_handed_over_is_not_called(tmp_path: Path
     with pytest.raises(ForeignCodeError, match=r"names code, which would be called: student\.model"):
         trusted_recipe_of_run(run)
     assert trusted_recipe_of_run(run, trust_code=True).recipe.student.model == f"{run.path / 'evil.py'}:build"
+
+
+def test_a_teacher_that_somebody_handed_over_is_no_way_around(tmp_path: Path) -> None:
+    run = RunFolder(finished_run(tmp_path))
+    (run.path / "evil.py").write_text("raise SystemExit('called')\n")
+    run.recipe.write_text("student: {model: evil.py:build}\n")
+    for ask in (lambda: load_teacher([str(run.path)], []), lambda: load_question([str(run.path), "vgg7"], [])):
+        with pytest.raises(ForeignCodeError, match=r"names code, which would be called: student\.model"):
+            ask()
+
+
+def test_every_model_of_a_recipe_may_lie_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(NET.format(3))
+    (tmp_path / "own.yaml").write_text(
+        "student: net.py:build\nteachers: {a: {model: 'net.py:build', weights: own}, b: {model: vgg7, weights: own}}\n"
+    )
+    recipe = load_recipe(str(tmp_path / "own.yaml")).recipe
+    assert recipe.teachers is not None
+    assert [recipe.student.model, recipe.teachers["a"].model] == [f"{tmp_path}/net.py:build"] * 2
+    assert recipe.teachers["b"].model == "vgg7"
+    (tmp_path / "peers.yaml").write_text("student: vgg7\npeers: {other: 'net.py:build'}\n")
+    peers = load_recipe(str(tmp_path / "peers.yaml")).recipe.peers
+    assert peers is not None
+    assert peers["other"].model == f"{tmp_path}/net.py:build"
 
 
 def test_an_own_runs_code_is_that_of_the_same_file(tmp_path: Path) -> None:

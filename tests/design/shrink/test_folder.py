@@ -46,7 +46,7 @@ def test_what_was_changed_since_is_never_replaced(tmp_path: Path) -> None:
     folder = written(tmp_path)
     written(tmp_path)  # again, over its own
     folder.source.write_text(folder.source.read_text() + "# mine\n")
-    with pytest.raises(ll.UsageError, match=r"student.py was changed since it was written and would be lost"):
+    with pytest.raises(ll.UsageError, match=r"student.py was changed since shrink wrote it and would be lost"):
         folder.check()
     other = StudentFolder(tmp_path / "other")
     other.path.mkdir()

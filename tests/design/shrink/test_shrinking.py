@@ -132,6 +132,25 @@ def test_the_source_rebuilds_the_student_without_layerlink(tmp_path: Path) -> No
     assert "layerlink" not in shrunk.source
 
 
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_new_weights_are_as_large_as_the_networks_own_class_draws_them(batch_norm: bool) -> None:
+    given = {"batch_norm": batch_norm, "width": 0.5}
+    source = ll.shrink(model("vgg16", **given), images(4), collapse=True, start="copy").source
+    namespace: dict[str, Any] = {}
+    exec(source, namespace)
+    torch.manual_seed(1)
+    built, own = namespace["build"](), model("vgg7", **given)
+    spreads = [
+        [float(it.weight.detach().std()) for it in module.modules() if isinstance(it, nn.Conv2d | nn.Linear)]
+        for module in (built, own)
+    ]
+    convolved = len([it for it in own.modules() if isinstance(it, nn.Conv2d)])
+    like = convolved if batch_norm else convolved + 2  # torch's own for linear layers where norms take care of scale
+    assert spreads[0][:like] == pytest.approx(spreads[1][:like], rel=0.1)
+    biases = [it.bias for it in built.modules() if isinstance(it, nn.Conv2d) and it.bias is not None]
+    assert all(not bias.any() for bias in biases)
+
+
 def test_transformers_lose_layers() -> None:
     transformers = pytest.importorskip("transformers")
     config = transformers.BertConfig(
@@ -151,6 +170,38 @@ def test_transformers_lose_layers() -> None:
     assert torch.equal(*ends)
     assert "from transformers import BertConfig, BertForSequenceClassification" in shrunk.source
     assert shrunk.links[-1] == f"bert.encoder.layer.5 -> bert.encoder.layer.{count - 1} : mse, scale=teacher"
+
+
+class Encoder(nn.Module):
+    """Of torch's own transformer layers."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__()
+        self.words = nn.Embedding(20, 16)
+        self.encoder = nn.TransformerEncoder(
+            nn.TransformerEncoderLayer(16, 2, 32, batch_first=True, **arguments), 4, enable_nested_tensor=False
+        )
+        self.head = nn.Linear(16, 3)
+
+    def forward(self, words: torch.Tensor) -> torch.Tensor:
+        encoded: torch.Tensor = self.encoder(self.words(words))
+        return self.head(encoded.mean(1))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    "arguments", [{}, {"activation": "gelu", "norm_first": True, "dropout": 0.3, "layer_norm_eps": 1e-3}]
+)
+def test_torchs_own_transformer_layers_are_written(arguments: dict[str, Any]) -> None:
+    words = torch.randint(20, (4, 6))
+    shrunk = ll.shrink(Encoder(**arguments).eval(), [words], params=0.53)
+    assert shrunk.kept == (("encoder.layers", 2, 4),)
+    namespace: dict[str, Any] = {}
+    exec(shrunk.source, namespace)
+    built = namespace["build"]()
+    built.load_state_dict(shrunk.model.state_dict())
+    assert torch.equal(built.eval()(words), shrunk.model(words))
+    assert built.encoder.layers[0].dropout.p == arguments.get("dropout", 0.1)
+    assert shrunk.shares["flops"] == pytest.approx(0.5, abs=0.01)
 
 
 def test_runs_are_found_by_structure_alone() -> None:

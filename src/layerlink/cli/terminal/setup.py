@@ -6,11 +6,12 @@ from pathlib import Path
 
 from layerlink.cli.terminal.console import Console
 from layerlink.config.image_size import shown
+from layerlink.data import TextSet, TextViews
 from layerlink.files.paths import expanded
 from layerlink.lab.bench.costs import Costs
 from layerlink.lab.parallel.processes import here
-from layerlink.lab.recipe.schema import Recipe
 from layerlink.lab.run.folder import RunFolder
+from layerlink.lab.run.setup.machine import tf32
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.lab.run.teacher_reading import read_teacher
 from layerlink.losses.catalogue import published_weight
@@ -22,12 +23,11 @@ from layerlink.transfer import Link, LinkReport
 
 def show_setup(console: Console, setup: Setup, run: RunFolder) -> None:
     """Print what is about to happen."""
-    recipe, images, views = setup.recipe, setup.images, setup.images.views
+    recipe, images = setup.recipe, setup.images
     console.say(f"recipe     {setup.loaded.source}   seed {recipe.seed}   {run.path}")
     console.say(
         f"data       {recipe.data.name}: {len(images.train):,} train / {len(images.validation):,} validation / "
-        f"{len(images.test):,} test, {shown(views.image_size)}, {_labels(setup)}"
-        f"normalize {recipe.data.normalize}, augment {recipe.data.augment}{_more(recipe)}"
+        f"{len(images.test):,} test, {_seen(setup)}"
     )
     for note in (*images.notes, *setup.notes):
         console.say(f"           {note}")
@@ -42,8 +42,8 @@ def show_setup(console: Console, setup: Setup, run: RunFolder) -> None:
             )
     reading = read_teacher(setup)
     if reading is not None:
-        score = setup.task.score
-        console.say(f"           reads {score.words} {score.show(reading.value)} of {reading.images} validation images")
+        score, what = setup.task.score, images.validation.noun
+        console.say(f"           reads {score.words} {score.show(reading.value)} of {reading.images} validation {what}")
     if isinstance(setup.taught_by, EMATeacher):
         console.say(f"teacher    the student's own average, decay {setup.taught_by.decay:g}")
     smaller = ""
@@ -75,7 +75,7 @@ def show_costs(console: Console, costs: Costs, setup: Setup) -> None:
         rows.insert(0, ("teacher", f"{costs.teacher_parameters:,}", f"{costs.teacher_flops / 1e9:.3f}"))
     if costs.peers_parameters:
         rows.append(("peers", f"{costs.peers_parameters:,}", ""))
-    console.table(("model", "parameters", "GFLOP per image"), rows)
+    console.table(("model", "parameters", f"GFLOP per {setup.images.train.noun.removesuffix('s')}"), rows)
     batch = setup.recipe.training.batch_size
     for text, adapter_seconds in costs.adapter_seconds.items():
         console.say(f"adapter    {1000 * adapter_seconds:.2f} ms a step   {text}")
@@ -105,16 +105,23 @@ def _teacher_score(weights: Path | None) -> str:
     return f"   {value} validation (read from its run)"
 
 
-def _more(recipe: Recipe) -> str:
-    return f", {recipe.data.described}" if recipe.data.described else ""
+def _seen(setup: Setup) -> str:
+    """What models get of the examples, and what is known of these."""
+    views, data = setup.images.views, setup.recipe.data
+    if isinstance(views, TextViews):
+        train = setup.images.train
+        mean = float(train.lengths.double().mean()) if isinstance(train, TextSet) else 0.0
+        return f"{_labels(setup)}up to {views.max_length} tokens of {views.tokenizer}, {mean:.0f} of them on average"
+    more = f", {data.described}" if data.described else ""
+    return f"{shown(views.image_size)}, {_labels(setup)}normalize {data.normalize}, augment {data.augment}{more}"
 
 
 def _labels(setup: Setup) -> str:
-    """What is known of the images."""
+    """What is known of the examples."""
     train = setup.images.train
     what = "classes" if setup.task.has_classes else "numbers"
     count = setup.recipe.data.labelled
-    few = "" if count is None else f"{count:,} of the training images labelled, "
+    few = "" if count is None else f"{count:,} of the training {train.noun} labelled, "
     return f"{len(train.classes)} {what}, {few}"
 
 
@@ -145,6 +152,11 @@ def _published(report: LinkReport) -> str:
 
 
 def _precision(setup: Setup) -> str:
+    narrow = tf32(setup.device) if setup.precision == "float32" else ()
+    if narrow:
+        return f"float32, {' and '.join(narrow)} in TF32 (NVIDIA_TF32_OVERRIDE=0 to change)"
+    if setup.recipe.precision == "auto" and setup.device.type == "cuda" and setup.precision == "float32":
+        return "float32 (this GPU has no native bfloat16; precision=float16 is faster there)"
     if setup.recipe.precision == "auto":
         other = "float32" if setup.precision == "bfloat16" else "bfloat16"
         reason = "multiplies it natively" if setup.precision == "bfloat16" else "has no native bfloat16"

@@ -10,28 +10,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from layerlink.config.image_size import ImageSize, plain, shown, sides
+from layerlink.config.image_size import ImageSize, plain, sides
 from layerlink.data.cache import cached
-from layerlink.data.formats.decode import FORMATS, MOST_PIXELS, BadImageError, Decoded, Pixels, decode_all, opened
+from layerlink.data.formats.decode import MOST_PIXELS, BadImageError, Decoded, Pixels, decode_all, opened
+from layerlink.data.formats.fitted import decode_fitted
 from layerlink.data.formats.folder_parts import ACCEPTED, Part, Parts, find_parts
-from layerlink.data.formats.folder_tree import ENDINGS
-from layerlink.data.formats.rgb import upright_rgb
+from layerlink.data.formats.image_file import bytes_of, formats_of
 from layerlink.data.images import ImageSet, Source
 from layerlink.data.splits import hold_out
+from layerlink.data.stream.images import Streaming
+from layerlink.data.stream.pictures import PictureFiles
+from layerlink.data.stream.source import Encoded, source_from
 from layerlink.errors import LayerlinkError, UsageError
-from layerlink.files.inside import regular
 from layerlink.files.paths import expanded
-from layerlink.optional import need
-
-# Beyond this, scaling the shorter side up would make the longer one fill the memory.
-_MAX_ASPECT = 50
-
-# Of the formats that hold several images, those where the first one is not known to be what is meant.
-_SEVERAL = ("AVIF", "GIF", "TIFF")
-_MOST_BYTES = 2**30  # of an image's file
 
 
 def load_folder(
@@ -42,6 +35,7 @@ def load_folder(
     cache: Path | None = None,
     skip_bad: bool = False,
     most_pixels: int = MOST_PIXELS,
+    streaming: Streaming | None = None,
 ) -> Source:
     """The images below ``root`` as RGB: train, validation and test of shape (N, 3, height, width).
 
@@ -68,6 +62,7 @@ def load_folder(
         cache: the cache's folder; None for the default.
         skip_bad: leave images out that cannot be used; by default the first such image is an error.
         most_pixels: that an image may have; of a larger one nothing is decoded.
+        streaming: from how many bytes on images are read when a batch asks for them; None: all lie in memory.
 
     Raises:
         UsageError: where ``root`` is not given or holds no class folders, or ``size`` is needed or below 1.
@@ -83,6 +78,15 @@ def load_folder(
         raise UsageError(f"folder: root {str(root)!r} {'is a file' if root.exists() else 'does not exist'}. {ACCEPTED}")
     parts = find_parts(root)
     files = [file for part in parts.named.values() for file in part.files]
+    if streaming is not None and size is not None and streaming.needed(len(files), size):
+        encoded = {name: Encoded(PictureFiles(part.files), part.labels) for name, part in parts.named.items()}
+        source = source_from(
+            *(encoded, parts.train.classes, size, streaming),
+            skip_bad=skip_bad,
+            most_pixels=most_pixels,
+            where=f"folder: {root}",
+        )
+        return replace(source, notes=(*parts.notes, *source.notes), warnings=parts.warnings)
     build = partial(_read, parts, size, skip_bad, most_pixels)
     settings: dict[str, Any] = {
         "size": None if size is None else plain(size),
@@ -129,31 +133,13 @@ def _image_set(part: Part, found: Decoded) -> ImageSet:
     return ImageSet(torch.from_numpy(found.pixels), labels, part.classes)
 
 
-def read_image_bytes(path: Path) -> bytes:
-    """An image's file, where it is a regular one of a possible size.
-
-    Raises:
-        LayerlinkError: elsewhere.
-    """
-    try:
-        return regular(path, most=_MOST_BYTES).read_bytes()
-    except OSError as error:
-        # Not a bad image: the next time it may be there, and a cache without it would not tell.
-        raise LayerlinkError(f"{path}: cannot be read ({error}).") from error
-
-
-def _formats(path: Path) -> tuple[str, ...]:
-    """The decoders that a file may reach: those of every image, and the one that its own ending names."""
-    return tuple(dict.fromkeys((*FORMATS, ENDINGS[path.suffix.lower()])))
-
-
 def _first_side(files: Sequence[Path], skip_bad: bool, most_pixels: int) -> int:
     """The width of the first image; with ``skip_bad``, of the first one that can be read."""
     for path in files[:-1] if skip_bad else ():
-        with suppress(BadImageError), opened(read_image_bytes(path), str(path), _formats(path), most_pixels) as image:
+        with suppress(BadImageError), opened(bytes_of(path), str(path), formats_of(path), most_pixels) as image:
             return int(image.width)
     path = files[-1] if skip_bad else files[0]
-    with opened(read_image_bytes(path), str(path), _formats(path), most_pixels) as image:
+    with opened(bytes_of(path), str(path), formats_of(path), most_pixels) as image:
         return int(image.width)
 
 
@@ -175,55 +161,4 @@ def decode_file(path: Path, size: ImageSize, as_is: bool, most_pixels: int) -> P
 
 def decode_sized(path: Path, size: ImageSize, as_is: bool, most_pixels: int) -> tuple[Pixels, tuple[int, int]]:
     """As ``decode_file``, and the height and width of the image as it was."""
-    with opened(read_image_bytes(path), str(path), _formats(path), most_pixels) as image:
-        frames = getattr(image, "n_frames", 1) if image.format in _SEVERAL else 1
-        if frames > 1:
-            raise BadImageError(
-                f"{path}: expected one image; got {frames} in one {image.format} file. Keep one of them, or leave such "
-                "files out with skip_bad."
-            )
-        if as_is and image.size != sides(size)[::-1]:
-            raise UsageError(
-                f"{path}: without size, expected every image to be {shown(size)}, square as wide as the first one; "
-                f"got {image.width}x{image.height}. Give size."
-            )
-        if max(image.size) > _MAX_ASPECT * min(image.size):
-            raise BadImageError(
-                f"{path}: expected sides of a ratio of at most {_MAX_ASPECT}; got {image.width}x{image.height}. "
-                f"Crop the image, or leave such images out with skip_bad."
-            )
-        if image.mode.startswith(("I", "F")):
-            raise BadImageError(
-                f"{path}: expected 8 bits a channel; got mode {image.mode}. Convert the image, or leave such images "
-                "out with skip_bad."
-            )
-        whole = upright_rgb(image)
-        return np.asarray(_fit(whole, size), dtype=np.uint8), (whole.height, whole.width)
-
-
-def _fit(whole: Any, size: ImageSize) -> Any:
-    pillow = need("PIL.Image", "images", "reading images")
-    height, width = sides(size)
-    covering, (top, left) = cover((whole.height, whole.width), size)
-    if covering != (whole.height, whole.width):
-        whole = whole.resize(covering[::-1], pillow.Resampling.BILINEAR)
-    return whole if covering == (height, width) else whole.crop((left, top, left + width, top + height))
-
-
-def cover(whole: tuple[int, int], size: ImageSize) -> tuple[tuple[int, int], tuple[int, int]]:
-    """How an image is scaled to just cover a size.
-
-    Args:
-        whole: its height and width.
-        size: to be covered.
-
-    Returns:
-        Height and width that it is scaled to; where in that, from the top and the left, the size is cut out.
-
-    >>> cover((200, 300), (96, 128))
-    ((96, 144), (0, 8))
-    """
-    (high, wide), (height, width) = whole, sides(size)
-    by_height = height * wide >= width * high
-    scaled = (height, height * wide // high) if by_height else (width * high // wide, width)
-    return scaled, ((scaled[0] - height) // 2, (scaled[1] - width) // 2)
+    return decode_fitted(bytes_of(path), str(path), formats_of(path), size, as_is, most_pixels)

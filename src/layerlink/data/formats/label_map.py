@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from layerlink.config.image_size import ImageSize, sides
 from layerlink.data.formats.decode import BadImageError, opened
-from layerlink.data.formats.folder import cover, read_image_bytes
+from layerlink.data.formats.fitted import cover
+from layerlink.data.formats.image_file import bytes_of
 from layerlink.errors import LayerlinkError
 
 Labels = NDArray[Any]
@@ -39,7 +40,7 @@ def read_label_map(path: Path, most_pixels: int) -> Labels:
         ColourMapError: where it holds colours.
         LayerlinkError: where it cannot be read.
     """
-    data = read_image_bytes(path)
+    data = bytes_of(path)
     if data.startswith(_SIGNATURE) and not _is_whole(data):  # Pillow looks at no checksum of what it decompresses
         raise BadImageError(
             f"{path}: expected a PNG image; a checksum in it is wrong, or its end is missing. Replace the map, or "

@@ -125,7 +125,7 @@ def _read_shard(shard: Path, label_column: str, classes: int, size: int, skip_ba
         len(encoded), size, lambda row: _decode(encoded[row], f"{shard}, row {row}", size), skip_bad=skip_bad
     )
     labels = labels.astype(np.int64)[decoded.kept]
-    return Split(decoded.pixels, labels, _class_names(metadata, label_column), decoded.bad)
+    return Split(decoded.pixels, labels, class_names(metadata, label_column), decoded.bad)
 
 
 def _read_within(shard: Path, file: Any, columns: list[str]) -> Any:
@@ -184,7 +184,8 @@ def _decode(data: object, where: str, size: int) -> Pixels:
         return np.asarray(image, dtype=np.uint8)
 
 
-def _class_names(metadata: dict[bytes, bytes], label_column: str) -> tuple[str, ...] | None:
+def class_names(metadata: dict[bytes, bytes], label_column: str) -> tuple[str, ...] | None:
+    """The names of the classes of a column, where the metadata of the file tells them as those of the hub do."""
     try:
         names = json.loads(metadata[b"huggingface"])["info"]["features"][label_column]["names"]
         return tuple(str(name) for name in names)

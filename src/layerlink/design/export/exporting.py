@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -140,22 +140,29 @@ def export(
     folder.check([_file_name(stem, formats[name], small) for name, small in kinds])
     subject = subject_of(source, overrides, trust_code=trust_code, size=size, preprocessing=preprocessing)
     with folder.unfinished() as part, evaluating(subject.student):
-        student, outputs = read(subject.answer, subject.test, subject.task)
-        teacher = read(subject.teacher, subject.test, subject.task)[0] if subject.teacher else None
-        written = []
-        for name, small in kinds:
-            path = part / _file_name(stem, formats[name], small)
-            before = _bytes_in(part)
-            opened = _write(subject, formats[name], small, path)
-            own = _bytes_in(part) - before  # weights may lie beside the file
-            compared = _compared(subject, name, opened, outputs)
-            found = _exported(subject, name, small, path, own, compared, student, teacher, formats[name])
-            _check(found, most_loss)
-            found.latency.update(_latency(subject, opened))
-            written.append(found)
+        written = list(_write_all(subject, kinds, part, stem, most_loss))
         about = {"run": str(source.path), "machine": subject.machine, "score": subject.task.score.facts()}
         folder.publish(part, [it.data() for it in written], {**about, "folded_batch_norms": subject.folded})
     return [_moved(it, folder.path) for it in written]
+
+
+def _write_all(
+    subject: Subject, kinds: Sequence[tuple[str, bool]], part: Path, stem: str, most_loss: float
+) -> Iterator[Exported]:
+    """Write, compare and time one file after the other in a folder."""
+    student, outputs = read(subject.answer, subject.test, subject.task)
+    teacher = read(subject.teacher, subject.test, subject.task)[0] if subject.teacher else None
+    for name, small in kinds:
+        kind = format_named(name)
+        path = part / _file_name(stem, kind, small)
+        before = _bytes_in(part)
+        opened = _write(subject, kind, small, path)
+        own = _bytes_in(part) - before  # weights may lie beside the file
+        compared = _compared(subject, name, opened, outputs)
+        found = _exported(subject, name, small, path, own, compared, student, teacher, kind)
+        _check(found, most_loss)
+        found.latency.update(_latency(subject, opened))
+        yield found
 
 
 def _file_name(stem: str, kind: Format, small: bool) -> str:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from layerlink.design.written import Written, file_checksum
 from layerlink.errors import LayerlinkError, UsageError
-from layerlink.files.inside import read_text
 from layerlink.files.own import is_own, mark_of
 from layerlink.files.whole import write_text
 from layerlink.files.whole_folder import UnfinishedFolder
@@ -41,17 +40,7 @@ class ExportFolder:
         """Raise ``UsageError`` where a file would be replaced that no export wrote, or that was changed since."""
         if self.path.exists() and not self.path.is_dir():
             raise UsageError(f"{self.path} is a file, and an export needs a folder. Choose another: --out FOLDER")
-        written = self._written()
-        for path in (self.path / name for name in names):
-            if not path.exists() and not path.is_symlink():
-                continue
-            if path.name not in written:
-                raise UsageError(f"{path} is there and no export wrote it. Choose another folder: --out FOLDER")
-            if not path.is_file() or written[path.name] != checksum(path):
-                raise UsageError(
-                    f"{path} was changed since it was exported and would be lost. Move it, or choose "
-                    "another folder: --out FOLDER"
-                )
+        self._written.check(*(self.path / name for name in names))
 
     @contextmanager
     def unfinished(self) -> Iterator[Path]:
@@ -80,7 +69,7 @@ class ExportFolder:
         files = sorted(part.iterdir())
         self.check([it.name for it in files])
         known = self.read_data()
-        written = {**self._written(), **{it.name: checksum(it) for it in files}}
+        written = {**self._written.checksums(), **{it.name: file_checksum(it) for it in files}}
         earlier = [row for row in known.get("files", []) if isinstance(row, dict)]
         kept = [row for row in earlier if row.get("file") not in {new["file"] for new in rows}]
         marks = {it.name: mark_of(_digest(it), _PURPOSE) for it in files}
@@ -96,15 +85,11 @@ class ExportFolder:
 
     def read_data(self) -> dict[str, Any]:
         """What the JSON holds; nothing where it is missing or no JSON."""
-        try:
-            data = json.loads(read_text(self.data, self.path))
-        except (OSError, ValueError, RecursionError):
-            return {}
-        return data if isinstance(data, dict) else {}
+        return self._written.read()
 
-    def _written(self) -> dict[str, int]:
-        written = self.read_data().get("written", {})
-        return written if isinstance(written, dict) else {}
+    @property
+    def _written(self) -> Written:
+        return Written(self.data, "export")
 
 
 def is_own_file(path: Path) -> bool:
@@ -119,12 +104,3 @@ def _digest(path: Path) -> bytes:
         while part := file.read(_PART):
             found.update(part)
     return found.digest()
-
-
-def checksum(path: Path) -> int:
-    """A CRC-32 of a file's bytes."""
-    crc = 0
-    with path.open("rb") as file:
-        while part := file.read(_PART):
-            crc = zlib.crc32(part, crc)
-    return crc

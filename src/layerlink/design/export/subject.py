@@ -15,6 +15,7 @@ from torch import Tensor, nn
 import layerlink
 from layerlink.config.image_size import ImageSize, shown, sides
 from layerlink.data import ImageSet, Views
+from layerlink.data.images import images_of
 from layerlink.data.preprocessing import Preprocessing
 from layerlink.design.export.portable import Portable, portable
 from layerlink.design.export.samples import as_seen, pixels, spread
@@ -112,9 +113,9 @@ def subject_of(
     """
     run.read_result()
     setup = set_up_again(run, overrides, trust_code=trust_code)
-    trained, views = setup.images.views.image_size, dataclasses.replace(setup.images.views, augment="none")
-    views = dataclasses.replace(views, image_size=size or trained)
-    images = pixels(setup.images.train.images[:2], views.image_size)
+    train, seen = images_of(setup.images.train, "exporting"), setup.images.pixels[1]
+    trained, views = seen.image_size, dataclasses.replace(seen, augment="none", image_size=size or seen.image_size)
+    images = pixels(train.images[:2], views.image_size)
     example = {IMAGES: images if preprocessing else as_seen(images, views)}
     output, how = setup.recipe.student.logits, Preprocessing(views.image_size, views.mean, views.std)
     try:
@@ -130,9 +131,9 @@ def subject_of(
         folded=folded,
         facts=_facts(run, setup, how, preprocessing),
         task=setup.task,
-        test=_labelled(spread(setup.images.test, TEST_IMAGES), views),
+        test=_labelled(spread(images_of(setup.images.test, "exporting"), TEST_IMAGES), views),
         all_test=len(setup.images.test),
-        train=setup.images.train,
+        train=train,
         size=views.image_size,
         views=views,
         takes_bytes=preprocessing,
@@ -150,8 +151,8 @@ def _labelled(images: ImageSet, views: Views) -> ImageSet:
 
 def _student(setup: Setup, size: ImageSize) -> nn.Module:
     """The trained student; one of the project's own, which are made for one size, made again for another."""
-    trained, section, train = setup.distiller.student, setup.recipe.student, setup.images.train
-    if size == setup.images.views.image_size or section.model not in MODELS:
+    trained, section, (train, views) = setup.distiller.student, setup.recipe.student, setup.images.pixels
+    if size == views.image_size or section.model not in MODELS:
         return copy.deepcopy(trained)
     made = {"num_classes": len(train.classes), "channels": train.images.shape[1], **section.arguments}
     model = build_model(section.model, **{**made, "image_size": size})
@@ -195,7 +196,7 @@ def _teacher(setup: Setup) -> Callable[[Tensor], Tensor] | None:
     observed = setup.teacher
     if observed is None or not setup.teacher_answers:
         return None
-    views = dataclasses.replace(views_of(observed, setup.images.views), augment="none")
+    views = dataclasses.replace(views_of(observed, setup.images.pixels[1]), augment="none")
 
     def answer(images: Tensor) -> Tensor:
         with evaluating(observed.model), observed.arithmetic():

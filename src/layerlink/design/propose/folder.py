@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from layerlink.design.propose.proposal import Proposal
-from layerlink.errors import UsageError
-from layerlink.files.inside import read_text
+from layerlink.design.written import Written, checksum
 from layerlink.files.whole import write_text
 from layerlink.lab.recipe.file import dump_recipe
 from layerlink.lab.recipe.schema import Recipe
@@ -59,17 +57,8 @@ class ProposalFolder:
 
     def check(self) -> None:
         """Raise ``UsageError`` where a file would be replaced that was changed, or that is nobody's of here."""
-        written = self._written()
-        for path in (self.links, self.recipe, self.sweep, self.page):
-            if not path.exists() or (path == self.page and written):
-                continue
-            if path.name not in written:
-                raise UsageError(f"{path} is there and no proposal wrote it. Choose another folder: --out FOLDER")
-            if written[path.name] != _checksum(read_text(path, self.path, errors="replace")):
-                raise UsageError(
-                    f"{path} was changed since it was proposed and would be lost. Move it, or choose another folder: "
-                    "--out FOLDER"
-                )
+        page = () if self._written.checksums() else (self.page,)  # the page is drawn anew whatever became of it
+        self._written.check(self.links, self.recipe, self.sweep, *page)
 
     def write(self, proposal: Proposal, recipe: Recipe, command: str, sweep: str | None = None) -> None:
         """Write links, recipe and JSON; what an earlier proposal wrote is replaced.
@@ -87,7 +76,7 @@ class ProposalFolder:
             self.recipe.name: head + dump_recipe(linked),
             **({} if sweep is None else {self.sweep.name: head + sweep}),
         }
-        written = {**self._written(), **{name: _checksum(text) for name, text in texts.items()}}
+        written = {**self._written.checksums(), **{name: checksum(text) for name, text in texts.items()}}
         for name, text in texts.items():
             write_text(self.path / name, text)
         self._write_data({**proposal.data(), "command": command, "written": written})
@@ -101,22 +90,14 @@ class ProposalFolder:
 
     def read_data(self) -> dict[str, Any]:
         """What the JSON holds; nothing where it is missing or no JSON."""
-        try:
-            data = json.loads(read_text(self.data, self.path))
-        except (OSError, ValueError, RecursionError):
-            return {}
-        return data if isinstance(data, dict) else {}
+        return self._written.read()
 
-    def _written(self) -> dict[str, int]:
-        written = self.read_data().get("written", {})
-        return written if isinstance(written, dict) else {}
+    @property
+    def _written(self) -> Written:
+        return Written(self.data, "propose")
 
 
 def links_yaml(links: list[str]) -> str:
     """Links as a recipe's field."""
     lines = [f"  - {json.dumps(text, ensure_ascii=False)}" for text in links]
     return "\n".join(["links:" if links else "links: []", *lines, ""])
-
-
-def _checksum(text: str) -> int:
-    return zlib.crc32(text.encode())

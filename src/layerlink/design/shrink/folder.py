@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,7 @@ import safetensors.torch
 from torch import nn
 
 from layerlink.design.shrink.shrinking import Shrunk
-from layerlink.errors import UsageError
-from layerlink.files.inside import read_text
+from layerlink.design.written import Written, checksum
 from layerlink.files.whole import write_text, write_whole
 from layerlink.lab.recipe.file import dump_recipe
 from layerlink.lab.recipe.models import StudentSection
@@ -52,17 +50,7 @@ class StudentFolder:
 
     def check(self) -> None:
         """Raise ``UsageError`` where a file would be replaced that was changed, or that is nobody's of here."""
-        written = self._written()
-        for path in (self.source, self.recipe, self.weights):
-            if not path.exists():
-                continue
-            if path.name not in written:
-                raise UsageError(f"{path} is there and shrink did not write it. Choose another folder: --out FOLDER")
-            if path != self.weights and written[path.name] != _checksum(read_text(path, self.path, errors="replace")):
-                raise UsageError(
-                    f"{path} was changed since it was written and would be lost. Move it, or choose another folder: "
-                    "--out FOLDER"
-                )
+        Written(self.data, "shrink").check(self.source, self.recipe, self.weights)
 
     def write(self, shrunk: Shrunk, recipe: Recipe, command: str) -> None:
         """Write everything; what an earlier call wrote is replaced.
@@ -80,19 +68,12 @@ class StudentFolder:
             self.source.name: shrunk.source,
             self.recipe.name: f"# {command}\n{dump_recipe(full, short=True)}",
         }
-        written = {**{name: _checksum(text) for name, text in texts.items()}, self.weights.name: 0}
-        write_text(self.data, json.dumps({**data_of(shrunk), "command": command, "written": written}, indent=1) + "\n")
         content = weights_of(shrunk.model)
+        written = {name: checksum(text) for name, text in texts.items()} | {self.weights.name: checksum(content)}
+        write_text(self.data, json.dumps({**data_of(shrunk), "command": command, "written": written}, indent=1) + "\n")
         write_whole(self.weights, lambda part: part.write_bytes(content))
         for name, text in texts.items():
             write_text(self.path / name, text)
-
-    def _written(self) -> dict[str, Any]:
-        try:
-            written = json.loads(read_text(self.data, self.path))["written"]
-        except (OSError, ValueError, RecursionError, LookupError, TypeError):
-            return {}
-        return written if isinstance(written, dict) else {}
 
 
 def data_of(shrunk: Shrunk) -> dict[str, Any]:
@@ -113,7 +94,3 @@ def weights_of(model: nn.Module) -> bytes:
     return safetensors.torch.save(
         {name: value.detach().cpu().clone().contiguous() for name, value in model.state_dict().items()}
     )
-
-
-def _checksum(text: str) -> int:
-    return zlib.crc32(text.encode())

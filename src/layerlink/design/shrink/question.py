@@ -7,12 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from layerlink.config.shipped import shipped
-from layerlink.design.question import check_one_teacher, recipe_of_models, training_batches
+from layerlink.design.question import check_one_teacher, recipe_of_models, recipe_of_run, training_batches
 from layerlink.design.shrink.budget import Budget
 from layerlink.design.shrink.shrinking import Shrunk, shrink
 from layerlink.errors import Problem, UsageError, unknown_name
+from layerlink.files.paths import expanded
 from layerlink.lab.recipe.file import LoadedRecipe, load_recipe
 from layerlink.lab.recipe.models import StudentSection
+from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.setup.images import load_images
 from layerlink.lab.run.setup.machine import choose_device
 from layerlink.lab.run.setup.setup import Setup, set_up
@@ -23,16 +25,18 @@ from layerlink.teachers import FrozenTeacher
 BATCHES = 4
 
 
-def load_teacher(names: Sequence[str], overrides: Sequence[str]) -> LoadedRecipe:
+def load_teacher(names: Sequence[str], overrides: Sequence[str], *, trust_code: bool = False) -> LoadedRecipe:
     """The recipe that is asked about, without links, its student a model like the teacher.
 
     Args:
-        names: one: a recipe's file or shipped name, a model's name, ``package.module:callable`` or
-            ``file.py:callable``.
+        names: one: a recipe's file or shipped name, a model's name, ``package.module:callable``,
+            ``file.py:callable``, or the folder of a finished run, whose student is the teacher.
         overrides: ``key=value`` texts.
+        trust_code: whether code that a run's folder names may be called, where this user did not make the run.
 
     Raises:
         UsageError: where it is none of these, or the recipe has no single frozen teacher.
+        ForeignCodeError: where a run's folder names code of somebody else.
         ProblemsError: everything that is wrong with the recipe.
     """
     if len(names) != 1:
@@ -43,6 +47,8 @@ def load_teacher(names: Sequence[str], overrides: Sequence[str]) -> LoadedRecipe
     name = names[0]
     if name in MODELS or ":" in name:
         loaded = recipe_of_models(name, name, overrides, name="shrink")
+    elif expanded(Path(name)).is_dir():
+        loaded = recipe_of_run(RunFolder(expanded(Path(name))), None, overrides, "shrink", trust_code=trust_code)
     else:
         known = shipped("recipe")
         if name not in known and not Path(name).is_file():

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from layerlink.design.shrink.passes import Call, Pass
+from layerlink.design.shrink.torch_layers import known_arguments
 from layerlink.design.shrink.tracing import forward_text
 from layerlink.errors import UsageError
 
@@ -71,12 +72,34 @@ def write_source(model: nn.Module, seen: Pass, about: str) -> str:
     expression = classes.expression(top, {})
     lines = [f'"""{about}"""', "", "import torch", "import torch.nn.functional as F", "from torch import nn"]
     text = "\n".join(lines) + "\n\n\n" + "".join(f"{it}\n\n\n" for it in classes.texts)
-    text += f'def build():\n    """The model, with new weights."""\n    return {expression}\n'
+    text += _build(expression, model)
     if "OrderedDict(" in text:
         text = text.replace("import torch\n", "from collections import OrderedDict\n\nimport torch\n", 1)
     if "F." not in text.replace("import torch.nn.functional as F", ""):
         text = text.replace("import torch.nn.functional as F\n", "")
     return text if re.search(r"torch\.", text.replace("import torch.nn", "")) else text.replace("import torch\n", "", 1)
+
+
+def _build(expression: str, model: nn.Module) -> str:
+    """The function that builds it.
+
+    torch draws the weights of a convolution so small that deep networks lose the signal; nearly every class of networks
+    replaces them by those of He et al. (2015, arXiv 1502.01852, equation 10), and so does this one. Where no norm
+    follows, layers between the convolutions and the output need them as well.
+    """
+    if not any(isinstance(it, nn.Conv2d) for it in model.modules()):
+        return f'def build():\n    """The model, with new weights."""\n    return {expression}\n'
+    normed = any("Norm" in type(it).__name__ for it in model.modules())
+    return f'''def build():
+    """The model, with new weights: of He et al. (2015) where it convolves."""
+    model = {expression}
+    for module in model.modules():
+        if isinstance(module, {"nn.Conv2d" if normed else "(nn.Conv2d, nn.Linear)"}):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    return model
+'''
 
 
 def _made(module: nn.Module, path: str, seen: Pass) -> Made:
@@ -113,11 +136,12 @@ def _own_tensors(module: nn.Module) -> Iterator[tuple[str, Any]]:
 
 def _of_torch(module: nn.Module, path: str) -> Made:
     """A layer of torch's own, by the arguments that differ from its defaults."""
-    kind, arguments = type(module), {}
+    kind, given = type(module), dict[str, Any]()
+    known = known_arguments(module)
     for name, it in inspect.signature(kind.__init__).parameters.items():
         if name in ("self", "device", "dtype") or it.kind in (it.VAR_POSITIONAL, it.VAR_KEYWORD):
             continue
-        value = getattr(module, name, it.default)
+        value = known.get(name, getattr(module, name, it.default))
         if name == "bias" and not isinstance(value, bool):
             value = value is not None
         if isinstance(value, tuple) and len(set(value)) == 1 and not isinstance(it.default, tuple):
@@ -125,16 +149,20 @@ def _of_torch(module: nn.Module, path: str) -> Made:
         if name == "num_parameters":
             value = module.weight.numel()  # type: ignore[operator]
         if value != it.default and not (it.default is None and value is None):
-            arguments[name] = value
-    made = Made(f"nn.{kind.__name__}", arguments)
+            given[name] = value
     try:
-        again = kind(**arguments)
+        again = kind(**given)
     except Exception:  # noqa: BLE001 - whatever a layer's own checks say
         again = nn.Identity()
     shapes = [{name: value.shape for name, value in it.state_dict().items()} for it in (module, again)]
-    if shapes[0] != shapes[1] or again.extra_repr() != module.extra_repr():
+    if shapes[0] != shapes[1] or _says(again) != _says(module):
         raise UsageError(f"{path} ({kind.__name__}) cannot be written as a call of nn.{kind.__name__}")
-    return made
+    inner = {name: _of_torch(value, path) for name, value in given.items() if isinstance(value, nn.Module)}
+    return Made(f"nn.{kind.__name__}", {**given, **inner})
+
+
+def _says(module: nn.Module) -> list[str]:
+    return [it.extra_repr() for it in module.modules()]
 
 
 class _Classes:
@@ -238,4 +266,6 @@ def _variables(every: list[Made]) -> dict[tuple[str, ...], str]:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, Made):
+        return _Classes().expression(value, {})
     return repr(value) if not isinstance(value, torch.Size) else repr(tuple(value))

@@ -186,7 +186,10 @@ def _taught_by(record: RunRecord, recipe: Recipe) -> Iterator[str]:
 
 
 def _data(data: dict[str, Any], recipe: Recipe) -> Iterator[str]:
-    yield f"`{one_line(recipe.data.name)}`, {_shown_size(data.get('image_size'))} pixels"
+    seen = f"up to {data.get('max_length')} tokens"
+    if "image_size" in data:
+        seen = f"{_shown_size(data['image_size'])} pixels"
+    yield f"`{one_line(recipe.data.name)}`, {seen}"
     for part in ("train", "validation", "test"):
         yield f"{part}: {one_line(str(data.get(part, 'not known')))}"
     if data.get("labelled"):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
+from layerlink.data.examples import Inputs
 from layerlink.lab.run.setup.machine import free_memory
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.lab.run.step import losses_of, taught_for
@@ -84,7 +85,7 @@ def _costs_of(setup: Setup) -> Costs:
     if setup.taught_by is not None:
         teacher = nn.ModuleList(setup.taught_by.models())
     student = setup.distiller.student
-    image = setup.images.views(setup.images.train.images[:1])
+    image = setup.images.seen(setup.images.train, slice(0, 1))
     kept, teacher_seconds, student_seconds = _one_step(setup)
     trained = count_parameters(student)
     states = 2 if setup.recipe.training.optimizer == "adamw" else int(setup.recipe.training.momentum > 0)
@@ -106,7 +107,7 @@ def _costs_of(setup: Setup) -> Costs:
     )
 
 
-def _teacher_flops(setup: Setup, image: Tensor) -> int:
+def _teacher_flops(setup: Setup, image: Inputs) -> int:
     """Of all that teach, on what each sees of an image."""
     taught_by = setup.taught_by
     each = taught_by.teachers.values() if isinstance(taught_by, SeveralTeachers) else [taught_by]

@@ -12,6 +12,7 @@ from torch import nn
 
 from layerlink.config.image_size import ImageSize, sides
 from layerlink.data import Batch, ImageSet, Views
+from layerlink.data.examples import first
 from layerlink.lab.recipe.file import load_recipe
 from layerlink.lab.run.mutual import learner_of
 from layerlink.lab.run.setup.fast_paths import keep_cast_weights, make_fast
@@ -23,7 +24,7 @@ from layerlink.measure.flops import count_flops
 from layerlink.measure.timing import Timing, measure
 from layerlink.models import build_model
 from layerlink.taps import OUTPUT, Activations
-from layerlink.taps.observed import Precision
+from layerlink.taps.observed import DTYPES, Precision
 from layerlink.transfer import Objective
 
 RECIPE = "study/vgg7-links"  # what is measured where no recipe is given
@@ -148,7 +149,7 @@ def measure_speed(setup: Setup, tell: Callable[[str], None] = lambda text: None)
 
 def matrix_rate(device: torch.device, precision: Precision) -> float:
     """FLOP/s of a square matrix product: what the device can do at most, near enough."""
-    side, dtype = _SIDE.get(device.type, 2048), torch.bfloat16 if precision == "bfloat16" else torch.float32
+    side, dtype = _SIDE.get(device.type, 2048), DTYPES[precision]
     first, second = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
     return 2 * side**3 / (measure(lambda: first @ second, device).low / 1000)
 
@@ -161,7 +162,7 @@ def _endless(setup: Setup) -> Iterator[Batch]:
 
 
 def _flops(setup: Setup, model: Any, batch: Batch) -> float:
-    return float(count_flops(model, batch.images[:1], setup.arithmetic()) * len(batch.labels))
+    return float(count_flops(model, first(batch.images, 1), setup.arithmetic()) * len(batch.labels))
 
 
 def _student_flops(setup: Setup, batch: Batch) -> float:

@@ -16,11 +16,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from layerlink.data import Batch
+from layerlink.data.examples import Inputs
 from layerlink.lab.parallel.processes import Processes
 from layerlink.losses.trained.layers import BatchNorm
 from layerlink.taps import Activations
 from layerlink.taps.modes import untouched
 from layerlink.transfer import Distiller, Losses
+from layerlink.transfer.weighted import Weights
 
 LOOKS = 8  # passes that show whether a parameter may be left without a gradient
 
@@ -35,7 +37,7 @@ class DataParallel:
         processes: more than one.
     """
 
-    def __init__(self, distiller: Distiller, example: Tensor, processes: Processes) -> None:
+    def __init__(self, distiller: Distiller, example: Inputs, processes: Processes) -> None:
         self.processes = processes
         self.share = 1.0  # of this step's images that this process counts
         self.stand_in = False
@@ -78,7 +80,7 @@ class DataParallel:
         terms, total = self._whole_values(losses)
         weights = {name: self._weight(name) for name in terms}
         # This process's gradient, and the value that all agree on.
-        return Losses(terms, weights, own + (total - own.detach()), losses.logits)
+        return Losses(terms, Weights(weights), own + (total - own.detach()), losses.logits)
 
     def _whole_values(self, losses: Losses) -> tuple[dict[str, Tensor], Tensor]:
         """Every term and the total of the whole batch, without gradients.
@@ -104,7 +106,7 @@ class DataParallel:
                 terms[name] = terms[name] / share if share else terms[name]
         return {name: term for name, term in terms.items() if there[names.index(name)]}, total
 
-    def _weight(self, name: str) -> float:
+    def _weight(self, name: str) -> float | Tensor:
         """A term's weight at this time, scaled where it is."""
         distiller = self._total.distiller
         known = {term.name: term.weight for term in distiller.objective.terms}
@@ -171,7 +173,7 @@ class _Total(nn.Module):
         return self.losses.total
 
 
-def _leaves_parameters_unused(distiller: Distiller, example: Tensor) -> bool:
+def _leaves_parameters_unused(distiller: Distiller, example: Inputs) -> bool:
     """Whether a step may leave a parameter without a gradient, for which torch has to look at every step."""
     objective, student = distiller.whole_objective, distiller.student
     if objective.labels.loss is not None:  # nobody knows what it reads

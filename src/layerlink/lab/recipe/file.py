@@ -6,7 +6,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ruamel.yaml import YAML
 
@@ -15,9 +15,12 @@ from layerlink.config.reading import problem_at, read_as
 from layerlink.config.shipped import read_source
 from layerlink.config.text import parse_yaml
 from layerlink.errors import Problem, ProblemsError
+from layerlink.lab.recipe.models import ModelSection
 from layerlink.lab.recipe.peers import STUDENT, recipes_of_peers
 from layerlink.lab.recipe.schema import Recipe
 from layerlink.user_code import is_file
+
+AnyModel = TypeVar("AnyModel", bound=ModelSection)
 
 
 @dataclass(frozen=True)
@@ -94,13 +97,23 @@ def _beside(recipe: Recipe, source: Path) -> Recipe:
     changes: dict[str, Any] = {}
     for role in ("student", "teacher"):
         section = getattr(recipe, role)
-        if section is None or not is_file(section.model):
-            continue
-        name, _, attribute = section.model.rpartition(":")
-        place = next((it for it in (source.parent / name, Path(name).expanduser()) if it.is_file()), None)
-        if place is not None:
-            changes[role] = section.model_copy(update={"model": f"{place.resolve()}:{attribute}"})
-    return recipe.model_copy(update=changes) if changes else recipe
+        if section is not None:
+            changes[role] = _model_beside(section, source)
+    for role in ("teachers", "peers"):
+        sections = getattr(recipe, role)
+        if sections is not None:
+            changes[role] = {name: _model_beside(section, source) for name, section in sections.items()}
+    return recipe.model_copy(update=changes)
+
+
+def _model_beside(section: AnyModel, source: Path) -> AnyModel:
+    if not is_file(section.model):
+        return section
+    name, _, attribute = section.model.rpartition(":")
+    place = next((it for it in (source.parent / name, Path(name).expanduser()) if it.is_file()), None)
+    if place is None:
+        return section
+    return section.model_copy(update={"model": f"{place.resolve()}:{attribute}"})
 
 
 def dump_recipe(recipe: Recipe, *, short: bool = False) -> str:

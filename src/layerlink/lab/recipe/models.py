@@ -18,7 +18,10 @@ OWN = Path("own")  # as weights: those that the model's own callable has loaded
 class ModelSection(Section):
     """A model."""
 
-    model: str = Field(description="a name that `layerlink ls` shows, or package.module:callable")
+    model: str = Field(
+        description="a name that `layerlink ls` shows, hf:NAME_OR_FOLDER, package.module:callable, or file.py:callable "
+        "beside the recipe"
+    )
     arguments: dict[str, JsonValue] = Field(
         default_factory=dict,
         description="keyword arguments; the project's own models get num_classes, image_size and channels unasked",

@@ -22,10 +22,12 @@ from layerlink.lab.recipe.optimizers import problem_with, takes
 from layerlink.lab.recipe.peers import Peer, PeerName, recipes_of_peers, taught_by_peers
 from layerlink.lab.recipe.section import FilePath, PixelSize, Section, Whole, YesNo
 from layerlink.lab.recipe.terms import HardField, HardSection, LinkTexts, SoftSection
+from layerlink.lab.recipe.texts import TEXT, TextSection, not_of_texts
 from layerlink.tasks import Task, as_task
 from layerlink.transfer import Link
 from layerlink.transfer.link import Scale, user_code
 from layerlink.transfer.schedule import Decay
+from layerlink.user_code import is_code
 
 
 class DataSection(AugmentFields):
@@ -44,10 +46,23 @@ class DataSection(AugmentFields):
     most_pixels: Whole = Field(
         89_000_000, ge=1, description="that an image may have, in the source folder; no larger one is decoded"
     )
+    memory_gb: float = Field(
+        4.0, gt=0, description="10^9 bytes of pixels that may lie in memory; more are read from disk as they are needed"
+    )
+    workers: Whole | None = Field(
+        None,
+        ge=0,
+        le=64,
+        description="processes that read and decode ahead of the training then; one a core by default",
+    )
     image_size: PixelSize = Field(32, description="pixels the models get, up to 4096 a side; images are scaled to it")
     train_images: Whole | None = Field(None, ge=1, description="how many to train on; all that are left by default")
     labelled: Whole | None = Field(
         None, ge=1, description="how many of the training images have labels, spread over the classes; all by default"
+    )
+    unlabelled: FilePath | None = Field(
+        None,
+        description="a folder of images without classes, at any depth: teacher and links teach by them, labels do not",
     )
     validation: float = Field(0.1, gt=0, description="kept apart for selection: a share below 1, or a count")
     split_seed: Whole = Field(0, ge=0, lt=2**31, description="of the split; the same for runs to be compared")
@@ -60,12 +75,29 @@ class DataSection(AugmentFields):
         "mean-std", description="subtract the training images' mean; divide by their standard deviation"
     )
 
+    texts: TextSection | None = Field(None, description="columns, labels and tokens of the data set text")
+
+    @property
+    def partly_labelled(self) -> bool:
+        """Whether there are training examples without a label."""
+        return self.labelled is not None or self.unlabelled is not None
+
     @field_validator("validation")
     @classmethod
     def _whole_count(cls, value: float) -> float:
         if value >= 1 and value != int(value):
             raise ValueError("a share below 1 or a whole number of images")
         return value
+
+    @model_validator(mode="after")
+    def _of_one_kind(self) -> DataSection:
+        if self.name != TEXT and self.texts is not None:
+            raise ValueError(f"texts is of data set text; name is {self.name}")
+        fields = type(self).model_fields
+        given = [it for it in fields if getattr(self, it) != fields[it].get_default(call_default_factory=True)]
+        if self.name == TEXT and (others := not_of_texts(given)):
+            raise ValueError(f"{others} of images, and the data set text has none: leave out")
+        return self
 
     @model_validator(mode="after")
     def _views_differ(self) -> DataSection:
@@ -192,8 +224,10 @@ class Recipe(Section):
     seed: Whole = Field(0, ge=0, lt=2**31, description="of initial weights, order and augmentation")
     device: str = Field("auto", description="cpu, cuda, cuda:1, mps; auto: a GPU where there is one")
     strict: YesNo = Field(False, description="what a run would warn of ends it")
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="of the arithmetic; weights are float32. auto: what this machine multiplies fast"
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto",
+        description="of the arithmetic; weights are float32. auto: float32, or bfloat16 where this machine multiplies "
+        "it fast; float16, with scaled gradients, is for GPUs without it",
     )
 
     @field_validator("links")
@@ -270,7 +304,7 @@ class Recipe(Section):
             **{f"peers.{name}.links": peer.links for name, peer in (self.peers or {}).items()},
         }
         named += [(who, path) for who, texts in links.items() for path in user_code(texts)]
-        return [(who, path) for who, path in named if ":" in path]
+        return [(who, path) for who, path in named if is_code(path)]
 
     def _check_teachers(self) -> None:
         """One teacher, or two or more by name that no store keeps; links and soft name those that are there."""

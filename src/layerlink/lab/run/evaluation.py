@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from layerlink.data import Batches, ImageSet, Views
+from layerlink.data import Batches, Examples, TextViews, Views
 from layerlink.data.normalisation import Renormalised
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.files.paths import expanded
@@ -31,12 +31,16 @@ from layerlink.taps.randomness import seeded
 from layerlink.tasks.classification import percent_equal
 
 Read = TypeVar("Read")
+Viewed = TypeVar("Viewed", Views, TextViews, Views | TextViews)
 EVALUATION_BATCH = 256
 DEAD = 0.99  # share of zeros; layers of healthy networks were seen at 0.46 to 0.74
 
 
 def each_image(
-    observed: Observed, images: ImageSet, views: Views, reading: Callable[[Tensor, Tensor], tuple[Tensor, ...]]
+    observed: Observed,
+    images: Examples,
+    views: Views | TextViews,
+    reading: Callable[[Tensor, Tensor], tuple[Tensor, ...]],
 ) -> tuple[Tensor, ...]:
     """Something of what a model answers to every image. Processes that train together take a part of the images each.
 
@@ -50,7 +54,7 @@ def each_image(
         For each of these (N, ...), in the images' order, on their device.
     """
     own, views = here().part(len(images)), views_of(observed, views)
-    mine = ImageSet(images.images[own], images.labels[own], images.classes)
+    mine = images.select(own)
     found = []
     # A model that draws random numbers in evaluation, too, answers the same again.
     with seeded(here().rank), evaluating(observed.model), observed.arithmetic():
@@ -59,10 +63,10 @@ def each_image(
     return tuple(_whole(parts, own, len(images)) for parts in zip(*found, strict=True))
 
 
-def views_of(observed: Observed, views: Views) -> Views:
+def views_of(observed: Observed, views: Viewed) -> Viewed:
     """The views in the pixels that a model was trained with, where it says which."""
     size = observed.view.size if isinstance(observed.view, Renormalised) else None
-    return views if size is None else dataclasses.replace(views, image_size=size)
+    return views if size is None or not isinstance(views, Views) else views.of_size(size)
 
 
 def _whole(parts: Sequence[Tensor], own: slice, count: int) -> Tensor:
@@ -139,7 +143,7 @@ def _teacher_reading(teacher: Observed, setup: Setup) -> Reading:
     return read_once(teacher, setup, setup.images.test, lambda: read_images(teacher, setup))
 
 
-def read_once(observed: Observed, setup: Setup, images: ImageSet, read: Callable[[], Read]) -> Read:
+def read_once(observed: Observed, setup: Setup, images: Examples, read: Callable[[], Read]) -> Read:
     """What is read of a model's answers to images, from memory where it was read before and nothing has changed since.
 
     Args:
@@ -151,9 +155,9 @@ def read_once(observed: Observed, setup: Setup, images: ImageSet, read: Callable
     model = observed.model
     version = sum(tensor._version for tensor in (*model.parameters(), *model.buffers()))
     asked = setup.images.views, setup.precision, setup.task, version
-    known = _READ.setdefault(model, {}).get(id(images.images))
-    if known is None or known[0] is not images.images or known[1] != asked:
-        known = _READ[model][id(images.images)] = images.images, asked, read()
+    known = _READ.setdefault(model, {}).get(id(images.labels))
+    if known is None or known[0] is not images.labels or known[1] != asked:
+        known = _READ[model][id(images.labels)] = images.labels, asked, read()
     found: Read = known[2]
     return found
 
@@ -191,8 +195,9 @@ def as_the_run_saw(setup: Setup, run: RunFolder) -> Setup:
     if not run.data.exists():
         return setup
     seen = run.read_data()
-    channels = setup.images.train.images.shape[1]
-    for name in ("mean", "std"):
+    views = setup.images.views
+    channels = len(views.mean) if isinstance(views, Views) else 0
+    for name in ("mean", "std") if channels else ():
         if not _is_statistic(seen.get(name), channels) or (name == "std" and min(seen["std"]) <= 0):
             what = f"{channels} numbers{' > 0' if name == 'std' else ''}"
             raise LayerlinkError(f"{run.data} is damaged: {name} must be {what}; got {seen.get(name)!r}")
@@ -202,7 +207,11 @@ def as_the_run_saw(setup: Setup, run: RunFolder) -> Setup:
             f"{run.path} was trained on other classes, or in another order: {_first_names(trained)}; the data has "
             f"{_first_names(there)}. Name the class folders as they were, or set data.root to the run's own data"
         )
-    views = dataclasses.replace(setup.images.views, mean=tuple(seen["mean"]), std=tuple(seen["std"]))
+    if not isinstance(views, Views):
+        if seen.get("vocabulary") != setup.images.stamp["vocabulary"]:
+            raise UsageError(f"{run.path} was trained on other tokens: its tokenizer has changed since, or is another")
+        return setup
+    views = dataclasses.replace(views, mean=tuple(seen["mean"]), std=tuple(seen["std"]))
     return dataclasses.replace(setup, images=dataclasses.replace(setup.images, views=views))
 
 
@@ -266,7 +275,6 @@ def dead_layers(model: nn.Module, setup: Setup) -> dict[str, float]:
     Returns:
         The share of zeros, ``DEAD`` or more, by layer. Of layers inside each other only the outermost is named.
     """
-    sample = setup.images.validation.images[:EVALUATION_BATCH]
     dead: dict[str, float] = {}
 
     def look(name: str) -> Any:
@@ -282,7 +290,7 @@ def dead_layers(model: nn.Module, setup: Setup) -> dict[str, float]:
     handles = [module.register_forward_hook(look(name)) for name, module in model.named_modules() if name]
     try:
         with evaluating(model), setup.arithmetic():
-            call_model(model, setup.images.views(sample))
+            call_model(model, setup.images.seen(setup.images.validation, slice(0, EVALUATION_BATCH)))
     finally:
         for handle in handles:
             handle.remove()

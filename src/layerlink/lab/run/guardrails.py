@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
-from layerlink.data import ImageSet
+from layerlink.data import Examples
 from layerlink.lab.run.evaluation import dead_layers
 from layerlink.lab.run.learner import DroppedError, Learner
 from layerlink.lab.run.meter import Meter
@@ -53,30 +51,21 @@ def findings_before(setup: Setup) -> Iterator[str]:
             if setup.task.score == ACCURACY:
                 better = f"may be too high by {points:.2f} points"
             yield (
-                f"data: {count} of the {len(images.test):,} test images are also among the {name} images, pixel for "
-                f"pixel, so the test {setup.task.score.words} {better}: take them out of data.root"
+                f"data: {count} of the {len(images.test):,} test {part.noun} are also among the {name} {part.noun}, "
+                f"{part.exactly}, so the test {setup.task.score.words} {better}: take them out of data.root"
             )
-    missing = _missing_classes(images) if setup.task.one_class else []
+    missing, one = _missing_classes(images) if setup.task.one_class else [], images.train.noun.removesuffix("s")
     if missing:
         yield (
-            f"data: {len(missing)} of {len(images.train.classes)} classes have no training image: "
+            f"data: {len(missing)} of {len(images.train.classes)} classes have no training {one}: "
             f"{', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''}. Raise data.train_images"
         )
 
 
-def copies(part: ImageSet, test: ImageSet) -> int:
-    """How many of the ``test`` images are exact copies of an image of ``part``."""
-    known = _digests(part.images)
-    return sum(digest in known for digest in _digest_list(test.images))
-
-
-def _digests(images: Tensor) -> set[bytes]:
-    return set(_digest_list(images))
-
-
-def _digest_list(images: Tensor) -> list[bytes]:
-    rows = images.cpu().contiguous().flatten(1).numpy()
-    return [hashlib.blake2b(row.data, digest_size=16).digest() for row in rows]
+def copies(part: Examples, test: Examples) -> int:
+    """How many of the ``test`` examples are exact copies of one of ``part``."""
+    known = set(part.digests())
+    return sum(digest in known for digest in test.digests())
 
 
 def _missing_classes(images: Images) -> list[str]:
@@ -116,11 +105,12 @@ def _at_chance(setup: Setup, value: float) -> Iterator[str]:
     if chance is None or known is None:
         return
     said = f"validation {task.score.words} {task.score.show(value)} is no better than"
-    remedy = "change training.lr, or look whether labels fit images"
+    noun = setup.images.validation.noun
+    remedy = f"change training.lr, or look whether labels fit {noun}"
     if task.score == ACCURACY:
-        yield f"{said} chance ({chance:.1f} % of the images are of the commonest class, sd {known[1]:.1f}): {remedy}"
+        yield f"{said} chance ({chance:.1f} % of the {noun} are of the commonest class, sd {known[1]:.1f}): {remedy}"
     else:
-        yield f"{said} what can be reached without looking at the images ({task.score.show(chance)}): {remedy}"
+        yield f"{said} what can be reached without looking at the {noun} ({task.score.show(chance)}): {remedy}"
 
 
 def _odd_links(learner: Learner, meter: Meter) -> Iterator[Finding]:

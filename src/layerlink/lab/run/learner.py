@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,10 +14,13 @@ from layerlink.data import Batch
 from layerlink.errors import LayerlinkError
 from layerlink.lab.parallel.data_parallel import DataParallel
 from layerlink.lab.parallel.processes import Processes, here
+from layerlink.lab.run.faults import Fault, Faults
 from layerlink.lab.run.optimisation import begin_late, build_ema, build_optimizer, build_schedule, parameter_groups
+from layerlink.lab.run.scaling import GradientScale
 from layerlink.lab.run.setup.setup import Setup
-from layerlink.lab.run.step import losses_of, set_time
-from layerlink.taps import Tap
+from layerlink.lab.run.step import losses_of, set_time, taught_for
+from layerlink.lab.run.update import Update
+from layerlink.taps import OUTPUT, Tap
 from layerlink.taps.randomness import RandomState, kept
 from layerlink.transfer import Activations, Losses
 from layerlink.user_code import runs_a_model
@@ -28,7 +31,16 @@ class DroppedError(LayerlinkError):
 
 
 class NotFiniteError(DroppedError):
-    """A loss or a weight became NaN or infinite."""
+    """A loss or a weight became NaN or infinite.
+
+    Args:
+        text: what did, and what to change.
+        fault: the step and its terms, where it was a loss.
+    """
+
+    def __init__(self, text: str, fault: Fault | None = None) -> None:
+        super().__init__(text)
+        self.fault = fault
 
 
 class OutOfMemoryError(LayerlinkError):
@@ -46,7 +58,14 @@ class Learner:
         self.setup = setup
         self.distiller = setup.distiller
         self.training = setup.recipe.training
-        self.optimizer = build_optimizer(parameter_groups(self.distiller, self.training), self.training)
+        may_skip = setup.precision == "float16" and setup.device.type == "cuda"
+        groups = parameter_groups(self.distiller, self.training)
+        self.optimizer = build_optimizer(groups, self.training, may_skip=may_skip)
+        self.faults = Faults()
+        self._update = Update(self.optimizer)
+        self.scale = GradientScale(setup.device) if setup.precision == "float16" else None
+        if self.scale is not None and self.distiller.scales is not None:
+            self.distiller.scales.loss_scale = self.scale.factor
         self.schedule = build_schedule(self.optimizer, self.training, len(setup.batches))
         self.ema = build_ema(self.distiller.student, self.training)
         self.links_ema = build_ema(self.distiller.parts, self.training)
@@ -56,9 +75,7 @@ class Learner:
         self.peers: dict[str, Learner] = {}  # that learn beside it
         self.parallel: DataParallel | None = None
         if self.processes.size > 1:
-            self.parallel = DataParallel(
-                self.distiller, setup.images.views(setup.images.train.images[:2]), self.processes
-            )
+            self.parallel = DataParallel(self.distiller, setup.images.sample, self.processes)
 
     @property
     def model(self) -> nn.Module:
@@ -80,7 +97,10 @@ class Learner:
                 return self.distiller.study(batch.images, also)
 
     def step(self, batch: Batch, taught: Activations | None = None, studied: Activations | None = None) -> Losses:
-        """Learn from one batch.
+        """Learn from one batch, without waiting for the device.
+
+        Where a term is NaN or infinite, weights and the optimiser's state stay as they are, also in every step after
+        that, until ``check_finite`` raises.
 
         Args:
             batch: images and labels; this process's part, where several train together.
@@ -89,17 +109,15 @@ class Learner:
 
         Returns:
             The losses of the whole batch; the logits are those of this process's part.
-
-        Raises:
-            NotFiniteError: before anything is changed, where a term is NaN or infinite.
         """
         set_time(self.setup, batch)
         with self._own_random_numbers(), out_of_memory_explained(len(batch.labels)), self.processes.talking():
             losses = self._losses(batch, taught, studied)
-            check_finite(losses, batch, taught)
-            _backward(losses)
+            factor = None if self.scale is None else self.scale.factor
+            found = self.faults.note(losses, batch, taught, factor)
+            _backward(losses.total if factor is None else losses.total * factor)
         self.lr = float(self.schedule.get_last_lr()[0])
-        self.update()
+        self.update(found)
         self.optimizer.zero_grad()
         self.schedule.step()
         self.distiller.after_step()
@@ -109,12 +127,18 @@ class Learner:
             self.links_ema.update_parameters(self.distiller.parts)
         return losses
 
-    def update(self) -> None:
-        """Change the weights by the gradients that are there, clipped as the recipe says."""
+    def update(self, found: Tensor | None = None) -> None:
+        """Change the weights by the gradients that are there, clipped as the recipe says; not where ``found`` is 1.
+
+        In float16 the gradients are those of the scaled loss; where they overflow they change nothing either.
+        """
+        if self.scale is not None:
+            overflown = self.scale.unscale(self.distiller.trainable_parameters())
+            found = overflown if found is None else torch.maximum(found, overflown)
         if self.training.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.distiller.trainable_parameters(), self.training.clip_norm)
-        begin_late(self.optimizer)
-        self.optimizer.step()
+        begin_late(self.optimizer, may_skip=self.scale is not None)
+        self._update.step(found)
 
     def _losses(self, batch: Batch, taught: Activations | None, studied: Activations | None) -> Losses:
         if self.parallel is None:
@@ -130,11 +154,37 @@ class Learner:
             yield
             self.random = RandomState.now()
 
+    def check_finite(self) -> None:
+        """Raise ``NotFiniteError`` for the first step since the last look whose loss was NaN or infinite.
+
+        It names the terms, the step, and whose values overflowed. This waits for the device.
+        """
+        fault = self.faults.look()
+        if fault is not None:
+            fault = replace(fault, whose=(*fault.whose, *self._layers_to_blame(fault)))
+            raise NotFiniteError(f"{fault}{_remedy()}", fault)
+
+    def _layers_to_blame(self, fault: Fault) -> list[str]:
+        """The teacher's layers that are not finite in a faulty step: it is asked again, since nobody looked then."""
+        inner = [tap for tap in self.distiller.whole_objective.of_teacher if replace(tap, of="") != OUTPUT]
+        if self.setup.taught_by is None or not inner:
+            return []
+        taught = taught_for(self.setup.taught_by, [self.setup], next(self.setup.batches.epoch(fault.epoch, fault.step)))
+        values = {} if taught is None else {tap: taught.values[tap] for tap in inner if tap in taught.values}
+        return [f"the teacher's {tap}" for tap, value in values.items() if not bool(value.isfinite().all())]
+
     def check_weights(self) -> None:
         """Raise ``NotFiniteError`` where a weight or buffer is NaN or infinite."""
         states = [self.distiller.state_dict(), {} if self.ema is None else self.ema.state_dict()]
-        for name, value in (item for state in states for item in state.items()):
-            if isinstance(value, Tensor) and value.is_floating_point() and not bool(value.isfinite().all()):
+        values = {
+            name: value
+            for state in states
+            for name, value in state.items()
+            if isinstance(value, Tensor) and value.is_floating_point()
+        }
+        finite = [value.isfinite().all().to(self.setup.device) for value in values.values()]
+        for name, good in zip(values, torch.stack(finite).tolist() if finite else [], strict=True):
+            if not good:
                 raise NotFiniteError(f"weights of {name} became NaN or infinite{_remedy()}")
 
     def state_dict(self) -> dict[str, Any]:
@@ -151,6 +201,7 @@ class Learner:
             "ema": None if self.ema is None else self.ema.state_dict(),
             "random": self.random.plain(),
             **({} if self.links_ema is None else {"links_ema": self.links_ema.state_dict()}),
+            **({} if self.scale is None else {"scale": self.scale.state_dict()}),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -166,13 +217,15 @@ class Learner:
             self.ema.load_state_dict(state["ema"])
         if self.links_ema is not None and "links_ema" in state:
             self.links_ema.load_state_dict(state["links_ema"])
+        if self.scale is not None and "scale" in state:
+            self.scale.load_state_dict(state["scale"])
         known = RandomState.of_plain(state["random"])
         self.random = known if self.processes.first else _other_random_state(known, self.processes)
 
 
 @runs_a_model
-def _backward(losses: Losses) -> None:
-    losses.total.backward()  # type: ignore[no-untyped-call]
+def _backward(total: Tensor) -> None:
+    total.backward()  # type: ignore[no-untyped-call]
 
 
 def _other_random_state(state: RandomState, processes: Processes) -> RandomState:
@@ -198,27 +251,6 @@ def out_of_memory_explained(batch_size: int) -> Iterator[None]:
             f"out of memory with {batch_size} images in a batch. Start again (--out FOLDER) with training.batch_size="
             f"{max(batch_size // 2, 1)} or a smaller data.image_size; layerlink check tells what a step needs"
         ) from error
-
-
-def check_finite(losses: Losses, batch: Batch, taught: Activations | None = None) -> None:
-    """Raise ``NotFiniteError`` for a NaN or infinite term, by name, and say whose values overflowed."""
-    if bool(losses.total.detach().isfinite()):
-        return
-    terms = {name: float(term.detach()) for name, term in losses.terms.items()}
-    bad = [f"{name} = {value}" for name, value in terms.items() if not math.isfinite(value)]
-    read = {"the logits of the student": losses.logits}
-    if taught is not None:
-        read["the logits of the teacher"] = taught.logits
-        read |= {f"the teacher's {tap}": value for tap, value in taught.taps.items()}
-    whose = [name for name, value in read.items() if value is not None and not bool(value.detach().isfinite().all())]
-    raise NotFiniteError(
-        f"epoch {(batch.epoch or 0) + 1}, step {batch.step + 1}: {', '.join(bad) or 'the weighted sum'} is not a "
-        f"finite number{f' (neither are {_and(whose)})' if whose else ''}{_remedy()}"
-    )
-
-
-def _and(names: list[str]) -> str:
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _remedy() -> str:

@@ -84,6 +84,7 @@ def remark(member: Member, findings: Sequence[Finding], watch: Watch) -> None:
 def finish_epoch(member: Member, watch: Watch) -> None:
     """Validate, write the epoch's row, keep the weights where they are the best so far, move on."""
     setup, run, learner, position = member.setup, member.run, member.learner, member.position
+    position.read_losses()
     learner.check_weights()
     score, task = validation_score(learner.model, setup), setup.task
     meter = position.meter

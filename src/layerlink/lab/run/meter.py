@@ -21,7 +21,7 @@ class Meter:
         self.sums: dict[str, Tensor] = dict(state["sums"]) if state else {}
         self.lowest: dict[str, Tensor] = dict(state["lowest"]) if state else {}
         self.highest: dict[str, Tensor] = dict(state["highest"]) if state else {}
-        self.weights: dict[str, float] = dict(state["weights"]) if state else {}  # of the last step
+        self.weights: Mapping[str, float] = dict(state["weights"]) if state else {}  # of the last step
         self.images = int(state["images"]) if state else 0
         # Of every term, those of the steps in which it was: a layer may be left out, a link end inside an epoch.
         self.counts: dict[str, int] = dict(state["counts"]) if state and "counts" in state else {}
@@ -52,7 +52,7 @@ class Meter:
         if tally is not None:
             tally = processes.sum(tally * (not batch.stand_in) if processes.size > 1 else tally)
             self.tally = tally if self.tally is None else self.tally.to(tally.device) + tally
-        self.weights = dict(losses.weights)
+        self.weights = losses.weights
         self.images += count
         self.steps += 1
         self.seconds += seconds
@@ -75,4 +75,4 @@ class Meter:
         on_cpu = {part: {name: value.cpu() for name, value in values.items()} for part, values in tensors.items()}
         numbers = {"images": self.images, "steps": self.steps, "seconds": self.seconds, "counts": self.counts}
         tally = None if self.tally is None else self.tally.cpu()
-        return {**on_cpu, **numbers, "weights": self.weights, "tally": tally}
+        return {**on_cpu, **numbers, "weights": dict(self.weights), "tally": tally}

@@ -37,6 +37,8 @@ class MutualLearner(Learner):
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         self.peers = {name: Learner(peer) for name, peer in setup.peers.items()}
+        for peer in self.peers.values():
+            peer.faults = self.faults  # all stop together
 
     def start_epoch(self, epoch: int) -> None:
         """Get ready to learn."""
@@ -54,10 +56,7 @@ class MutualLearner(Learner):
             for tap in learner.distiller.wanted:
                 asked[tap.of or alone].append(replace(tap, of=""))
         # A student may work in place on what it gets, and the others need it.
-        gave = {
-            name: learner.study(replace(batch, images=batch.images.clone()), asked[name])
-            for name, learner in everyone.items()
-        }
+        gave = {name: learner.study(batch.copied(), asked[name]) for name, learner in everyone.items()}
         losses = super().step(batch, _taught(self, STUDENT, gave), gave[STUDENT])
         for name, peer in self.peers.items():
             peer.step(batch, _taught(peer, name, gave), gave[name])

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from layerlink.lab.recipe.optimizers import OPTIMIZERS, as_values, takes
 from layerlink.lab.recipe.schema import TrainingSection
+from layerlink.lab.run.average import Average
 from layerlink.transfer import Distiller
 
 ONE_CYCLE_RISE = 0.3  # share of the training in which the learning rate rises (Smith & Topin 2017, arXiv 1708.07120)
@@ -21,9 +21,18 @@ ONE_CYCLE_END = 1e-4  # of the peak
 
 
 def build_optimizer(
-    parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]], training: TrainingSection
+    parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]],
+    training: TrainingSection,
+    *,
+    may_skip: bool = False,
 ) -> torch.optim.Optimizer:
-    """The optimiser over ``parameters``, or over groups of them."""
+    """The optimiser over ``parameters``, or over groups of them.
+
+    Args:
+        parameters: to be trained.
+        training: says which.
+        may_skip: steps may be left out on the device, so everything is to be counted there.
+    """
     name = training.optimizer
     given = {"lr": training.lr, **as_values(training.optimizer_arguments)}
     if name == "sgd":
@@ -32,16 +41,19 @@ def build_optimizer(
         given["weight_decay"] = training.weight_decay
     if takes(name, "fused"):
         given["fused"] = True
+    elif may_skip and takes(name, "capturable"):
+        given["capturable"] = True
     return OPTIMIZERS[name](parameters, **given)
 
 
-def begin_late(optimizer: torch.optim.Optimizer) -> None:
+def begin_late(optimizer: torch.optim.Optimizer, *, may_skip: bool = False) -> None:
     """Give momentum to parameters that get their first gradient after others did, as those of a link that begins later.
 
-    torch's fused SGD wants it of all or of none. 0 is where it begins: the first step is the same.
+    torch's fused SGD wants it of all or of none. 0 is where it begins: the first step is the same. Where the device may
+    leave out the very first step, all begin so: torch would go on from memory that nobody has written.
     """
     for group in optimizer.param_groups:
-        if not group.get("momentum") or not optimizer.state:
+        if not group.get("momentum") or not (optimizer.state or may_skip):
             continue
         for parameter in group["params"]:
             state = optimizer.state[parameter] if parameter.grad is not None else {}
@@ -66,12 +78,11 @@ def build_schedule(optimizer: torch.optim.Optimizer, training: TrainingSection, 
     return LambdaLR(optimizer, lambda step: lr_factor(step / steps_per_epoch, training))
 
 
-def build_ema(module: nn.Module, training: TrainingSection) -> AveragedModel | None:
+def build_ema(module: nn.Module, training: TrainingSection) -> Average | None:
     """Exponentially averaged weights and buffers, where the recipe asks for them and there are any."""
     if training.ema is None or not any(True for _ in module.parameters()):
         return None
-    average = get_ema_multi_avg_fn(training.ema)  # type: ignore[no-untyped-call]
-    return AveragedModel(module, multi_avg_fn=average, use_buffers=True)
+    return Average(module, training.ema)
 
 
 def lr_factor(time: float, training: TrainingSection) -> float:
@@ -106,14 +117,15 @@ def lr_factor(time: float, training: TrainingSection) -> float:
 def had_highest_lr(time: float, training: TrainingSection) -> bool:
     """Whether the learning rate has reached its highest value.
 
-    Args:
-        time: in epochs since the start.
-        training: schedule and warm-up.
+        Args:
+            time: in epochs since the start.
+            training: schedule and warm-up.
 
-    >>> from layerlink.lab.recipe.schema import TrainingSection
-    >>> risen = TrainingSection(epochs=10, schedule="one-cycle")
-    >>> had_highest_lr(2, risen), had_highest_lr(3, risen)
-    (False, True)
+        >>> from layerlink.lab.recipe.schema import TrainingSection
+    from layerlink.lab.run.average import Average
+        >>> risen = TrainingSection(epochs=10, schedule="one-cycle")
+        >>> had_highest_lr(2, risen), had_highest_lr(3, risen)
+        (False, True)
     """
     rise = 0.0
     if training.schedule == "one-cycle" and not training.milestones:

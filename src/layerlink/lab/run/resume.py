@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ruamel.yaml.error import YAMLError
+from torch import Tensor
 
 from layerlink.config.plain_values import plain
 from layerlink.config.text import load_yaml
@@ -42,6 +43,7 @@ class Position:
         best_epoch: that epoch, from 1; 0 where none is finished.
         saved_best_epoch: what it was at the last checkpoint.
         first_losses: the weighted sums of the first steps, to verify the run by.
+        unread_losses: those that are on the device yet.
     """
 
     epoch: int = 0
@@ -52,6 +54,7 @@ class Position:
     best_epoch: int = 0
     saved_best_epoch: int = 0
     first_losses: list[float] = field(default_factory=list)
+    unread_losses: list[Tensor] = field(default_factory=list)
 
     @property
     def place(self) -> tuple[int, int]:
@@ -62,12 +65,19 @@ class Position:
         """Count one step."""
         self.meter.add(losses, batch, seconds, task, processes)
         self.step = batch.step + 1
-        if self.epoch == 0 and len(self.first_losses) < FIRST_STEPS:
-            self.first_losses.append(float(losses.total.detach()))
+        if self.epoch == 0 and len(self.first_losses) + len(self.unread_losses) < FIRST_STEPS:
+            self.unread_losses.append(losses.total.detach())
+
+    def read_losses(self) -> None:
+        """Read what is on the device of the first steps' losses."""
+        self.first_losses += [float(loss) for loss in self.unread_losses]
+        self.unread_losses.clear()
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values and tensors."""
-        return {**vars(self), "meter": self.meter.state_dict()}
+        self.read_losses()
+        known = {name: value for name, value in vars(self).items() if name != "unread_losses"}
+        return {**known, "meter": self.meter.state_dict()}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Position:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from layerlink.data import ImageSet
+from layerlink.data import Examples
 from layerlink.files.paths import expanded
 from layerlink.lab.parallel.processes import here
 from layerlink.lab.run.evaluation import EVALUATION_BATCH, each_image, read_once
@@ -46,9 +46,9 @@ def read_teacher(setup: Setup) -> TeacherReading | None:
     return read_once(teacher, setup, images, lambda: _reading(setup, teacher, images))
 
 
-def _reading(setup: Setup, teacher: Observed, images: ImageSet) -> TeacherReading:
+def _reading(setup: Setup, teacher: Observed, images: Examples) -> TeacherReading:
     task = setup.task
-    few = replace(images, images=images.images[:EVALUATION_BATCH], labels=images.labels[:EVALUATION_BATCH])
+    few = images.select(slice(0, EVALUATION_BATCH))
 
     def reading(output: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
         answers = task.answers(output)
@@ -75,10 +75,10 @@ def teacher_findings(setup: Setup) -> Iterator[str]:
             "nearly uniform and teaches next to nothing: let the teacher give logits"
         )
     chance = setup.task.chance_met(reading.value, setup.images.validation.labels[: reading.images])
-    said = f"the teacher reads {score.words} {score.show(reading.value)} of {reading.images} validation images"
-    likely = (
-        "whether its classes are in the data's order, and its images normalised as it was trained with (teacher.mean)"
-    )
+    noun = setup.images.validation.noun
+    said = f"the teacher reads {score.words} {score.show(reading.value)} of {reading.images} validation {noun}"
+    seen = "images normalised as it was trained with (teacher.mean)" if noun == "images" else "weights the trained ones"
+    likely = f"whether its classes are in the data's order, and its {seen}"
     if reading.reordered is not None and reading.reordered > max(50.0, ORDER * reading.value):
         yield (
             f"{said}; by another order of its classes it would be {reading.reordered:.1f} %: its classes are not in "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from layerlink.data import Batch
 from layerlink.errors import LayerlinkError
 from layerlink.lab.parallel.processes import here
 from layerlink.lab.run.failures import StudentError, failing_alone
+from layerlink.lab.run.faults import LOOK_EVERY, look_at
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.interruption import stop_if_asked, stop_signals
 from layerlink.lab.run.learner import DroppedError
@@ -117,6 +117,9 @@ def _train(members: list[Member], watch: Watch) -> None:
                     continue
                 stop, overdue = here().any(asked_to_stop.is_set(), saving.overdue())
                 if stop or overdue:
+                    members = looked_at(members, watch)
+                    if not members:
+                        return
                     saving.save(members)
                     stop_if_asked(stop, [member.run.path for member in members], epoch=epoch, step=step)
             members = end_epoch(members, epoch, watch)
@@ -164,18 +167,43 @@ def learn(members: list[Member], batch: Batch, teacher: Teacher | None, watch: W
     for member in learning:
         clock = time.monotonic()
         # A student may work in place on what it gets, and the others need it.
-        own = batch if member is learning[-1] else replace(batch, images=batch.images.clone())
+        own = batch if member is learning[-1] else batch.copied()
         try:
             with failing_alone(f"epoch {(batch.epoch or 0) + 1}, step {batch.step + 1}"):
                 losses = member.learner.step(own, taught)
         except DroppedError as error:
-            member.failure = dropped(error)
+            member.failure = first_fault(member) or dropped(error)
             continue
         member.position.add(losses, batch, time.monotonic() - clock + shared, member.setup.task, here())
         first = first or losses
     if first is not None and batch.epoch is not None:
         watch.step(batch.epoch, batch.step, batch.count, first)
+    step = batch.step + 1
+    is_due = step % LOOK_EVERY == 0 or step == len(members[0].setup.batches)
+    return looked_at(members, watch) if is_due else still_in(members, watch)
+
+
+def looked_at(members: list[Member], watch: Watch) -> list[Member]:
+    """Wait for the device and see whose loss was no finite number since the last look; the members that are still in.
+
+    Until then a student whose step was faulty has learnt nothing more, so what a checkpoint would hold is known here.
+    """
+    clock = time.monotonic()
+    for member, fault in zip(members, look_at([member.learner.faults for member in members]), strict=True):
+        if fault is not None:
+            member.failure = first_fault(member) or member.failure
+    for member in members:  # the device's work of the steps before is waited for here
+        member.position.meter.seconds += (time.monotonic() - clock) / len(members)
     return still_in(members, watch)
+
+
+def first_fault(member: Member) -> DroppedError | None:
+    """The step from which on a student's losses were not finite, as its failure; None where all were."""
+    try:
+        member.learner.check_finite()
+    except DroppedError as error:
+        return error
+    return None
 
 
 def still_in(members: list[Member], watch: Watch) -> list[Member]:

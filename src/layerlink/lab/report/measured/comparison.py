@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from layerlink.data.examples import Inputs, first
 from layerlink.errors import UsageError
 from layerlink.files.paths import expanded
 from layerlink.lab.recipe.augmenting import AugmentFields
@@ -31,6 +32,7 @@ from layerlink.measure.latency import Latency, measure_latency
 from layerlink.taps import Observed
 from layerlink.tasks import ACCURACY, Score
 from layerlink.tasks.classification import confusion, percent_equal
+from layerlink.user_code import is_code
 
 BATCHES = (1, 128)  # for latency
 
@@ -144,7 +146,7 @@ def _teacher_section(gathered: Gathered, trust_code: bool) -> ModelSection:
     if not taught and not there:
         raise UsageError("there is no teacher among these runs")
     sections = [run.recipe.teacher for run in taught if run.recipe and run.recipe.teacher]
-    section: ModelSection | None = next((it for it in sections if ":" not in it.model), None)
+    section: ModelSection | None = next((it for it in sections if not is_code(it.model)), None)
     if section is None:  # code, of whoever made the run that names it
         source = taught[0] if taught else known
         assert source is not None  # noqa: S101 - one of the two is there
@@ -234,13 +236,13 @@ def _cost(observed: Observed, setup: Setup, weights: Path | None) -> dict[str, A
     batches = [observed.seen(_batch(setup, batch)) for batch in BATCHES]
     return {
         "parameters": parameters,
-        "flops": count_flops(model, batches[0][:1], setup.arithmetic()),
+        "flops": count_flops(model, first(batches[0], 1), setup.arithmetic()),
         "size": file.stat().st_size if file is not None and file.exists() else 4 * parameters,
         "latency": tuple(measure_latency(model, batch, setup.arithmetic) for batch in batches),
     }
 
 
-def _batch(setup: Setup, count: int) -> Tensor:
-    """So many test images, some of them more than once where there are fewer."""
-    images = setup.images.test.images
-    return setup.images.views(images[torch.arange(count, device=images.device) % len(images)])
+def _batch(setup: Setup, count: int) -> Inputs:
+    """So many test examples, some of them more than once where there are fewer."""
+    test = setup.images.test
+    return setup.images.seen(test, torch.arange(count, device=test.labels.device) % len(test))

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from layerlink.data import Views
 from layerlink.data.views import scaled
 from layerlink.lab.report.figures.label_colours import IGNORED, label_colours
 from layerlink.lab.report.page.stills import Still, Stills
@@ -36,11 +37,11 @@ class MapsShown:
 def shown_maps(setup: Setup, answers: Tensor | None) -> MapsShown | None:
     """Test images, evenly from the whole set, where answers (N, H, W) are maps; None elsewhere."""
     test, views = setup.images.test, setup.images.views
-    if answers is None or answers.ndim != 3 or test.labels.ndim != 3:
+    if answers is None or answers.ndim != 3 or test.labels.ndim != 3 or not isinstance(views, Views):
         return None
     count = min(MOST_IMAGES, len(test))
     places = (torch.arange(count) * len(test) + len(test) // 2) // count
-    images = scaled(test.images[places].float(), views.image_size).round().clamp(0, 255).to(torch.uint8)
+    images = scaled(test.rows(places).float(), views.image_size).round().clamp(0, 255).to(torch.uint8)
     return MapsShown(places, images.cpu(), views.labels(test.labels[places]).cpu(), setup.task.ignore)
 
 

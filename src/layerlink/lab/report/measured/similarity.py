@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from layerlink.data.examples import Inputs
 from layerlink.files.weights import load_weights
 from layerlink.lab.recipe.schema import Recipe
 from layerlink.lab.run.evaluation import views_of
@@ -105,18 +106,28 @@ class Alikeness:
         found: dict[Tap, list[Tensor]] = {}
         views = views_of(observed, setup.images.views)
         with evaluating(observed.model):
-            for batch in torch.split(setup.images.validation.images[: self.count], _BATCH):
-                for tap, value in observed.read(views(batch), taps).values.items():
-                    found.setdefault(tap, []).append(value.detach().float().cpu().flatten(1))
+            for start in range(0, self.count, _BATCH):
+                batch = views(setup.images.validation.rows(slice(start, min(start + _BATCH, self.count))))
+                for tap, value in observed.read(batch, taps).values.items():
+                    found.setdefault(tap, []).append(_features(value.detach(), batch).float().cpu())
         # One at a time leaves memory as soon as its Gram matrix is there.
         return {tap: centred_gram(torch.cat(found.pop(tap))) for tap in list(found)}
 
 
 def _bytes_an_image(observed: Observed, taps: Sequence[Tap], setup: Setup) -> int:
-    image = setup.images.views(setup.images.validation.images[:1])
+    image = setup.images.seen(setup.images.validation, slice(0, 1))
     with evaluating(observed.model):
         read = observed.read(image, taps)
     return 4 * sum(value.numel() for value in read.values.values())
+
+
+def _features(value: Tensor, batch: Inputs) -> Tensor:
+    """One row an example. Texts of a batch are as long as its longest: theirs is the mean over their tokens."""
+    mask = batch.get("attention_mask") if isinstance(batch, Mapping) else None
+    if mask is None or value.ndim != 3 or value.shape[:2] != mask.shape:
+        return value.flatten(1)
+    there = mask[..., None].to(value.dtype)
+    return (value * there).sum(1) / there.sum(1)
 
 
 def pair_name(pair: Pair) -> str:

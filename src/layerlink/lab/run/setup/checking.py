@@ -10,6 +10,7 @@ import torch
 from torch import Size, nn
 
 from layerlink.config.changes import Place
+from layerlink.data.examples import Inputs, first, shape_of
 from layerlink.errors import LayerlinkError, Problem
 from layerlink.lab.parallel.processes import here
 from layerlink.lab.recipe.file import LoadedRecipe
@@ -58,7 +59,7 @@ def check_on_batch(
     # Where the images are: a teacher that is shared is there already, and all else will be.
     sample = images.sample
     for model in (*teachers.values(), student):
-        model.to(sample.device)
+        model.to(images.device)
     problems: list[Problem] = []
     if not any(parameter.requires_grad for parameter in student.parameters()):
         problems.append(loaded.problem(("student",), "has no parameter to train: every one is frozen"))
@@ -83,7 +84,7 @@ def check_on_batch(
         problems.append(
             Problem(
                 "models",
-                f"a model does not run on images {tuple(sample.shape)}: {told(error)}",
+                f"a model does not run on {images.train.noun} {shape_of(sample)}: {told(error)}",
             )
         )
     return problems
@@ -128,7 +129,14 @@ def _asked(
     if len(teachers) > 1:
         return SeveralTeachers({name: Looked(it) for name, it in teachers.items()})
     own = Observed(student, "teacher", output=recipe.student.logits, arithmetic=arithmetic)
-    return teachers.get("", own if recipe.teacher is not None else Observed(nn.Identity(), "teacher"))
+    return teachers.get("", own if recipe.teacher is not None else Observed(_Nobody(), "teacher"))
+
+
+class _Nobody(nn.Module):
+    """In the place of a teacher where there is none: gives back the first of its inputs."""
+
+    def forward(self, *inputs: torch.Tensor, **named: torch.Tensor) -> torch.Tensor:
+        return next(iter((*inputs, *named.values())))
 
 
 def _check_state(student: nn.Module) -> Iterator[str]:
@@ -147,7 +155,7 @@ def _check_state(student: nn.Module) -> Iterator[str]:
                 )
 
 
-def _check_training(loaded: LoadedRecipe, learns: Observed, sample: torch.Tensor) -> list[Problem]:
+def _check_training(loaded: LoadedRecipe, learns: Observed, sample: Inputs) -> list[Problem]:
     """What evaluation does not show: outputs that are others in training mode, batches of one image."""
     recipe = loaded.recipe
     reads = [recipe.hard.build().tap] if recipe.hard.weight else []
@@ -158,7 +166,7 @@ def _check_training(loaded: LoadedRecipe, learns: Observed, sample: torch.Tensor
     if problems or recipe.training.batch_size > 1 or here().size > 1:
         return problems
     try:
-        trace(learns, [OUTPUT], sample[:1])
+        trace(learns, [OUTPUT], first(sample, 1))
     except ValueError as error:  # batch normalisation over one value a channel
         what = f"must be 2 or more for this student, which does not train on a single image: {error}"
         return [loaded.problem(("training", "batch_size"), what)]
@@ -166,7 +174,7 @@ def _check_training(loaded: LoadedRecipe, learns: Observed, sample: torch.Tensor
 
 
 def _shape_of(
-    loaded: LoadedRecipe, observed: Observed, sample: torch.Tensor, place: Place
+    loaded: LoadedRecipe, observed: Observed, sample: Inputs, place: Place
 ) -> tuple[Size | None, list[Problem]]:
     given = trace(observed, [OUTPUT], sample, evaluate=True)
     if OUTPUT in given.problems:

@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 from layerlink.models.tiny_maps import TinyMapConv2d, use_tiny_map_convolutions
 from layerlink.taps.modes import untouched
 from layerlink.taps.modules import call_model
-from layerlink.taps.observed import Precision
+from layerlink.taps.observed import DTYPES, Precision
 
 # Of these, autocast turns weights and biases into bfloat16 at every use, and uses them for nothing else. Not so of
 # their subclasses, which may compute with them in float32.
@@ -42,17 +42,18 @@ def keep_cast_weights(teacher: nn.Module, precision: Precision, sample: Any) -> 
         precision: of the arithmetic.
         sample: inputs of the model, there.
     """
-    if precision != "bfloat16":
+    if precision == "float32":
         return
+    dtype = DTYPES[precision]
     owners = Counter(id(parameter) for module in teacher.modules() for parameter in _own(module))
-    before, masters = _answers(teacher, sample), []
+    before, masters = _answers(teacher, sample, dtype), []
     for module in teacher.modules():
         if type(module) in _CAST and "weight" in module._parameters and all(owners[id(p)] == 1 for p in _own(module)):
             masters += [(parameter, parameter.data) for parameter in _own(module)]
     for parameter, master in masters:
-        parameter.data = master.bfloat16()
+        parameter.data = master.to(dtype)
     try:
-        after = _answers(teacher, sample)
+        after = _answers(teacher, sample, dtype)
         same = 0 < len(before) == len(after) and all(map(torch.equal, before, after))
     except Exception:  # noqa: BLE001 - a model that computes a part in float32 by itself
         same = False
@@ -61,9 +62,9 @@ def keep_cast_weights(teacher: nn.Module, precision: Precision, sample: Any) -> 
             parameter.data = master
 
 
-def _answers(teacher: nn.Module, sample: Any) -> list[Tensor]:
+def _answers(teacher: nn.Module, sample: Any, dtype: torch.dtype) -> list[Tensor]:
     device = next((value.device.type for value in (*teacher.parameters(), *teacher.buffers())), "cpu")
-    with untouched(teacher), torch.no_grad(), torch.autocast(device, torch.bfloat16):
+    with untouched(teacher), torch.no_grad(), torch.autocast(device, dtype):
         teacher.eval()
         return [leaf for leaf in tree_leaves(call_model(teacher, sample)) if isinstance(leaf, Tensor)]
 

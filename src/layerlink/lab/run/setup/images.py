@@ -1,25 +1,30 @@
-"""A recipe's data section as images on the device, in three parts."""
+"""A recipe's data section as examples on the device, in three parts."""
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from layerlink.config.image_size import largest, plain, sides
-from layerlink.data import ImageSet, Source, Views, load_source, split
-from layerlink.data.normalisation import normalisation
+from layerlink.config.image_size import ImageSize, largest, sides
+from layerlink.data import Examples, ImageSet, Source, TextViews, Views, load_source, split
+from layerlink.data.examples import Inputs
+from layerlink.data.images import images_of
+from layerlink.data.normalisation import Statistics, normalisation
 from layerlink.data.sources import SCALED
 from layerlink.data.splits import few, labelled
+from layerlink.data.stream.images import Streaming, pixel_bytes
+from layerlink.data.stream.unlabelled import unlabelled_files, with_unlabelled
 from layerlink.lab.recipe.schema import Recipe
+from layerlink.lab.recipe.texts import TEXT
+from layerlink.lab.run.setup.texts import texts_of
+from layerlink.tasks import Task
 
 
 @dataclass(frozen=True)
 class Images:
-    """The three parts of a data set on the device, and how models see them.
+    """The three parts of a data set, of images or of texts, on the device, and how models see them.
 
     Args:
         train: to train on.
@@ -32,31 +37,107 @@ class Images:
         warnings: what of it is not read.
     """
 
-    train: ImageSet
-    validation: ImageSet
-    test: ImageSet
-    views: Views
+    train: Examples
+    validation: Examples
+    test: Examples
+    views: Views | TextViews
     stamp: dict[str, Any]
     bad: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property
-    def sample(self) -> Tensor:
-        """Two training images as models see them, to look at models with."""
-        return self.views(self.train.images[:2])
+    def sample(self) -> Inputs:
+        """Two training examples as models see them, to look at models with."""
+        return self.seen(self.train, slice(0, 2))
+
+    def seen(self, part: Examples, places: torch.Tensor | slice) -> Inputs:
+        """Examples of a part as models see them, not augmented."""
+        return self.views(part.rows(places))
+
+    @property
+    def pixels(self) -> tuple[ImageSet, Views]:
+        """The training images and their views.
+
+        Raises:
+            UsageError: where they are no images.
+        """
+        train = images_of(self.train, "what was asked for")
+        assert isinstance(self.views, Views)  # noqa: S101 - for the type checker: images have such views
+        return train, self.views
+
+    @property
+    def statistics(self) -> Statistics:
+        """Mean and standard deviation that the images are normalised by.
+
+        Raises:
+            UsageError: where they are no images.
+        """
+        views = self.pixels[1]
+        return views.mean, views.std
+
+    @property
+    def device(self) -> torch.device:
+        """Where they are."""
+        return self.train.labels.device
 
 
 def load_images(recipe: Recipe, device: torch.device) -> Images:
     """The recipe's data set, split, on ``device``.
 
     Raises:
-        LayerlinkError: where it cannot be read or has too few images.
+        LayerlinkError: where it cannot be read or has too few examples.
     """
+    data, task = recipe.data, recipe.task.build()
+    source: Source
+    views: Views | TextViews
+    source, views = texts_of(recipe) if data.name == TEXT else _pictures(recipe, task)
+    train, validation = _parts(source, recipe)
+    train = _partly_labelled(train, recipe, task)
+    stamp = {
+        "classes": list(train.classes),
+        **views.facts(),
+        "train": train.checksum,
+        "validation": validation.checksum,
+        "test": source.test.checksum,
+    }
+    if data.labelled is not None:
+        stamp["labelled"] = data.labelled
+    train, validation, test = (part.to(device) for part in (train, validation, source.test))
+    return Images(train, validation, test, views, stamp, source.bad, source.notes, source.warnings)
+
+
+def _partly_labelled(train: Examples, recipe: Recipe, task: Task) -> Examples:
+    """The training examples, those with labels only that have one; images of ``data.unlabelled`` behind them."""
+    data = recipe.data
+    if not data.partly_labelled:
+        return train
+    chosen = torch.ones(len(train), dtype=torch.bool)
+    if data.labelled is not None:
+        chosen = labelled(train, data.labelled, data.split_seed)
+    if data.unlabelled is not None:
+        images = images_of(train, "data.unlabelled")
+        train = with_unlabelled(images, data.unlabelled, _streaming(recipe), data.most_pixels)
+        chosen = torch.cat((chosen, chosen.new_zeros(len(train) - len(chosen))))
+    return train.relabelled(task.partly_labelled().without_label(train.labels, chosen))
+
+
+def _streaming(recipe: Recipe) -> Streaming:
+    return Streaming(round(recipe.data.memory_gb * 1e9), recipe.data.workers)
+
+
+def _beside_unlabelled(recipe: Recipe, size: ImageSize) -> Streaming:
+    """What is left for the data set: its images are streamed where those without labels leave no room."""
+    streaming, root = _streaming(recipe), recipe.data.unlabelled
+    if root is None:
+        return streaming
+    return replace(streaming, memory=streaming.memory - pixel_bytes(len(unlabelled_files(root)), size))
+
+
+def _pictures(recipe: Recipe, task: Task) -> tuple[Source, Views]:
     data = recipe.data
     # Of a folder's images as many pixels are kept as any model sees; its views scale them down.
     kept = largest(data.image_size, *recipe.teacher_sizes) if data.name in SCALED else data.image_size
-    task = recipe.task.build()
     arguments = {"ignore": task.ignore, **data.arguments} if data.name == "segmentation" else data.arguments
     source = load_source(
         data.name,
@@ -66,42 +147,18 @@ def load_images(recipe: Recipe, device: torch.device) -> Images:
         skip_bad=data.skip_bad,
         most_pixels=data.most_pixels,
         arguments=arguments,
+        streaming=_beside_unlabelled(recipe, kept),
     )
-    train, validation = _parts(source, recipe)
-    if data.labelled is not None:
-        chosen = labelled(train, data.labelled, data.split_seed)
-        labels = task.partly_labelled().without_label(train.labels, chosen)
-        train = replace(train, labels=labels)
-    mean, std = normalisation(source.train.images, data.normalize)
-    padding = round(
-        data.crop_padding * sides(kept)[0] / sides(data.image_size)[0]
-    )  # as far as without the teacher's pixels
-    views = Views(data.image_size, mean, std, data.augment, recipe.seed, padding, task.ignore, data.more)
-    stamp = {
-        "classes": list(train.classes),
-        "image_size": plain(data.image_size),
-        "mean": list(mean),
-        "std": list(std),
-        "train": _checksum(train),
-        "validation": _checksum(validation),
-        "test": _checksum(source.test),
-    }
-    if data.labelled is not None:
-        stamp["labelled"] = data.labelled
-    train, validation, test = (part.to(device) for part in (train, validation, source.test))
-    return Images(train, validation, test, views, stamp, source.bad, source.notes, source.warnings)
+    mean, std = normalisation(images_of(source.train, "training").for_statistics(), data.normalize)
+    # As far as without the teacher's pixels.
+    padding = round(data.crop_padding * sides(kept)[0] / sides(data.image_size)[0])
+    return source, Views(data.image_size, mean, std, data.augment, recipe.seed, padding, task.ignore, data.more)
 
 
-def _parts(source: Source, recipe: Recipe) -> tuple[ImageSet, ImageSet]:
+def _parts(source: Source, recipe: Recipe) -> tuple[Examples, Examples]:
     """What is trained on, and what is selected on: the source's own, or some that are kept apart."""
     data = recipe.data
     if source.validation is not None:
         return few(source.train, data.train_images, data.split_seed), source.validation
     count = int(data.validation) if data.validation >= 1 else round(data.validation * len(source.train))
     return split(source.train, validation=max(count, 1), train_images=data.train_images, seed=data.split_seed)
-
-
-def _checksum(images: ImageSet) -> str:
-    """The number of images and a CRC of pixels and labels, in order."""
-    crc = zlib.crc32(images.labels.contiguous().numpy().data, zlib.crc32(images.images.contiguous().numpy().data))
-    return f"{len(images)} images, crc32 {crc:08x}"

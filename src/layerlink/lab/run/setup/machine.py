@@ -53,10 +53,28 @@ def _own_gpu(name: str) -> torch.device:
 def choose_precision(name: str, device: torch.device) -> Precision:
     """What the arithmetic is done in; "auto" takes bfloat16 where the hardware multiplies it natively."""
     if name != "auto":
-        return "bfloat16" if name == "bfloat16" else "float32"
+        return "bfloat16" if name == "bfloat16" else "float16" if name == "float16" else "float32"
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     return "bfloat16" if device.type == "cpu" and _cpu_multiplies_bfloat16() else "float32"
+
+
+def tf32(device: torch.device) -> tuple[str, ...]:
+    """What a GPU computes in TF32 where float32 is asked for: products then keep 10 bits of 23.
+
+    As torch is set up: convolutions are by default, matrix products are not.
+    """
+    if device.type != "cuda" or torch.version.hip or os.environ.get("NVIDIA_TF32_OVERRIDE") == "0":
+        return ()
+    if torch.cuda.get_device_capability(device) < (8, 0):
+        return ()
+    if hasattr(torch.backends.cudnn, "conv"):
+        set_to = (torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision)
+        chosen = tuple(it == "tf32" for it in set_to)
+    else:
+        chosen = (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32)
+    names = ("convolutions", "matrix products")
+    return tuple(name for name, is_chosen in zip(names, chosen, strict=True) if is_chosen)
 
 
 def _cpu_multiplies_bfloat16() -> bool:

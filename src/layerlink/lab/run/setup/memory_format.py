@@ -18,19 +18,21 @@ _VIEW = "view size is not compatible"  # as torch says where a map does not lie 
 
 
 @torch.no_grad()
-def keep_rows_together(model: nn.Module, sample: Tensor, arithmetic: Arithmetic) -> bool:
+def keep_rows_together(model: nn.Module, sample: Any, arithmetic: Arithmetic) -> bool:
     """Let a model that cannot work on channels-last maps have its images, and keep its weights, as torch makes them.
 
     Such a model flattens a map by ``view``, which goes along rows of pixels. Any other is left as it is.
 
     Args:
         model: run on the sample in both modes, and left as it was.
-        sample: two views, channels last.
+        sample: two views; of images channels last.
         arithmetic: makes the context to run in.
 
     Returns:
         Whether it is such a model. Its weights must then stay in ``torch.contiguous_format``.
     """
+    if not isinstance(sample, Tensor):  # texts are no maps
+        return False
     if model in _BY_ROWS:  # a teacher that is shared
         return True
     if not (_stumbles(model, sample, arithmetic) and not _stumbles(model, _by_rows(sample), arithmetic)):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from layerlink.config.changes import Place
 from layerlink.config.image_size import ImageSize
+from layerlink.data import TextSet
+from layerlink.data.examples import Inputs
 from layerlink.errors import Problem, UsageError
 from layerlink.files.weights import load_weights
 from layerlink.lab.recipe.file import LoadedRecipe
@@ -18,6 +21,7 @@ from layerlink.lab.run.setup.images import Images
 from layerlink.models import MODELS, build_model
 from layerlink.taps.lazy import fill_lazy_layers, has_lazy_layers
 from layerlink.taps.randomness import seeded
+from layerlink.user_code import HUB
 
 
 class MadeFor(NamedTuple):
@@ -26,10 +30,30 @@ class MadeFor(NamedTuple):
     num_classes: int
     image_size: ImageSize
     channels: int
+    texts: bool = False
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Of the project's own models."""
+        return {"num_classes": self.num_classes, "image_size": self.image_size, "channels": self.channels}
+
+
+def made_for_images(images: Images, size: int | None = None) -> MadeFor:
+    """What models of a data set are made for.
+
+    Args:
+        images: the data set; the project's own models are of images, and of texts they are told by running on them.
+        size: pixels that the model sees, where they are not the data's.
+    """
+    classes = len(images.train.classes)
+    if isinstance(images.train, TextSet):
+        return MadeFor(classes, size or 32, 3, texts=True)
+    train, views = images.pixels
+    return MadeFor(classes, size or views.image_size, train.images.shape[1])
 
 
 def make_model(
-    section: ModelSection, made_for: MadeFor, seed: int, sample: Callable[[], Tensor], role: str
+    section: ModelSection, made_for: MadeFor, seed: int, sample: Callable[[], Inputs], role: str
 ) -> nn.Module:
     """A model of a recipe with its initial weights, on the CPU.
 
@@ -45,11 +69,14 @@ def make_model(
     """
     arguments = dict(section.arguments)
     if section.model in MODELS:
-        arguments = {**made_for._asdict(), **arguments}
+        arguments = {**made_for.arguments, **arguments}
+    elif section.model.startswith(HUB):
+        head = "sequence-classification" if made_for.texts else "image-classification"
+        arguments = {"num_labels": made_for.num_classes, "head": head, **arguments}
     with seeded(seed):
         model = build_model(section.model, **arguments)
         if has_lazy_layers(model):
-            fill_lazy_layers(model, sample().clone(memory_format=torch.contiguous_format), role)
+            fill_lazy_layers(model, tree_map_only(Tensor, _by_rows, sample()), role)
     return model
 
 
@@ -72,11 +99,11 @@ def build_role(
         notes: to be added to: what was taken off the names in a file of weights.
     """
     role = str(place[0]).removesuffix("s")
-    size = getattr(section, "image_size", None) or images.views.image_size
-    made_for = MadeFor(len(images.train.classes), size, images.train.images.shape[1])
+    made_for = made_for_images(images, getattr(section, "image_size", None))
 
-    def sample() -> Tensor:  # made where a layer asks for it
-        return images.sample.cpu()
+    def sample() -> Inputs:  # made where a layer asks for it
+        found: Inputs = tree_map_only(Tensor, Tensor.cpu, images.sample)
+        return found
 
     try:
         model = make_model(section, made_for, loaded.recipe.seed, sample, role)
@@ -92,3 +119,7 @@ def build_role(
         what = "a teacher needs weights: a run folder, a file of weights, or own where its callable has loaded them"
         problems.append(loaded.problem(place, what))
     return model
+
+
+def _by_rows(tensor: Tensor) -> Tensor:
+    return tensor.clone(memory_format=torch.contiguous_format)

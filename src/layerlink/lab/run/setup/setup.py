@@ -9,9 +9,10 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from layerlink.data import Batches
+from layerlink.data.examples import Inputs
 from layerlink.errors import Problem, UsageError
 from layerlink.lab.parallel.processes import here
 from layerlink.lab.recipe.file import LoadedRecipe
@@ -204,7 +205,7 @@ def _students(
 
 def _samples(
     loaded: LoadedRecipe, teachers: Mapping[str, nn.Module], images: Images, problems: list[Problem]
-) -> dict[nn.Module, Tensor]:
+) -> dict[nn.Module, Inputs]:
     """Two images as each teacher sees them."""
     try:
         return {it: seen_by_teacher(loaded.recipe.every_teacher.get(name), images) for name, it in teachers.items()}
@@ -229,7 +230,7 @@ def _task(loaded: LoadedRecipe, images: Images, problems: list[Problem]) -> Task
     except UsageError as error:
         problems.append(loaded.problem(("task",), str(error)))
         return None
-    if loaded.recipe.data.labelled is not None:
+    if loaded.recipe.data.partly_labelled:
         task = task.partly_labelled()
     problems += mixing_problems(loaded, task, images)
     for part in (images.train, images.validation, images.test):

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from layerlink.config.image_size import plain
+from layerlink.data.examples import Inputs
 from layerlink.data.normalisation import Renormalised
 from layerlink.errors import Problem, UsageError
 from layerlink.files.paths import expanded
@@ -44,9 +45,8 @@ def taught_by(
     if recipe.teacher is not None and recipe.teacher.model == EMA and not teachers:
         return EMATeacher(student, recipe.teacher.decay, output=recipe.student.logits, arithmetic=run_as)
     sections, kind = recipe.every_teacher, FrozenTeacher if recipe.peers is None else PeerTeacher
-    seen = images.views.mean, images.views.std
     # Where one sees another size all are called with several.
-    plain = Renormalised(seen, seen) if recipe.teacher_sizes else None
+    plain = Renormalised(images.statistics, images.statistics) if recipe.teacher_sizes else None
     each = {
         name: kind(
             model,
@@ -68,7 +68,8 @@ def teacher_view(section: TeacherSection | None, images: Images) -> Renormalised
     """
     if section is None or (section.statistics is None and section.image_size is None):
         return None
-    seen, channels = (images.views.mean, images.views.std), images.train.images.shape[1]
+    seen = images.statistics
+    channels = len(seen[0])
     wanted = section.statistics or seen
     if len(wanted[0]) != channels:
         name = "normalize" if section.normalize else "mean"
@@ -76,10 +77,10 @@ def teacher_view(section: TeacherSection | None, images: Images) -> Renormalised
     return Renormalised(seen, wanted, section.image_size)
 
 
-def seen_by_teacher(section: TeacherSection | None, images: Images) -> Tensor:
-    """Two training images as the teacher sees them."""
+def seen_by_teacher(section: TeacherSection | None, images: Images) -> Inputs:
+    """Two training examples as the teacher sees them."""
     sample, view = images.sample, teacher_view(section, images)
-    return sample if view is None else view(sample)
+    return sample if view is None or not isinstance(sample, Tensor) else view(sample)
 
 
 def teacher_warnings(recipe: Recipe, images: Images) -> Iterator[str]:
@@ -97,8 +98,8 @@ def _seen_otherwise(who: str, section: TeacherSection, weights: Path, images: Im
     own: dict[str, Any] = {"image_size": plain(section.image_size)} if section.image_size else {}
     if section.statistics is not None:
         own |= dict(zip(("mean", "std"), map(list, section.statistics), strict=True))
-    for name in ("classes", "image_size", "mean", "std"):
-        if taught.get(name) != own.get(name, images.stamp[name]):
+    for name in ("classes", "image_size", "mean", "std", "vocabulary", "max_length"):
+        if name in images.stamp and taught.get(name) != own.get(name, images.stamp[name]):
             yield (
                 f"{who} was trained with {name} {taught.get(name)}, the student gets {images.stamp[name]}: "
                 "set the data section as in the teacher's recipe"

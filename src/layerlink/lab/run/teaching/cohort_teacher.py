@@ -81,7 +81,9 @@ class CohortTeacher:
         sizes = stores.sizes()
         kept, why_not = here().first_says(lambda: self._kept(stores, sizes))
         self._stored = stores.open(kept)
-        left = ", ".join(name_of(tap) for tap in sizes if tap not in kept)
+        varying = [tap for tap in stores.taps if tap not in sizes]
+        left = ", ".join(name_of(tap) for tap in (*sizes, *varying) if tap not in kept)
+        why_not = why_not or f"layers of {stores.setup.images.train.noun} are of many lengths"
         told = "nothing"
         if kept:
             parts = [f"{name_of(tap)} {_how(store)}" for tap, store in self._stored.items()]

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from layerlink.data import Views
 from layerlink.lab.recipe.models import TeacherSection
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.taps import OUTPUT, Observed, Tap
@@ -38,9 +39,9 @@ class StoreKeys:
         view: dict[str, Any] = {}
         if views.augment != "none":
             view = {"augment": views.augment, "seed": views.seed}
-        if "crop" in views.augment:
+        if isinstance(views, Views) and "crop" in views.augment:
             view["crop_padding"] = views.padding
-        if views.more is not None:
+        if isinstance(views, Views) and views.more is not None:
             view |= {"seed": views.seed, "more": views.more.facts()}
         return cls(
             teacher={
@@ -51,7 +52,7 @@ class StoreKeys:
             },
             seen={
                 "images": stamp["train"],
-                **{name: stamp[name] for name in ("image_size", "mean", "std")},
+                **{name: stamp[name] for name in views.facts()},
                 "precision": setup.precision,
                 "device": setup.device.type,
             },

@@ -1,0 +1,116 @@
+"""Images that nobody has labelled, beside those of a data set."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from layerlink.config.image_size import size_of
+from layerlink.data.formats.decode import MOST_PIXELS
+from layerlink.data.formats.folder_tree import below, order
+from layerlink.data.images import UNLABELLED, ImageSet
+from layerlink.data.stream.images import StreamedImages, Streaming, images_from, pixel_bytes
+from layerlink.data.stream.pictures import PictureFiles, Pictures
+from layerlink.data.stream.pixels import StreamedPixels
+from layerlink.errors import LayerlinkError, UsageError
+from layerlink.files.paths import expanded
+
+
+class JoinedPictures(Pictures):
+    """Pictures of two kinds, one after the other.
+
+    Args:
+        parts: of which each has images.
+    """
+
+    def __init__(self, parts: Sequence[Pictures]) -> None:
+        self.parts = tuple(parts)
+        self.ends = np.cumsum([len(part) for part in parts])
+
+    def __len__(self) -> int:
+        return int(self.ends[-1])
+
+    def _place(self, index: int) -> tuple[Pictures, int]:
+        part = int(np.searchsorted(self.ends, index, side="right"))
+        return self.parts[part], index - (int(self.ends[part - 1]) if part else 0)
+
+    def read(self, index: int) -> bytes:
+        """As of the part that holds it."""
+        part, place = self._place(index)
+        return part.read(place)
+
+    def where(self, index: int) -> str:
+        """The same."""
+        part, place = self._place(index)
+        return part.where(place)
+
+    def formats(self, index: int) -> tuple[str, ...]:
+        """The same."""
+        part, place = self._place(index)
+        return part.formats(place)
+
+    def checksum(self) -> int:
+        """Of all parts."""
+        return zlib.crc32(str([part.checksum() for part in self.parts]).encode())
+
+
+def with_unlabelled(images: ImageSet, root: Path, streaming: Streaming, most_pixels: int = MOST_PIXELS) -> ImageSet:
+    """A training set with the images below ``root`` behind it, whose labels are ``UNLABELLED`` or zeros.
+
+    They lie in memory where the set does and all fit; else both are streamed.
+
+    Args:
+        images: square ones, in memory or streamed.
+        root: a folder; every image at any depth is taken.
+        streaming: when images are streamed.
+        most_pixels: that an image may have.
+
+    Raises:
+        UsageError: where there is no such folder, or no image in it.
+        LayerlinkError: where one of them cannot be used, or they do not fit beside a set that cannot be streamed.
+    """
+    files = PictureFiles(unlabelled_files(root))
+    size, total = size_of(*images.images.shape[-2:]), len(images) + len(files)
+    labels = torch.cat((images.labels, _no_labels(images, len(files))))
+    if isinstance(images, StreamedImages):
+        own = images.pixels
+        both = JoinedPictures((own.pictures, files))
+        places = np.concatenate((own.places, len(own.pictures) + np.arange(len(files))))
+        pixels = StreamedPixels(both, places, size, most_pixels, streaming.processes)
+        return StreamedImages(cast(Tensor, pixels), labels, images.classes)
+    if streaming.needed(total, size):
+        raise LayerlinkError(
+            f"data.unlabelled: {len(files):,} images beside {len(images):,} take {pixel_bytes(total, size) / 1e9:.1f} "
+            "GB, more than data.memory_gb, and the others lie in memory: raise it, or take fewer"
+        )
+    more, _ = images_from(files, [UNLABELLED] * len(files), images.classes, size, None, most_pixels=most_pixels)
+    if more.images.shape[1] != images.images.shape[1]:
+        raise UsageError(f"data.unlabelled: its images have 3 channels, those of the set {images.images.shape[1]}")
+    return ImageSet(torch.cat((images.images, more.images)), labels, images.classes)
+
+
+def unlabelled_files(root: Path) -> list[Path]:
+    """The images below a folder, at any depth, in the order of their names.
+
+    Raises:
+        UsageError: where there is no such folder, or no image in it.
+    """
+    root = expanded(root)
+    if not root.is_dir():
+        raise UsageError(f"data.unlabelled: {str(root)!r} is no folder")
+    found = sorted((it for it in below(root) if it.kind == "image"), key=order)
+    if not found:
+        raise UsageError(f"data.unlabelled: {str(root)!r} holds no images")
+    return [root.joinpath(*it.names) for it in found]
+
+
+def _no_labels(images: ImageSet, count: int) -> Tensor:
+    if images.has_classes:
+        return torch.full((count,), UNLABELLED)
+    return images.labels.new_zeros(count, *images.labels.shape[1:])

@@ -1,0 +1,1 @@
+"""Labelled texts: read from tables, tokenised once, padded batch by batch."""

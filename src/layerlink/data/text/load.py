@@ -1,0 +1,155 @@
+"""A folder of tables as labelled tokens: read, tokenised once, kept in the cache."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import Tensor
+
+from layerlink.data.cache import cached
+from layerlink.data.images import Source
+from layerlink.data.splits import hold_out
+from layerlink.data.text.labels import as_classes, without_labels
+from layerlink.data.text.parts import ACCEPTED, Parts, find_tables, is_saved_dataset
+from layerlink.data.text.saved import read_saved
+from layerlink.data.text.tables import Table, Wanted, read_table
+from layerlink.data.text.textset import TextSet
+from layerlink.data.text.tokens import Tokenizer
+from layerlink.errors import LayerlinkError, UsageError
+from layerlink.files.paths import expanded
+
+TEST_SHARE = 5  # a fifth of the training texts, where there is no test file
+_COMPARED = 64  # texts that two tokenizers are compared on
+
+
+@dataclass(frozen=True)
+class Texts:
+    """How a folder is read.
+
+    Args:
+        wanted: its columns.
+        classes: their names; None: as the files have them.
+        max_length: in tokens.
+    """
+
+    wanted: Wanted
+    classes: tuple[str, ...] | None = None
+    max_length: int = 128
+
+
+def load_texts(
+    root: Path | None,
+    texts: Texts,
+    tokenizer: Tokenizer,
+    *,
+    teachers: Sequence[Tokenizer] = (),
+    cache: Path | None = None,
+) -> Source:
+    """The texts below ``root``: train, validation and test.
+
+    Files are known by their names: ``train``, ``dev`` (or ``val``, ``valid``, ``validation``), ``test``, with any of
+    the endings of ``tables.ENDINGS``, or shards such as ``train-00000-of-00002.parquet``; or the folder is one that
+    Hugging Face's ``datasets`` saved. Without a test file, or with one whose texts have no label, a fifth of the
+    training texts is kept apart by the fixed rule of ``splits.hold_out``.
+
+    Args:
+        root: the folder.
+        texts: how it is read.
+        tokenizer: of the student.
+        teachers: tokenizers of the teachers, which must give the same tokens.
+        cache: the cache's folder; None for the default.
+
+    Raises:
+        UsageError: where the folder or a column is not there, or a teacher's tokens are others.
+        LayerlinkError: where a file cannot be read, or texts have no label.
+    """
+    if root is None:
+        raise UsageError(f"text needs root, a folder. {ACCEPTED}")
+    root = expanded(root)
+    if not root.is_dir():
+        raise UsageError(f"text: root {str(root)!r} is no folder. {ACCEPTED}")
+    saved = is_saved_dataset(root)
+    parts = Parts({}, []) if saved else find_tables(root)
+    files = sorted(path for path in root.rglob("*") if path.is_file()) if saved else _all(parts)
+    settings = json.dumps(
+        [list(texts.wanted.columns), texts.wanted.label, texts.classes, texts.max_length, tokenizer.vocabulary]
+        + [it.vocabulary for it in teachers]
+    )
+
+    def build() -> Source:
+        tables = read_saved(root, texts.wanted) if saved else _read(parts, texts.wanted)
+        return _source(tables, texts, tokenizer, teachers)
+
+    source = cached(build, name="text", root=root, files=files, settings=settings, cache=cache, kind=TextSet)
+    ignored = [path.name for path in parts.others]
+    warnings = [f"{', '.join(ignored[:5])} {'is' if len(ignored) == 1 else 'are'} not read"] if ignored else []
+    return replace(source, warnings=(*source.warnings, *warnings))
+
+
+def _all(parts: Parts) -> list[Path]:
+    return [path for files in parts.files.values() for path in files]
+
+
+def _read(parts: Parts, wanted: Wanted) -> dict[str, list[Table]]:
+    """Every table; all missing columns are told at once."""
+    found: dict[str, list[Table]] = {}
+    problems = []
+    for role, files in parts.files.items():
+        for path in files:
+            try:
+                found.setdefault(role, []).append(read_table(path, wanted))
+            except UsageError as error:
+                problems.append(str(error))
+    if problems:
+        raise UsageError("; ".join(problems))
+    return found
+
+
+def _source(
+    tables: Mapping[str, list[Table]], texts: Texts, tokenizer: Tokenizer, teachers: Sequence[Tokenizer]
+) -> Source:
+    kept = {role: list(parts) for role, parts in tables.items()}
+    _check_tokenizers(kept["train"], tokenizer, teachers)
+    notes = [f"{', '.join(table.path.name for table in parts)}: {role}" for role, parts in kept.items()]
+    if "test" in kept and without_labels(kept["test"]):
+        notes.append(f"{kept.pop('test')[0].path.name} has no labels and is not read")
+    classes, labels = as_classes(kept, texts.classes)
+    sets = {role: _tokens(parts, labels[role], classes, texts, tokenizer) for role, parts in kept.items()}
+    full = {role: int((it.lengths >= texts.max_length).sum()) for role, it in sets.items()}
+    notes += [
+        f"{count:,} of {len(sets[role]):,} {role} texts have {texts.max_length} tokens or more, and are cut there "
+        "(data.texts.max_length)"
+        for role, count in full.items()
+        if count
+    ]
+    train, test = sets["train"], sets.get("test")
+    if test is None:
+        count = len(train) // TEST_SHARE
+        if not count:
+            raise LayerlinkError(f"text: {len(train)} texts are too few to keep a fifth apart for the test")
+        train, test = hold_out(train, count)
+        notes.append(f"{count:,} of the training texts are kept apart as the test")
+    return Source(train, test, (), sets.get("validation"), tuple(notes))
+
+
+def _check_tokenizers(tables: Sequence[Table], tokenizer: Tokenizer, teachers: Sequence[Tokenizer]) -> None:
+    some = [column[:_COMPARED] for column in tables[0].columns]
+    for other in teachers:
+        why = tokenizer.differs(other, some)
+        if why:
+            raise UsageError(
+                f"the teacher's tokenizer {other.place} is not the student's {tokenizer.place}: {why}. Both must get "
+                "the same tokens: take a student of the teacher's family"
+            )
+
+
+def _tokens(
+    tables: Sequence[Table], labels: Tensor, classes: tuple[str, ...], texts: Texts, tokenizer: Tokenizer
+) -> TextSet:
+    count = len(tables[0].columns)
+    columns = [[text for table in tables for text in table.columns[place]] for place in range(count)]
+    tokens, starts, segments = tokenizer.tokens(columns, texts.max_length)
+    return TextSet(tokens, starts, labels, classes, segments)

@@ -1,0 +1,126 @@
+"""Tokenizers: found by name, told apart, and what they make of texts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from layerlink.errors import LayerlinkError, UsageError
+from layerlink.files.paths import expanded
+from layerlink.optional import need
+
+_AT_A_TIME = 1000  # texts
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """A tokenizer of ``transformers``.
+
+    Args:
+        place: its name or folder.
+        own: the tokenizer.
+        vocabulary: a digest of what it makes of texts: its tokens and all its rules.
+    """
+
+    place: str
+    own: Any
+    vocabulary: str
+
+    @classmethod
+    def load(cls, place: str) -> Tokenizer:
+        """The tokenizer at ``place``: a folder, or a name on the Hugging Face hub. No code of it is run.
+
+        Raises:
+            UsageError: where there is none.
+        """
+        transformers = need("transformers", "text", "reading texts")
+        folder = expanded(Path(place))
+        there = folder.is_dir()
+        try:
+            own = transformers.AutoTokenizer.from_pretrained(
+                str(folder) if there else place, local_files_only=there, trust_remote_code=False
+            )
+        except Exception as error:  # noqa: BLE001 - whatever the library raises of what is not there
+            what = "the folder holds none" if there else "there is no such folder, and no such name could be fetched"
+            raise UsageError(f"tokenizer {place!r} cannot be loaded: {what} ({str(error).splitlines()[0]})") from None
+        return cls(place, own, _digest(own))
+
+    @property
+    def padding(self) -> int:
+        """The token to pad with: any does where there is none of its own, as it is masked."""
+        found = self.own.pad_token_id
+        return 0 if found is None else int(found)
+
+    @property
+    def has_segments(self) -> bool:
+        """Whether models take the numbers of the texts of a pair."""
+        return "token_type_ids" in self.own.model_input_names
+
+    def tokens(self, columns: Sequence[Sequence[str]], max_length: int) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Texts as tokens, one after the other.
+
+        Args:
+            columns: one of texts, or two of which each pair becomes one.
+            max_length: in tokens with the special ones; longer ones are cut, of a pair the longer first.
+
+        Returns:
+            Tokens (T,) int32, starts (N + 1,) int64 and segments (T,) uint8, None where models take none.
+
+        Raises:
+            LayerlinkError: where a text has no token.
+        """
+        ids: list[int] = []
+        segments: list[int] = []
+        ends = [0]
+        for start in range(0, len(columns[0]), _AT_A_TIME):
+            part = [list(column[start : start + _AT_A_TIME]) for column in columns]
+            given = self.own(*part, truncation=True, max_length=max_length, padding=False)
+            for place, row in enumerate(given["input_ids"]):
+                if not row:
+                    raise LayerlinkError(f"text {start + place + 1} of a part has no token: {part[0][place]!r:.40}")
+                ids += row
+                ends.append(len(ids))
+                if self.has_segments:
+                    segments += given["token_type_ids"][place]
+        tokens = torch.from_numpy(np.array(ids, dtype=np.int32))
+        kinds = torch.from_numpy(np.array(segments, dtype=np.uint8)) if self.has_segments else None
+        return tokens, torch.tensor(ends), kinds
+
+    def differs(self, other: Tokenizer, texts: Sequence[Sequence[str]]) -> str:
+        """How another tokenizer sees texts otherwise, a sentence; empty where both give the same tokens.
+
+        Args:
+            other: of the teacher.
+            texts: columns of some texts to compare.
+        """
+        if self.vocabulary == other.vocabulary:
+            return ""
+        if self.own.get_vocab() != other.own.get_vocab():
+            sizes = len(self.own.get_vocab()), len(other.own.get_vocab())
+            return f"they have other tokens: {sizes[0]:,} of {self.place}, {sizes[1]:,} of {other.place}"
+        for place in range(len(texts[0])):
+            pair = [[column[place]] for column in texts]
+            ours, theirs = (it.own(*pair)["input_ids"][0] for it in (self, other))
+            if ours != theirs:
+                return (
+                    f"of {texts[0][place]!r:.60} they make {len(ours)} and {len(theirs)} tokens that are not the same"
+                )
+        return ""
+
+
+def _digest(own: Any) -> str:
+    rules = getattr(own, "backend_tokenizer", None)
+    if rules is not None:
+        said = json.loads(rules.to_str())
+        text = json.dumps({**said, "truncation": None, "padding": None}, sort_keys=True)
+    else:
+        text = json.dumps([type(own).__name__, own.get_vocab()], sort_keys=True)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]

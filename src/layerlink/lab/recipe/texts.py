@@ -1,0 +1,59 @@
+"""Texts in a recipe: which columns of a table are texts and labels, and how texts become tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, Strict, model_validator
+
+from layerlink.data.text.tables import Wanted
+from layerlink.errors import UsageError
+from layerlink.lab.recipe.section import Section, Whole
+
+TEXT = "text"  # the data set's name
+_OF_IMAGES = (
+    "arguments", "download", "skip_bad", "most_pixels", "image_size", "augment", "views", "crop_padding", "normalize",
+)  # fmt: skip
+
+Column = Annotated[int, Strict(), Field(ge=0)] | Annotated[str, Field(min_length=1)]
+
+
+def _one_or_more(value: Any) -> Any:
+    return (value,) if isinstance(value, str | int) else value
+
+
+class TextSection(Section):
+    """Of the data set `text`."""
+
+    columns: Annotated[tuple[Column, ...], BeforeValidator(_one_or_more)] = Field(
+        ("text",),
+        min_length=1,
+        max_length=2,
+        description="the column of texts, or two of which each pair is one; in files without a line of names, from 0",
+    )
+    label: Column = Field("label", description="the column of labels: names, or whole numbers")
+    classes: tuple[str, ...] | None = Field(
+        None, min_length=2, description="names of the labels 0, 1, ..., or the labels in their order; None: the files'"
+    )
+    max_length: Whole = Field(128, ge=4, le=131_072, description="tokens of a text; longer ones are cut")
+    tokenizer: str | None = Field(None, description="a name or folder; None: that of the student, where it is hf:...")
+
+    @property
+    def wanted(self) -> Wanted:
+        """What is read of a table."""
+        return Wanted(self.columns, self.label)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> TextSection:
+        try:
+            assert self.wanted  # noqa: S101 - made to be checked
+        except UsageError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+
+def not_of_texts(given: Iterable[str]) -> str:
+    """The fields that texts have no use for, as the subject of a sentence; empty where there are none."""
+    found = [name for name in _OF_IMAGES if name in set(given)]
+    return f"{', '.join(found)} {'is' if len(found) == 1 else 'are'}" if found else ""

@@ -1,0 +1,47 @@
+"""A recipe's texts, by the tokenizer of its student."""
+
+from __future__ import annotations
+
+from layerlink.data.images import Source
+from layerlink.data.text.load import Texts, load_texts
+from layerlink.data.text.tokens import Tokenizer
+from layerlink.data.text.views import TextViews
+from layerlink.errors import UsageError
+from layerlink.lab.recipe.schema import Recipe
+from layerlink.lab.recipe.texts import TextSection
+from layerlink.user_code import HUB
+
+
+def texts_of(recipe: Recipe) -> tuple[Source, TextViews]:
+    """The recipe's texts, on the CPU, and how models see them.
+
+    Raises:
+        UsageError: where no tokenizer is told, or student and teacher have not the same one.
+        LayerlinkError: where the texts cannot be read.
+    """
+    section = recipe.data.texts or TextSection.model_validate({})
+    _check_teachers(recipe)
+    tokenizer = Tokenizer.load(_place(recipe, section))
+    places = [it.model.removeprefix(HUB) for it in recipe.frozen_teachers.values() if it.model.startswith(HUB)]
+    others = [Tokenizer.load(place) for place in dict.fromkeys(places) if place != tokenizer.place]
+    how = Texts(section.wanted, section.classes, section.max_length)
+    source = load_texts(recipe.data.root, how, tokenizer, teachers=others)
+    return source, TextViews(tokenizer.place, tokenizer.vocabulary, section.max_length, tokenizer.padding)
+
+
+def _place(recipe: Recipe, section: TextSection) -> str:
+    if section.tokenizer is not None:
+        return section.tokenizer
+    if not recipe.student.model.startswith(HUB):
+        raise UsageError(
+            f"data.texts.tokenizer: name one: the student {recipe.student.model} is no hf:NAME_OR_FOLDER, whose own "
+            "would be taken"
+        )
+    return recipe.student.model.removeprefix(HUB)
+
+
+def _check_teachers(recipe: Recipe) -> None:
+    for name, section in recipe.every_teacher.items():
+        who = f"teachers.{name}" if name else "teacher"
+        if section.statistics is not None or section.image_size is not None:
+            raise UsageError(f"{who}: normalize, mean, std and image_size are of images, and the data are texts")

@@ -1,0 +1,54 @@
+"""A run on streamed images is the run on the same images in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from layerlink.lab.recipe.file import load_recipe
+from layerlink.lab.run.folder import RunFolder
+from layerlink.lab.run.interruption import Interrupted
+from layerlink.lab.run.setup.setup import Setup, set_up
+from layerlink.lab.run.training import train
+from picture_files import write_folder
+
+TEXT = """
+data: {{name: folder, root: {root}, image_size: 32, augment: crop-flip, validation: 4, {more}}}
+student: {{model: vgg7, arguments: {{width: 0.05, batch_norm: true}}}}
+training: {{epochs: 2, batch_size: 5, lr: 0.02}}
+precision: float32
+"""
+
+
+def weights(run: RunFolder) -> dict[str, torch.Tensor]:
+    return safetensors.torch.load_file(run.student)
+
+
+def test_weights_are_the_same_and_a_stopped_run_goes_on_inside_an_epoch(
+    tmp_path: Path, notes: Callable[..., object]
+) -> None:
+    root = write_folder(tmp_path / "folder")
+
+    def made(more: str) -> Setup:
+        return set_up(load_recipe("streamed.yaml", text=TEXT.format(root=root, more=more)))
+
+    expected = RunFolder(tmp_path / "memory")
+    train(made("memory_gb: 4"), expected)
+    for workers in (0, 2):
+        run = RunFolder(tmp_path / f"streamed-{workers}")
+        few = f"memory_gb: 0.00001, workers: {workers}"
+
+        def stop() -> None:
+            raise Interrupted("asked to")
+
+        with pytest.raises(Interrupted):
+            train(made(few), run, watch=notes((1, 2), stop))  # type: ignore[arg-type]
+        train(made(few), run, resume=True)
+        one, other = weights(run), weights(expected)
+        assert all(torch.equal(one[name], other[name]) for name in other)
+        mine, theirs = run.read_result(), expected.read_result()
+        assert mine["test_accuracy"] == theirs["test_accuracy"]
