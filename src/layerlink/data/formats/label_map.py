@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerlink.config.image_size import ImageSize, sides
-from layerlink.data.formats.decode import opened
+from layerlink.data.formats.decode import BadImageError, opened
 from layerlink.data.formats.fitted import cover
 from layerlink.data.formats.image_file import bytes_of
 from layerlink.errors import LayerlinkError
 
 Labels = NDArray[Any]
 
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _DEPTH_AT = 24  # in a PNG file, the byte that says how many bits a pixel has
 _SPREAD_BY = {2: 85, 4: 17}  # what Pillow multiplies such grey values by, so that the largest is white
 
@@ -39,6 +41,11 @@ def read_label_map(path: Path, most_pixels: int) -> Labels:
         LayerlinkError: where it cannot be read.
     """
     data = bytes_of(path)
+    if data.startswith(_SIGNATURE) and not _is_whole(data):  # Pillow looks at no checksum of what it decompresses
+        raise BadImageError(
+            f"{path}: expected a PNG image; a checksum in it is wrong, or its end is missing. Replace the map, or "
+            "leave such images out with skip_bad."
+        )
     with opened(data, str(path), ("PNG",), most_pixels) as image:
         if image.mode not in ("1", "L", "P") and not image.mode.startswith("I"):
             raise ColourMapError(
@@ -49,6 +56,20 @@ def read_label_map(path: Path, most_pixels: int) -> Labels:
     if image.mode == "L":
         values = values // _SPREAD_BY.get(data[_DEPTH_AT], 1)
     return values.astype(np.uint16 if image.mode.startswith("I") else np.uint8)
+
+
+def _is_whole(data: bytes) -> bool:
+    """Whether every piece of a PNG file has its checksum, up to the last."""
+    place = len(_SIGNATURE)
+    while place + 12 <= len(data):
+        end = place + 8 + int.from_bytes(data[place : place + 4], "big")
+        kind = data[place + 4 : place + 8]
+        if zlib.crc32(data[place + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+            return False
+        if kind == b"IEND":
+            return True
+        place = end + 4
+    return False
 
 
 def fit_map(values: Labels, size: ImageSize) -> Labels:

@@ -6,12 +6,14 @@ import csv
 import io
 import re
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from layerlink.files.whole import write_whole
 from layerlink.lab.report.page.charts import to_svg
 from layerlink.lab.report.page.page import Section, Table, shown_text
+from layerlink.lab.report.page.stills import Stills, hexadecimal
 from layerlink.printable import in_a_cell, one_line
 
 _LONGEST = 60  # letters of a file's name
@@ -36,12 +38,21 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], within: Path | None
 
 
 def write_figures(folder: Path, sections: Sequence[Section], within: Path | None = None) -> list[str]:
-    """Write every picture as SVG; the files' names, in the pictures' order."""
+    """Write every picture as SVG, and images as PNG; the pictures' files' names, in their order."""
     names: list[str] = []
     for picture in [picture for section in sections for picture in section.pictures]:
         names.append(file_name(picture.heading, names))
         _write(folder / names[-1], to_svg(picture.chart.properties(title=picture.heading)), within)
+    for stills in (section.stills for section in sections if section.stills is not None):
+        for row, images in enumerate(stills.rows):
+            for column, still in enumerate(images):
+                png = still.png
+                write_whole(folder / stills.file_name(row, column), partial(_put, png), within)
     return names
+
+
+def _put(content: bytes, path: Path) -> None:
+    path.write_bytes(content)
 
 
 def file_name(heading: str, taken: Collection[str] = ()) -> str:
@@ -86,11 +97,28 @@ def write_markdown(
             lines += ["", *_table(section.table)]
             if section.table.note:
                 lines += ["", escaped(section.table.note)]
+        if section.stills is not None:
+            lines += ["", *_stills(section.stills)]
         for picture in section.pictures:
             lines += ["", f"![{escaped(picture.heading)}](figures/{next(files)})"]
     lines += ["", "## What was run", ""]
     lines += [f"- {escaped(name)}: {_code(text)}" for name, text in provenance]
     _write(path, "\n".join(lines) + "\n")
+
+
+def _stills(stills: Stills) -> list[str]:
+    """Images in a table, and what their colours stand for."""
+    legend = ", ".join(f"`{hexadecimal(colour)}` {escaped(name)}" for colour, name in stills.legend)
+    rows = [
+        [f"![{escaped(still.told)}](figures/{stills.file_name(row, column)})" for column, still in enumerate(images)]
+        for row, images in enumerate(stills.rows)
+    ]
+    return [
+        f"| {' | '.join(map(escaped, stills.columns))} |",
+        f"|{'|'.join('---' for _ in stills.columns)}|",
+        *(f"| {' | '.join(row)} |" for row in rows),
+        *(["", legend] if legend else []),
+    ]
 
 
 def _table(table: Table) -> list[str]:

@@ -19,6 +19,7 @@ from layerlink.lab.recipe.models import EMA, ModelSection
 from layerlink.lab.recipe.schema import Recipe
 from layerlink.lab.report.gather.records import Row, RunRecord
 from layerlink.lab.report.gather.rows import Gathered
+from layerlink.lab.report.measured.maps import MapsShown, shown_maps
 from layerlink.lab.report.measured.similarity import Alikeness, Similarity, linked_pairs
 from layerlink.lab.run.evaluation import as_the_run_saw, read_images
 from layerlink.lab.run.folder import RunFolder
@@ -51,6 +52,7 @@ class Measured:
         agreement: with the teacher, percent of the answers; None for the teacher, and where there are none.
         confusion: (C, C) images, true class by answer; None where an example has not one class.
         with_teacher: (C, C) images, the teacher's answer by the student's; None for the teacher.
+        maps: (k, H, W), its answers to the images that are shown, where these are maps.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Measured:
     agreement: float | None
     confusion: Tensor | None
     with_teacher: Tensor | None
+    maps: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ class Measurements:
         images: how many validation images the similarity is over.
         conditions: hardware, threads and precision, in words.
         score: of the task.
+        shown: test images whose answers are maps; None where they are not.
     """
 
     teacher: Measured
@@ -86,6 +90,7 @@ class Measurements:
     images: int
     conditions: str
     score: Score
+    shown: MapsShown | None = None
 
 
 def measure_rows(
@@ -110,6 +115,7 @@ def measure_rows(
     cells: list[Similarity] = []
     alike: Alikeness | None = None
     teacher, taught, images, model, precision, score = None, None, None, None, None, ACCURACY
+    shown: MapsShown | None = None
     for name, run in runs:
         if run.recipe is not None and run.recipe.precision != precision:
             precision, model = run.recipe.precision, None  # a teacher's weights are held as its arithmetic wants them
@@ -124,12 +130,13 @@ def measure_rows(
         score = setup.task.score
         if teacher is None or images is None:
             teacher, taught = _measure_teacher(setup, setup.teacher, section, gathered)
+            shown = shown_maps(setup, taught) if not students else shown
         cells += alike.of_student(name, setup, run.folder)  # leaves the trained weights in the student
         students.append(_measure_student(name, run, setup, taught))
     if teacher is None or alike is None:
         raise UsageError("nothing to measure: no row has a finished run")
     classes, conditions = setup.images.test.classes, f"{processor_name(setup.device)}, {setup.precision}"
-    return Measurements(teacher, tuple(students), tuple(cells), classes, alike.count, conditions, score)
+    return Measurements(teacher, tuple(students), tuple(cells), classes, alike.count, conditions, score, shown)
 
 
 def _teacher_section(gathered: Gathered, trust_code: bool) -> ModelSection:
@@ -184,6 +191,7 @@ def _measure_teacher(
         agreement=None,
         confusion=_confusion(setup, setup.images.test.labels, reading.answers if reading else None),
         with_teacher=None,
+        maps=_maps(setup, reading.answers if reading else None),
         **_cost(teacher, setup, section.weights),
     )
     return measured, reading.answers if reading else None
@@ -201,8 +209,15 @@ def _measure_student(name: str, run: RunRecord, setup: Setup, taught: Tensor | N
         agreement=agreement,
         confusion=_confusion(setup, setup.images.test.labels, answers),
         with_teacher=None if taught is None else _confusion(setup, taught, answers),
+        maps=_maps(setup, answers),
         **_cost(setup.student, setup, run.folder),
     )
+
+
+def _maps(setup: Setup, answers: Tensor | None) -> Tensor | None:
+    """The answers to the images that are shown, where they are maps."""
+    shown = shown_maps(setup, answers)
+    return None if shown is None or answers is None else answers[shown.places.to(answers.device)].cpu()
 
 
 def _confusion(setup: Setup, rows: Tensor, answers: Tensor | None) -> Tensor | None:

@@ -6,6 +6,7 @@ from layerlink.lab.report.chance.verdict import Verdict
 from layerlink.lab.report.figures.heat_maps import MOST_CLASSES, confusion_chart, similarity_chart
 from layerlink.lab.report.gather.rows import Gathered
 from layerlink.lab.report.measured.comparison import Measured, Measurements
+from layerlink.lab.report.measured.maps import MapsShown, stills_of
 from layerlink.lab.report.page.page import Picture, Section, Table
 from layerlink.lab.report.tables.models import models_table
 from layerlink.lab.report.tables.table import ReportTable
@@ -30,6 +31,8 @@ def model_sections(
             text=_ratios(measurements, leader) + _changed_confusions(measurements, leader, baseline) + said,
         )
     ]
+    if measurements.shown is not None:
+        sections.append(_map_section(measurements, measurements.shown))
     if measurements.similarity:
         chart = similarity_chart(measurements.similarity, title="Linear CKA")
         text = (
@@ -40,6 +43,19 @@ def model_sections(
         picture = Picture("Similarity of layers to the teacher's, before and after training", chart, wide=True)
         sections.append(Section("Similarity of layers", pictures=(picture,), text=text))
     return sections
+
+
+def _map_section(measurements: Measurements, shown: MapsShown) -> Section:
+    """What models answer to some images, beside the truth."""
+    models = [measurements.teacher, *measurements.students]
+    maps = {
+        model.name: model.maps for model in models if model.maps is not None and model.maps.shape == shown.truth.shape
+    }
+    text = (
+        f"{len(shown.places)} test images, evenly from the whole set and not chosen; of each row its first seed. "
+        "Colours are told apart with every kind of colour vision."
+    )
+    return Section("Maps of labels", text=text, stills=stills_of(shown, maps, measurements.classes))
 
 
 def _ratios(measurements: Measurements, leader: str) -> str:

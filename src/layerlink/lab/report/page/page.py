@@ -21,6 +21,7 @@ from markupsafe import Markup
 
 from layerlink.files.whole import write_whole
 from layerlink.lab.report.page import charts as drawing
+from layerlink.lab.report.page.stills import Stills, hexadecimal
 from layerlink.printable import all_printable, one_line
 
 if TYPE_CHECKING:
@@ -90,12 +91,14 @@ class Section:
         table: None for none.
         pictures: in order.
         text: a sentence or two below the heading.
+        stills: images in rows and columns, after the table.
     """
 
     heading: str
     table: Table | None = None
     pictures: tuple[Picture, ...] = ()
     text: str = ""
+    stills: Stills | None = None
 
 
 def write_sections(
@@ -132,6 +135,7 @@ def _render(title: str, answer: str, sections: Sequence[Section], provenance: Se
     )
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False}
     environment.filters["policy_hash"] = _policy_hash
+    environment.filters["hexadecimal"] = hexadecimal
     source = resources.files("layerlink.lab.report.page").joinpath("page.html.j2").read_text("utf-8")
     return environment.from_string(source.replace("\r\n", "\n")).render(
         title=title,
@@ -141,6 +145,7 @@ def _render(title: str, answer: str, sections: Sequence[Section], provenance: Se
                 "heading": section.heading,
                 "text": section.text,
                 "table": None if section.table is None else _cells(section.table),
+                "stills": section.stills,
                 "pictures": [(next(numbers), it.heading, it.wide, _height(it.chart)) for it in section.pictures],
             }
             for section in sections
