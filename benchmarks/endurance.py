@@ -57,7 +57,7 @@ def main() -> None:
     while step < arguments.steps:
         learner.start_epoch(epoch)
         for batch in setup.batches.epoch(epoch):
-            meter.add(learner.step(batch), batch, 0.0)
+            meter.add(learner.step(batch), batch, 0.0, setup.task)
             step += 1
             if step % (arguments.steps // 10) == 0:
                 marks.append((step, resident(), len(os.listdir("/proc/self/fd"))))
