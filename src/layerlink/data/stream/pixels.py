@@ -96,7 +96,7 @@ class StreamedPixels:
         """
         if not self.workers:
             return (self[places] for places in steps)
-        return read_ahead(self, (self._chosen(places) for places in steps))
+        return read_ahead(self.decoded, (self._chosen(it) for it in steps), self.workers, self.device)
 
     def usable(self) -> tuple[StreamedPixels, NDArray[np.int64], tuple[str, ...]]:
         """Every image is decoded once, and those that cannot be used are left out.

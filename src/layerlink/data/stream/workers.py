@@ -6,11 +6,10 @@ import multiprocessing
 import signal
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,41 +17,43 @@ import torch.multiprocessing  # tensors travel between processes in shared memor
 from numpy.typing import NDArray
 from torch import Tensor
 
+from layerlink.data.formats.decode import Pixels
 from layerlink.errors import LayerlinkError
 
-if TYPE_CHECKING:
-    from layerlink.data.stream.pixels import StreamedPixels
-
+Decode = Callable[[int], Pixels]  # (H, W, 3) uint8 of the image at a place
 _AHEAD = 2  # batches a process
-_held: list[StreamedPixels] = []  # of a process that decodes
+_held: list[Decode] = []  # of a process that decodes
 
 
-def read_ahead(pixels: StreamedPixels, steps: Iterable[NDArray[np.int64]]) -> Iterator[Tensor]:
+def read_ahead(
+    decode: Decode, steps: Iterable[NDArray[np.int64]], workers: int, device: torch.device
+) -> Iterator[Tensor]:
     """The pixels of one batch after the other.
 
     Not by torch's DataLoader: where one of its processes dies it raises in whatever the main thread is doing.
 
     Args:
-        pixels: of which images, by how many processes.
-        steps: of each batch the places in ``pixels.pictures``.
+        decode: one image.
+        steps: the places of each batch's images.
+        workers: how many processes.
+        device: where the batches go.
 
     Raises:
         LayerlinkError: where an image cannot be used, or a process died.
     """
-    count = max(1, pixels.workers)
-    on_gpu, coming = pixels.device.type == "cuda", iter(steps)
-    pool = ProcessPoolExecutor(count, _context(), initializer=_begin, initargs=(pixels,))
+    on_gpu, coming = device.type == "cuda", iter(steps)
+    pool = ProcessPoolExecutor(workers, _context(), initializer=_begin, initargs=(decode,))
     waiting: deque[Future[Tensor | str]] = deque()
     try:
         with warnings.catch_warnings():  # of forking while there are threads: see _context
             warnings.simplefilter("ignore", DeprecationWarning)
-            waiting.extend(pool.submit(_decoded, places) for places in islice(coming, count * _AHEAD))
+            waiting.extend(pool.submit(_decoded, places) for places in islice(coming, workers * _AHEAD))
         while waiting:
             batch = waiting.popleft().result()
             if isinstance(batch, str):
                 raise LayerlinkError(batch)
             waiting.extend(pool.submit(_decoded, places) for places in islice(coming, 1))
-            yield batch.pin_memory().to(pixels.device, non_blocking=True) if on_gpu else batch
+            yield batch.pin_memory().to(device, non_blocking=True) if on_gpu else batch
     except (BrokenProcessPool, EOFError, ConnectionError) as error:
         raise LayerlinkError(
             "a process that reads images ended on its own: was it killed, or is memory short? Nothing of the run is "
@@ -68,19 +69,19 @@ def _context() -> multiprocessing.context.BaseContext:
     return multiprocessing.get_context("fork" if forks else None)
 
 
-def _begin(pixels: StreamedPixels) -> None:
+def _begin(decode: Decode) -> None:
     """Ctrl-C goes to every process of a terminal; the main one decides what becomes of the run."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     torch.set_num_threads(1)
-    _held[:] = [pixels]
+    _held[:] = [decode]
 
 
 def _decoded(places: NDArray[np.int64]) -> Tensor | str:
     """A batch; what goes wrong is a text, since errors lose their words on the way."""
-    (pixels,) = _held
+    (decode,) = _held
     try:
-        found = np.stack([pixels.decoded(int(place)) for place in places])
+        found = np.stack([decode(int(place)) for place in places])
     except LayerlinkError as error:
         return str(error)
     return torch.from_numpy(np.ascontiguousarray(found.transpose(0, 3, 1, 2)))
