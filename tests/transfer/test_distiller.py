@@ -39,7 +39,8 @@ assert list(losses.terms) == ["hard", "soft", "group2 -> group2 : mse * 40", "gr
 losses.total.backward()
 assert all(p.grad is not None for p in distiller.trainable_parameters())
 loaded = {name.split(".")[1] for name in sys.modules if name.startswith("layerlink.")}
-known = {"adapters", "errors", "losses", "models", "printable", "taps", "tasks", "teachers", "transfer", "user_code"}
+known = {"adapters", "config", "errors", "losses", "models", "printable", "taps", "tasks", "teachers", "transfer",
+         "user_code"}  # of config the size of an image, which models take
 assert loaded == known, loaded
 """
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from layerlink.errors import UsageError, unknown_name
-from layerlink.models.hub import hub_model
 from layerlink.models.mobilenet import mobilenet_v2
 from layerlink.models.resnet import (
     resnet8,
@@ -114,6 +113,8 @@ def find_model(name: str) -> Callable[..., Any]:
     if name in MODELS:
         return MODELS[name]
     if name.startswith(HUB):
+        from layerlink.models.hub import hub_model  # it reads files, which a loop of one's own has no use for
+
         return partial(hub_model, name.removeprefix(HUB))
     if ":" not in name:
         raise UsageError(

@@ -145,3 +145,16 @@ def test_class_names_in_the_metadata_of_the_hub(tmp_path: Path) -> None:
     table = arrow.table({"text": ["x"], "label": [1]}).replace_schema_metadata({"huggingface": said})
     parquet.write_table(table, tmp_path / "train.parquet")
     assert read_table(tmp_path / "train.parquet", Wanted(("text",), "label")).classes == ("neg", "pos")
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_a_long_text_is_read_and_other_readers_stay_bounded(good: bool, tmp_path: Path) -> None:
+    was, path = csv.field_size_limit(), tmp_path / "long.csv"
+    path.write_text(f"text,label\n{'a' * 300_000},good\n" + ("" if good else "a,b,c\n"))
+    try:
+        table = read_table(path, Wanted(("text",), "label"))
+        assert good
+        assert len(table.columns[0][0]) == 300_000
+    except LayerlinkError:
+        assert not good
+    assert csv.field_size_limit() == was

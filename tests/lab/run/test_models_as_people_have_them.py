@@ -211,9 +211,9 @@ def test_more_epochs_begin_with_the_new_schedules_learning_rate(recipe: Recipe, 
     rates: list[float] = []
     real = Learner.update
 
-    def update(self: Any) -> None:
+    def update(self: Any, found: Any = None) -> None:
         rates.append(self.optimizer.param_groups[0]["lr"])
-        real(self)
+        real(self, found)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Learner, "update", update)

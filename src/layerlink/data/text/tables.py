@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +87,6 @@ def read_table(path: Path, wanted: Wanted) -> Table:
 
 def _separated(path: Path, wanted: Wanted) -> Table:
     tabs = path.suffix.lower() == ".tsv"
-    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     # In files of tabs a quotation mark is one, as in the usual benchmarks; in others it may hold commas and lines.
     style: dict[str, Any] = (
         {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if tabs else {"delimiter": ",", "strict": True}
@@ -97,6 +95,7 @@ def _separated(path: Path, wanted: Wanted) -> Table:
     names: Sequence[str] | None = None
     places: list[int] = []
     rows: list[tuple[str, list[Any]]] = []
+    was = csv.field_size_limit(2**31 - 1)  # of the whole process: what others read is bounded as before
     try:
         for line in lines:
             if not line or (len(line) == 1 and not line[0].strip()):
@@ -116,6 +115,8 @@ def _separated(path: Path, wanted: Wanted) -> Table:
             rows.append((f"line {lines.line_num}", [line[place] for place in places]))
     except csv.Error as error:
         raise LayerlinkError(f"{path}, line {lines.line_num}: {error}") from None
+    finally:
+        csv.field_size_limit(was)
     return _table(path, rows)
 
 

@@ -117,15 +117,14 @@ def lr_factor(time: float, training: TrainingSection) -> float:
 def had_highest_lr(time: float, training: TrainingSection) -> bool:
     """Whether the learning rate has reached its highest value.
 
-        Args:
-            time: in epochs since the start.
-            training: schedule and warm-up.
+    Args:
+        time: in epochs since the start.
+        training: schedule and warm-up.
 
-        >>> from layerlink.lab.recipe.training import TrainingSection
-    from layerlink.lab.run.average import Average
-        >>> risen = TrainingSection(epochs=10, schedule="one-cycle")
-        >>> had_highest_lr(2, risen), had_highest_lr(3, risen)
-        (False, True)
+    >>> from layerlink.lab.recipe.training import TrainingSection
+    >>> risen = TrainingSection(epochs=10, schedule="one-cycle")
+    >>> had_highest_lr(2, risen), had_highest_lr(3, risen)
+    (False, True)
     """
     rise = 0.0
     if training.schedule == "one-cycle" and not training.milestones:

@@ -32,7 +32,7 @@ def label_colours(count: int) -> tuple[tuple[int, int, int], ...]:
     one kind. Beyond 728 classes they begin again.
 
     >>> label_colours(2)
-    ((255, 255, 255), ...)
+    ((0, 255, 64), (255, 159, 255))
     """
     grid = np.stack(np.meshgrid(_LEVELS, _LEVELS, _LEVELS, indexing="ij"), axis=-1).reshape(-1, 3)
     seen = as_seen(grid)
