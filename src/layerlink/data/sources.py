@@ -22,8 +22,6 @@ from layerlink.data.stream.tars import load_tars
 from layerlink.errors import LayerlinkError, UsageError, unknown_name
 from layerlink.user_code import named
 
-MEMORY = 4_000_000_000  # bytes of pixels beyond which images are streamed
-
 
 @dataclass(frozen=True)
 class SourceEntry:
@@ -103,15 +101,15 @@ def load_source(
         name: a key of ``SOURCES``; or ``package.module:callable`` of one's own, which is called with the
             ``arguments``, and with ``root`` and ``size`` where it names them, and gives a ``Source``.
         root: the folder that holds the files; ``digits`` needs none.
-        size: pixels to bring the images of ``folder`` and ``segmentation`` to, of a square or
-            (height, width). The other sources have one size and ignore it: their images are scaled on the device.
+        size: pixels to bring the images of the sources in ``SCALED`` to, of a square or (height, width). The other
+            sources have one size and ignore it: their images are scaled on the device.
         download: for ``cifar10`` and ``cifar100``, fetch the original archive into ``root`` where ``root``
             holds no known layout. The other sources ignore it.
         cache: the folder for decoded images; None for ``$LAYERLINK_CACHE``, else ``~/.cache/layerlink``.
         skip_bad: leave out images that cannot be decoded, each with its reason in ``Source.bad``.
         most_pixels: that an image of ``folder`` may have; of a larger one nothing is decoded.
         arguments: of a callable of one's own, or what ``SourceEntry.arguments`` names.
-        streaming: from how many bytes on images are streamed, and how; None: from 4 GB on.
+        streaming: from how many bytes on images are streamed, and how; None: as by default.
 
     Raises:
         UsageError: where the name is unknown, or root or size is missing or wrong.
@@ -127,7 +125,7 @@ def load_source(
     for unknown in sorted(set(given) - set(entry.arguments)):
         raise UsageError(f"data.arguments: {unknown_name('argument', unknown, entry.arguments)}")
     if entry.streams:
-        given["streaming"] = streaming or Streaming(MEMORY)
+        given["streaming"] = streaming or Streaming()
     try:
         return entry.load(
             root, size=size, download=download, cache=cache, skip_bad=skip_bad, most_pixels=most_pixels, **given

@@ -155,6 +155,13 @@ def test_a_file_that_is_gone_is_told(tmp_path: Path) -> None:
         list(Batches(source.train, VIEWS, 4).epoch(0))
 
 
+def test_however_many_tars_there_are_none_stays_open(folder: Path, tmp_path: Path) -> None:
+    source = streamed("webdataset", write_tars(tmp_path / "tars", folder))
+    before = len(os.listdir("/proc/self/fd"))
+    pixels(source.train)  # type: ignore[arg-type]
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
 def test_what_is_wrong_with_tars_is_told(folder: Path, tmp_path: Path) -> None:
     def refused(root: Path) -> str:
         with pytest.raises(LayerlinkError) as error:

@@ -10,7 +10,7 @@ import torch
 
 from layerlink.data import ImageSet, load_source
 from layerlink.data.stream.images import StreamedImages, Streaming
-from layerlink.data.stream.unlabelled import with_unlabelled
+from layerlink.data.stream.unlabelled import unlabelled_files, with_unlabelled
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.lab.recipe.file import load_recipe
 from layerlink.lab.run.setup.setup import set_up
@@ -29,7 +29,7 @@ def test_they_stand_behind_the_others_with_no_class(streaming: Streaming, folder
     source = load_source("folder", folder, size=8, streaming=streaming)
     few = source.train.select(torch.tensor([7, 2]))
     assert isinstance(few, ImageSet)
-    joined = with_unlabelled(few, folder / "test", streaming)
+    joined = with_unlabelled(few, unlabelled_files(folder / "test"), streaming)
     assert isinstance(joined, StreamedImages) == (streaming is NONE)
     assert joined.labels.tolist() == [1, 0, *[-1] * 6]
     expected = load_source("folder", folder, size=8)
@@ -63,13 +63,22 @@ precision: float32
         assert float(losses.total.detach()) == pytest.approx(0, abs=1e-5)  # the student is the teacher
 
 
+def test_images_without_a_class_are_mixed_with_none(folder: Path) -> None:
+    text = f"""
+data: {{name: folder, root: {folder}, image_size: 32, validation: 2, unlabelled: {folder / "test"}, mixup: 0.2}}
+student: {{model: vgg7, arguments: {{width: 0.05}}}}
+"""
+    with pytest.raises(UsageError, match=r"without a label cannot be mixed.*data\.labelled and data\.unlabelled"):
+        set_up(load_recipe("a.yaml", text=text))
+
+
 def test_what_cannot_be_is_told(folder: Path, tmp_path: Path) -> None:
     train = load_source("folder", folder, size=8).train
     assert isinstance(train, ImageSet)
     with pytest.raises(UsageError, match="is no folder"):
-        with_unlabelled(train, tmp_path / "gone", BIG)
+        unlabelled_files(tmp_path / "gone")
     with pytest.raises(UsageError, match="holds no images"):
-        with_unlabelled(train, tmp_path, BIG)
+        unlabelled_files(tmp_path)
     with pytest.raises(LayerlinkError, match=r"more than data\.memory_gb, and the others lie in memory"):
-        with_unlabelled(train, folder, NONE)
+        with_unlabelled(train, unlabelled_files(folder), NONE)
     assert len(files_of(folder, "train")) == 12

@@ -27,6 +27,7 @@ MOST_PIXELS = 89_000_000
 
 # Enough images a piece of work that handing it out costs nothing, few enough that the cores end together.
 _CHUNK = 128
+_PIECES = 4  # at least, for every thread
 
 
 class BadImageError(LayerlinkError):
@@ -101,7 +102,7 @@ def decode_all(count: int, size: ImageSize, decode: Callable[[int], Pixels], *, 
     bad: dict[int, BadImageError] = {}
 
     def fill(start: int) -> None:
-        for index in range(start, min(start + _CHUNK, count)):
+        for index in range(start, min(start + chunk, count)):
             try:
                 pixels[index] = decode(index)
             except BadImageError as error:
@@ -109,9 +110,11 @@ def decode_all(count: int, size: ImageSize, decode: Callable[[int], Pixels], *, 
                     raise
                 bad[index] = error
 
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+    threads = min(8, os.cpu_count() or 1)
+    chunk = max(1, min(_CHUNK, count // (threads * _PIECES)))
+    with ThreadPoolExecutor(max_workers=threads) as pool:
         try:
-            for _ in pool.map(fill, range(0, count, _CHUNK)):
+            for _ in pool.map(fill, range(0, count, chunk)):
                 pass
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)

@@ -19,6 +19,7 @@ from layerlink.data.images import ImageSet
 from layerlink.data.stream.pictures import Pictures
 from layerlink.data.stream.pixels import StreamedPixels
 
+MEMORY = 4_000_000_000  # bytes of pixels beyond which images are streamed, unless one says otherwise
 STATISTICS = 2048  # images that mean and standard deviation are taken of
 
 
@@ -36,7 +37,7 @@ class Streaming:
         workers: processes that decode; None: one a core, 8 at most.
     """
 
-    memory: int
+    memory: int = MEMORY
     workers: int | None = None
 
     def needed(self, count: int, size: ImageSize) -> bool:

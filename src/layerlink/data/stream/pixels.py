@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from layerlink.config.image_size import ImageSize, sides
-from layerlink.data.formats.decode import MOST_PIXELS, BadImageError, Pixels
+from layerlink.data.formats.decode import MOST_PIXELS, BadImageError, Pixels, decode_all
 from layerlink.data.formats.fitted import decode_fitted
 from layerlink.data.stream.pictures import Pictures
 from layerlink.data.stream.workers import read_ahead
@@ -59,15 +59,8 @@ class StreamedPixels:
             LayerlinkError: where one cannot be read or decoded.
         """
         chosen = self._chosen(places)
-        found = np.empty((len(chosen), *sides(self.size), 3), dtype=np.uint8)
-
-        def fill(start: int) -> None:
-            for row in range(start, min(start + _CHUNK, len(chosen))):
-                found[row] = self.decoded(int(chosen[row]))
-
-        with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-            list(pool.map(fill, range(0, len(chosen), _CHUNK)))
-        return as_tensor(found).to(self.device)
+        found = decode_all(len(chosen), self.size, lambda row: self.decoded(int(chosen[row])))
+        return torch.from_numpy(found.pixels).to(self.device)
 
     def taken(self, places: Tensor | slice) -> StreamedPixels:
         """Some of the images; nothing is decoded."""
@@ -123,8 +116,3 @@ class StreamedPixels:
             return self.places[places]
         chosen: NDArray[np.int64] = self.places[places.cpu().numpy()]
         return chosen
-
-
-def as_tensor(pixels: Pixels) -> Tensor:
-    """(n, H, W, 3) as a tensor (n, 3, H, W) of its own memory order."""
-    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import tarfile
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +29,7 @@ _MOST_LABEL = 1_000_000  # bytes of a label's file
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 
 
-@dataclass
+@dataclass(frozen=True)
 class TarMembers(Pictures):
     """Images inside of tars.
 
@@ -46,19 +44,17 @@ class TarMembers(Pictures):
     file: NDArray[np.int64]
     start: NDArray[np.int64]
     length: NDArray[np.int64]
-    _open: dict[tuple[int, int], int] = field(default_factory=dict)  # by process and file, its descriptor
 
     def __len__(self) -> int:
         return len(self.file)
 
     def read(self, index: int) -> bytes:
         """The member's bytes."""
-        key = os.getpid(), int(self.file[index])
         length = int(self.length[index])
         try:
-            if key not in self._open:
-                self._open[key] = os.open(regular(self.paths[key[1]]), os.O_RDONLY)
-            content = os.pread(self._open[key], length, int(self.start[index]))
+            with regular(self.paths[int(self.file[index])]).open("rb") as tar:  # of thousands not all can be open
+                tar.seek(int(self.start[index]))
+                content = tar.read(length)
         except OSError as error:
             raise LayerlinkError(f"{self.where(index)}: cannot be read ({error}).") from error
         if len(content) < length:
@@ -75,9 +71,6 @@ class TarMembers(Pictures):
         for places in (self.file, self.start, self.length):
             crc = zlib.crc32(places.tobytes(), crc)
         return crc
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_open": {}}
 
 
 def load_tars(

@@ -60,22 +60,24 @@ class JoinedPictures(Pictures):
         return zlib.crc32(str([part.checksum() for part in self.parts]).encode())
 
 
-def with_unlabelled(images: ImageSet, root: Path, streaming: Streaming, most_pixels: int = MOST_PIXELS) -> ImageSet:
-    """A training set with the images below ``root`` behind it, whose labels are ``UNLABELLED`` or zeros.
+def with_unlabelled(
+    images: ImageSet, paths: Sequence[Path], streaming: Streaming, most_pixels: int = MOST_PIXELS
+) -> ImageSet:
+    """A training set with the images of some files behind it, whose labels are ``UNLABELLED`` or zeros.
 
     They lie in memory where the set does and all fit; else both are streamed.
 
     Args:
         images: square ones, in memory or streamed.
-        root: a folder; every image at any depth is taken.
+        paths: of the files, one or more.
         streaming: when images are streamed.
         most_pixels: that an image may have.
 
     Raises:
-        UsageError: where there is no such folder, or no image in it.
+        UsageError: where they have other channels.
         LayerlinkError: where one of them cannot be used, or they do not fit beside a set that cannot be streamed.
     """
-    files = PictureFiles(unlabelled_files(root))
+    files = PictureFiles(paths)
     size, total = size_of(*images.images.shape[-2:]), len(images) + len(files)
     labels = torch.cat((images.labels, _no_labels(images, len(files))))
     if isinstance(images, StreamedImages):

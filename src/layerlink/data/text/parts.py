@@ -7,14 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from layerlink.data.formats.folder_parts import ROLES
 from layerlink.data.text.tables import ENDINGS
 from layerlink.errors import UsageError
 
-_ROLES = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("dev", "val", "valid", "validation", "eval"), "validation"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
+_ROLES = {**ROLES, **dict.fromkeys(("dev", "eval"), "validation")}  # of folders of images these may be classes
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})$")
 _MARKED = ("dataset_dict.json", "state.json")  # of a folder that Hugging Face's datasets saved
 ACCEPTED = (

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
+from layerlink.data.stream.images import MEMORY
 from layerlink.lab.recipe.augmenting import AugmentFields
 from layerlink.lab.recipe.section import FilePath, PixelSize, Whole, YesNo
 from layerlink.lab.recipe.texts import TEXT, TextSection, not_of_texts
@@ -19,7 +20,7 @@ class DataSection(AugmentFields):
     )
     arguments: dict[str, JsonValue] = Field(
         default_factory=dict,
-        description="of the source segmentation, or of a callable of your own, beside root and size",
+        description="of the sources parquet and segmentation, or of a callable of your own, beside root and size",
     )
     root: FilePath | None = Field(None, description="folder of its files; relative to where the command is run")
     download: YesNo = Field(False, description="fetch the original archive into root where it is missing")
@@ -28,7 +29,9 @@ class DataSection(AugmentFields):
         89_000_000, ge=1, description="that an image may have, in the source folder; no larger one is decoded"
     )
     memory_gb: float = Field(
-        4.0, gt=0, description="10^9 bytes of pixels that may lie in memory; more are read from disk as they are needed"
+        MEMORY / 1e9,
+        gt=0,
+        description="10^9 bytes of pixels that may lie in memory; more are read from disk as they are needed",
     )
     workers: Whole | None = Field(
         None,

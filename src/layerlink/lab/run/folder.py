@@ -108,7 +108,7 @@ class RunFolder:
 
     @property
     def fault(self) -> Path:
-        """The step whose loss became NaN or infinite, as it was before it; gone when the run is done."""
+        """Which step's loss became NaN or infinite, and its batch; gone when the run is done."""
         return self.path / "fault.pt"
 
     @property
@@ -230,12 +230,8 @@ class RunFolder:
     def remove_checkpoints(self) -> None:
         """When the run is done, nothing is needed to go on."""
         if here().first:
-            for file in (
-                *self.checkpoints,
-                self.fault,
-                *self.path.glob("best-*.safetensors"),
-                *self.path.glob("best-*.extra.pt"),
-            ):
+            best = (*self.path.glob("best-*.safetensors"), *self.path.glob("best-*.extra.pt"))
+            for file in (*self.checkpoints, self.fault, *best):
                 file.unlink(missing_ok=True)
 
     def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:

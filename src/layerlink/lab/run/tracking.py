@@ -17,10 +17,9 @@ from layerlink.lab.recipe.file import dump_recipe
 from layerlink.lab.run.folder import RunFolder, is_term
 from layerlink.lab.run.interruption import Interrupted
 from layerlink.lab.run.setup.setup import Setup
-from layerlink.lab.run.watch import Watch
+from layerlink.lab.run.watch import PassingOn, Watch
 from layerlink.lab.track.table import STARTS
 from layerlink.lab.track.tracker import TrackedRun, Tracker
-from layerlink.transfer import Losses
 
 
 @contextmanager
@@ -41,7 +40,7 @@ def tracked(watch: Watch, setups: Sequence[Setup]) -> Iterator[Watch]:
         tracking.close(state)
 
 
-class Tracking(Watch):
+class Tracking(PassingOn):
     """Tells the trackers of every run. One that fails is told of once, and left alone from then on: the run goes on.
 
     Args:
@@ -49,42 +48,26 @@ class Tracking(Watch):
     """
 
     def __init__(self, watch: Watch) -> None:
-        self._watch = watch
+        super().__init__(watch)
         self._runs: dict[Path, _Told] = {}
 
     def begin(self, setup: Setup, run: RunFolder, epoch: int) -> None:
         """Begin, or go on with, the tracked run of a folder."""
         if setup.recipe.track:
-            self._runs[run.path] = _Told(setup, run, epoch, self._watch)
-        self._watch.begin(setup, run, epoch)
-
-    def step(self, epoch: int, step: int, images: int, losses: Losses) -> None:
-        """A step is done."""
-        self._watch.step(epoch, step, images, losses)
+            self._runs[run.path] = _Told(setup, run, epoch, self.watch)
+        super().begin(setup, run, epoch)
 
     def epoch(self, run: RunFolder, row: dict[str, Any]) -> None:
         """An epoch is done: its terms and scores are told."""
         if run.path in self._runs:
             self._runs[run.path].log(row)
-        self._watch.epoch(run, row)
+        super().epoch(run, row)
 
     def done(self, run: RunFolder, result: dict[str, Any]) -> None:
         """A run is finished: its test readings are told."""
         if run.path in self._runs:
             self._runs.pop(run.path).done(result)
-        self._watch.done(run, result)
-
-    def tell(self, text: str) -> None:
-        """Something to know."""
-        self._watch.tell(text)
-
-    def progress(self, what: str, done: int, total: int) -> None:
-        """Something before the training, or between epochs."""
-        self._watch.progress(what, done, total)
-
-    def warn(self, text: str, run: RunFolder | None = None) -> None:
-        """Something to mend."""
-        self._watch.warn(text, run)
+        super().done(run, result)
 
     def close(self, state: str) -> None:
         """End what is still open: of a run that was dropped while others went on, as failed."""

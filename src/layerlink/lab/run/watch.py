@@ -32,3 +32,42 @@ class Watch:
 
     def warn(self, text: str, run: RunFolder | None = None) -> None:
         """Something to know, with its number and what to change; of ``run``, where it is about one."""
+
+
+class PassingOn(Watch):
+    """Tells another watch everything; those that do something beside override that and call it.
+
+    Args:
+        watch: is told.
+    """
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
+
+    def begin(self, setup: Setup, run: RunFolder, epoch: int) -> None:
+        """As of a watch."""
+        self.watch.begin(setup, run, epoch)
+
+    def step(self, epoch: int, step: int, images: int, losses: Losses) -> None:
+        """As of a watch."""
+        self.watch.step(epoch, step, images, losses)
+
+    def epoch(self, run: RunFolder, row: dict[str, Any]) -> None:
+        """As of a watch."""
+        self.watch.epoch(run, row)
+
+    def done(self, run: RunFolder, result: dict[str, Any]) -> None:
+        """As of a watch."""
+        self.watch.done(run, result)
+
+    def tell(self, text: str) -> None:
+        """As of a watch."""
+        self.watch.tell(text)
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """As of a watch."""
+        self.watch.progress(what, done, total)
+
+    def warn(self, text: str, run: RunFolder | None = None) -> None:
+        """As of a watch."""
+        self.watch.warn(text, run)

@@ -15,8 +15,7 @@ from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.holding import alone_in
 from layerlink.lab.run.interruption import several_trainings
 from layerlink.lab.run.learner import DroppedError
-from layerlink.lab.run.setup.setup import Setup
-from layerlink.lab.run.watch import Watch
+from layerlink.lab.run.watch import PassingOn, Watch
 from layerlink.lab.search.database import no_database, open_storage, optuna
 from layerlink.lab.search.schema import Dimension, Search
 from layerlink.lab.sweep.family import LoadedFamily
@@ -24,7 +23,6 @@ from layerlink.lab.sweep.file import Planned
 from layerlink.lab.sweep.running import cohorts, outcome_of, run_cohort, train_teacher
 from layerlink.lab.sweep.schema import Row
 from layerlink.tasks import ACCURACY, Score
-from layerlink.transfer import Losses
 
 STARTUP_TRIALS = 5  # that no trial is pruned before
 
@@ -177,32 +175,15 @@ def _run_trials(
             study.tell(trial.number, state=states.FAIL)
 
 
-class _Pruning(Watch):
+class _Pruning(PassingOn):
     """Passes everything on, reports validation scores, and drops trials that are not worth going on with."""
 
     def __init__(self, watch: Watch, trials: Mapping[Path, tuple[optuna.trial.Trial, Planned]]) -> None:
-        self._watch, self._trials = watch, trials
-
-    def begin(self, setup: Setup, run: RunFolder, epoch: int) -> None:
-        self._watch.begin(setup, run, epoch)
-
-    def step(self, epoch: int, step: int, images: int, losses: Losses) -> None:
-        self._watch.step(epoch, step, images, losses)
-
-    def done(self, run: RunFolder, result: dict[str, Any]) -> None:
-        self._watch.done(run, result)
-
-    def tell(self, text: str) -> None:
-        self._watch.tell(text)
-
-    def progress(self, what: str, done: int, total: int) -> None:
-        self._watch.progress(what, done, total)
-
-    def warn(self, text: str, run: RunFolder | None = None) -> None:
-        self._watch.warn(text, run)
+        super().__init__(watch)
+        self._trials = trials
 
     def epoch(self, run: RunFolder, row: dict[str, Any]) -> None:
-        self._watch.epoch(run, row)
+        super().epoch(run, row)
         if run.path not in self._trials:  # the teacher's
             return
         trial, planned = self._trials[run.path]

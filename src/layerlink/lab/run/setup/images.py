@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from layerlink.config.image_size import ImageSize, largest, sides
+from layerlink.config.image_size import largest, sides
 from layerlink.data import Examples, ImageSet, Source, TextViews, Views, load_source, split
 from layerlink.data.examples import Inputs
 from layerlink.data.images import images_of
@@ -91,9 +92,10 @@ def load_images(recipe: Recipe, device: torch.device) -> Images:
     data, task = recipe.data, recipe.task.build()
     source: Source
     views: Views | TextViews
-    source, views = texts_of(recipe) if data.name == TEXT else _pictures(recipe, task)
+    more = [] if data.unlabelled is None else unlabelled_files(data.unlabelled)
+    source, views = texts_of(recipe) if data.name == TEXT else _pictures(recipe, task, len(more))
     train, validation = _parts(source, recipe)
-    train = _partly_labelled(train, recipe, task)
+    train = _partly_labelled(train, more, recipe, task)
     stamp = {
         "classes": list(train.classes),
         **views.facts(),
@@ -107,17 +109,16 @@ def load_images(recipe: Recipe, device: torch.device) -> Images:
     return Images(train, validation, test, views, stamp, source.bad, source.notes, source.warnings)
 
 
-def _partly_labelled(train: Examples, recipe: Recipe, task: Task) -> Examples:
-    """The training examples, those with labels only that have one; images of ``data.unlabelled`` behind them."""
+def _partly_labelled(train: Examples, more: list[Path], recipe: Recipe, task: Task) -> Examples:
+    """The training examples, of which few may have labels; ``more`` images without any behind them."""
     data = recipe.data
     if not data.partly_labelled:
         return train
     chosen = torch.ones(len(train), dtype=torch.bool)
     if data.labelled is not None:
         chosen = labelled(train, data.labelled, data.split_seed)
-    if data.unlabelled is not None:
-        images = images_of(train, "data.unlabelled")
-        train = with_unlabelled(images, data.unlabelled, _streaming(recipe), data.most_pixels)
+    if more:
+        train = with_unlabelled(images_of(train, "data.unlabelled"), more, _streaming(recipe), data.most_pixels)
         chosen = torch.cat((chosen, chosen.new_zeros(len(train) - len(chosen))))
     return train.relabelled(task.partly_labelled().without_label(train.labels, chosen))
 
@@ -126,16 +127,9 @@ def _streaming(recipe: Recipe) -> Streaming:
     return Streaming(round(recipe.data.memory_gb * 1e9), recipe.data.workers)
 
 
-def _beside_unlabelled(recipe: Recipe, size: ImageSize) -> Streaming:
-    """What is left for the data set: its images are streamed where those without labels leave no room."""
-    streaming, root = _streaming(recipe), recipe.data.unlabelled
-    if root is None:
-        return streaming
-    return replace(streaming, memory=streaming.memory - pixel_bytes(len(unlabelled_files(root)), size))
-
-
-def _pictures(recipe: Recipe, task: Task) -> tuple[Source, Views]:
-    data = recipe.data
+def _pictures(recipe: Recipe, task: Task, unlabelled: int) -> tuple[Source, Views]:
+    """The images, streamed where ``unlabelled`` others leave no room for them, and how models see them."""
+    data, streaming = recipe.data, _streaming(recipe)
     # Of a folder's images as many pixels are kept as any model sees; its views scale them down.
     kept = largest(data.image_size, *recipe.teacher_sizes) if data.name in SCALED else data.image_size
     arguments = {"ignore": task.ignore, **data.arguments} if data.name == "segmentation" else data.arguments
@@ -147,7 +141,7 @@ def _pictures(recipe: Recipe, task: Task) -> tuple[Source, Views]:
         skip_bad=data.skip_bad,
         most_pixels=data.most_pixels,
         arguments=arguments,
-        streaming=_beside_unlabelled(recipe, kept),
+        streaming=replace(streaming, memory=streaming.memory - pixel_bytes(unlabelled, kept)),
     )
     mean, std = normalisation(images_of(source.train, "training").for_statistics(), data.normalize)
     # As far as without the teacher's pixels.

@@ -27,7 +27,8 @@ def _problems(loaded: LoadedRecipe, task: Task, images: Images) -> Iterator[Prob
         what = f"labels of the task {recipe.task.name} are not mixed: leave out {name}"
         yield loaded.problem(("data", name), what)
     elif images.train.has_classes and bool((images.train.labels < 0).any()):
-        what = f"an image without a label cannot be mixed with another: leave out {name}, or data.labelled"
+        others = "data.labelled and data.unlabelled"
+        what = f"an image without a label cannot be mixed with another: leave out {name}, or {others}"
         yield loaded.problem(("data", name), what)
     if task.name == Segmentation.name:
         return
