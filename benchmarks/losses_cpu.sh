@@ -8,27 +8,13 @@
 # It runs from a clone of COMMIT (HEAD) in RUNS (~/layerlink-runs), as study_cpu.sh does. PARTS takes which parts (default:
 # "screen search confirm"), EXTRA further key=value overrides of every run. Pause: pkill -STOP -f "layerlink s.* .*losses".
 set -euo pipefail
-here=$(cd "$(dirname "$0")/.." && pwd)
-DATA=$(realpath "${DATA:-$here/../shared/data/cifar10}")
-TEACHER=$(realpath "${TEACHER:-$here/../shared/models/cifar10_resnet56.safetensors}")
-RUNS=${RUNS:-$HOME/layerlink-runs}
-code=code-losses
-mkdir -p "$RUNS/data"
-cd "$RUNS"
-[ -d $code ] || {
-    git clone --quiet "$here" $code.part
-    git -C $code.part checkout --quiet --detach "${COMMIT:-$(git -C "$here" rev-parse HEAD)}"
-    mv $code.part $code
-}
-[ -n "${LAYERLINK:-}" ] || [ -e $code/.venv/ready ] || {
-    "${PYTHON:-python3}" -m venv $code/.venv
-    (cd $code && .venv/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[images,search]')
-    touch $code/.venv/ready
-}
-python=${LAYERLINK:-$code/.venv/bin/python} # LAYERLINK: an interpreter that has what it needs
-export PYTHONPATH=$RUNS/$code/src
-ln -sfn "$DATA" data/cifar10
-echo "commit $(git -C $code rev-parse --short HEAD)"
+# shellcheck source=from_clone.sh
+source "$(dirname "$0")/from_clone.sh"
+DATA=$(realpath "${DATA:-$(dirname "$0")/../../shared/data/cifar10}")
+TEACHER=$(realpath "${TEACHER:-$(dirname "$0")/../../shared/models/cifar10_resnet56.safetensors}")
+PYTHON_READY=${PYTHON_READY:-${LAYERLINK:-}} # an interpreter that has what it needs
+from_clone code-losses images,search "cifar10=$DATA"
+python=$PYTHON_READY
 
 train() { # the verb, its file, its folder
     # shellcheck disable=SC2086 # the overrides are words

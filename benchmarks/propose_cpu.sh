@@ -10,29 +10,13 @@
 # It runs from a clone of COMMIT (HEAD) in RUNS (~/layerlink-runs), as study_cpu.sh does. EXTRA takes further key=value
 # overrides of every run, SEEDS how many, PARTS which parts (default: "vgg resnet20 vgg7"). DRY=1 proposes, and tells runs and time.
 set -euo pipefail
-here=$(cd "$(dirname "$0")/.." && pwd)
-DATA=$(realpath "${DATA:-$here/../shared/data/cifar10}")
-MODELS=$(realpath "${MODELS:-$here/../shared/models}")
-RUNS=${RUNS:-$HOME/layerlink-runs}
-mkdir -p "$RUNS/data" "$RUNS/propose" "$RUNS/proposals"
-cd "$RUNS"
+# shellcheck source=from_clone.sh
+source "$(dirname "$0")/from_clone.sh"
+DATA=$(realpath "${DATA:-$(dirname "$0")/../../shared/data/cifar10}")
+MODELS=$(realpath "${MODELS:-$(dirname "$0")/../../shared/models}")
 VGG16=${VGG16:-study/strong/teacher}
-[ -d code-propose ] || {
-    git clone --quiet "$here" code-propose.part
-    git -C code-propose.part checkout --quiet --detach "${COMMIT:-$(git -C "$here" rev-parse HEAD)}"
-    mv code-propose.part code-propose
-}
-if [ -z "${PYTHON_READY:-}" ]; then # a Python that has what layerlink needs, in place of an environment of its own
-    [ -e code-propose/.venv/ready ] || {
-        "${PYTHON:-python3}" -m venv code-propose/.venv
-        (cd code-propose && .venv/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[images,page]')
-        touch code-propose/.venv/ready
-    }
-    PYTHON_READY=code-propose/.venv/bin/python
-fi
-export PYTHONPATH="$RUNS/code-propose/src"
-ln -sfn "$DATA" data/cifar10
-echo "commit $(git -C code-propose rev-parse --short HEAD)"
+from_clone code-propose images,page "cifar10=$DATA"
+mkdir -p propose proposals
 
 part() { # its name and folder, the recipe, overrides of it up to --, the hand-picked links
     case " ${PARTS:-vgg resnet20 vgg7} " in *" $1 "*) ;; *) return 0 ;; esac

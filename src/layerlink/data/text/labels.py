@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from layerlink.data.class_names import places_of
 from layerlink.data.text.tables import Table
-from layerlink.errors import LayerlinkError, UsageError, closest
+from layerlink.errors import LayerlinkError
 
 Tables = Mapping[str, Sequence[Table]]  # by what they are used as
 
@@ -35,39 +36,13 @@ def as_classes(tables: Tables, named: Sequence[str] | None) -> tuple[tuple[str, 
     told = next((table.classes for table in tables["train"] if table.classes is not None), None)
     names = tuple(named) if named is not None else told
     labels = {label for table in tables["train"] for label in table.labels if label is not None}
-    classes, places = _places(labels, names)
+    classes, places = places_of(labels, names, "data.texts.classes", "texts")
     return classes, {role: torch.tensor(_of_rows(parts, places, classes)) for role, parts in tables.items()}
 
 
 def without_labels(tables: Sequence[Table]) -> bool:
     """Whether no row has one, as in test sets whose labels are kept back."""
     return all(label is None for table in tables for label in table.labels)
-
-
-def _places(labels: set[str], names: tuple[str, ...] | None) -> tuple[tuple[str, ...], dict[str, int]]:
-    numbers = all(label.isascii() and label.isdigit() for label in labels)
-    if names is None:
-        order = sorted(labels, key=int) if numbers else sorted(labels)
-        return tuple(order), {label: place for place, label in enumerate(order)}
-    if len(set(names)) < len(names):
-        raise UsageError(f"data.texts.classes: a name stands twice: {', '.join(names)}")
-    if labels <= set(names):
-        return names, {name: place for place, name in enumerate(names)}
-    places = {str(place): place for place in range(len(names))}
-    if numbers:
-        beyond = sorted((label for label in labels if label not in places), key=int)
-        if not beyond:
-            return names, places
-        raise UsageError(
-            f"data.texts.classes names {len(names)} classes, the labels 0 to {len(names) - 1}; the training texts also "
-            f"have the label{'s' if len(beyond) > 1 else ''} {', '.join(beyond[:8])}"
-        )
-    unknown = sorted(labels - set(names))
-    near = closest(unknown[0], names)
-    raise UsageError(
-        f"data.texts.classes lacks the label{'s' if len(unknown) > 1 else ''} {', '.join(unknown[:8])} of the training "
-        f"texts; it names {', '.join(names)}{f'. Is {unknown[0]} the same as {near[0]}?' if near else ''}"
-    )
 
 
 def _check_all_labelled(role: str, tables: Sequence[Table]) -> None:
