@@ -87,7 +87,7 @@ def failed(recipe: Make, steep: None, tmp_path: Path) -> RunFolder:
 
 def test_a_step_that_overflowed_names_the_layer_and_the_images(failed: RunFolder) -> None:
     found = replay_run(failed)
-    assert (found.place, found.steps, found.images) == ((1, 1), 4, 64)
+    assert (found.place, found.steps, found.examples) == ((1, 1), 4, 64)
     assert found.came_from in ("checkpoint.pt, and the steps since", "the beginning, and all steps since")
     assert found.seen.first.startswith("the student's 3 (Steep) gave nan in 32 of 64 images (training images ")
     assert math.isnan(found.seen.terms["hard"])

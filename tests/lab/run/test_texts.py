@@ -11,13 +11,15 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from layerlink.errors import ProblemsError, UsageError
 from layerlink.lab.recipe.file import LoadedRecipe, load_recipe
+from layerlink.lab.replay.replaying import replay_run
 from layerlink.lab.run.evaluation import evaluate_run
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.interruption import Interrupted
+from layerlink.lab.run.learner import NotFiniteError
 from layerlink.lab.run.setup.setup import set_up
 from layerlink.lab.run.training import train
 from layerlink.lab.run.verification import verify_run
@@ -207,3 +209,16 @@ def test_other_teachers_see_the_same_texts(
     lines = [it.replace("MODEL", model).replace("RUN", str(teacher)) for it in taught_by]
     result = train(set_up(loaded(place, model, *lines, epochs=1)), RunFolder(tmp_path / "run"))
     assert len(result["first_losses"]) == 5
+
+
+def test_a_step_on_texts_that_overflows_is_replayed(place: Path, teacher: Path, tmp_path: Path) -> None:
+    weights = load_file(teacher / "student.safetensors")
+    weights["classifier.bias"][0] = torch.inf
+    save_file(weights, tmp_path / "broken.safetensors")
+    run = RunFolder(tmp_path / "run")
+    with pytest.raises(NotFiniteError, match="layerlink replay"):
+        train(set_up(distilled(place, tmp_path / "broken.safetensors")), run)
+    found = replay_run(run)
+    assert found.place == (0, 0)
+    assert found.seen.first.startswith("the teacher's classifier (Linear) gave inf in ")
+    assert "texts (training texts " in found.seen.first

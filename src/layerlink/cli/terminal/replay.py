@@ -18,7 +18,7 @@ def show_replay(console: Console, replay: Replay, *, every_layer: bool) -> None:
     if replay.said:
         console.say(f"the run said   {replay.said}")
     console.say(
-        f"step           epoch {epoch + 1}, step {step + 1} of {replay.steps}, {replay.images} images; from "
+        f"step           epoch {epoch + 1}, step {step + 1} of {replay.steps}, {replay.examples} {replay.noun}; from "
         f"{replay.came_from}"
     )
     looks = [seen, *([beside] if beside else [])]

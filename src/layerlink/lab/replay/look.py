@@ -112,9 +112,10 @@ def _first_in_the_pass(
     """The first layer that gave a number that is not finite, where a term is not; empty where there is none."""
     if terms and all(map(math.isfinite, terms.values())):
         return ""  # an infinite mask, say, is no fault
-    bad = [row for row, image in enumerate(step.batch.images) if not math.isfinite(largest(image))]
+    given = step.batch.images  # tokens are whole numbers
+    bad = [row for row, it in enumerate(given) if not math.isfinite(largest(it))] if isinstance(given, Tensor) else []
     if bad:
-        return f"the images themselves: {_images(bad, step)}"
+        return f"the images themselves: {_examples(bad, step)}"
     reading = next((it for it in readings if not math.isfinite(it.given)), None)
     if reading is not None:
         return _told(reading, step)
@@ -132,7 +133,7 @@ def _first_in_the_pass(
 
 
 def _told(reading: Reading, step: Step) -> str:
-    where = f" in {_images(reading.images, step)}" if reading.images else ""
+    where = f" in {_examples(reading.images, step)}" if reading.images else ""
     text = f"{reading.name} gave {reading.given:g}{where}"
     if not math.isfinite(reading.weights):
         return f"{text}; its weights reach {reading.weights:g}"
@@ -145,11 +146,12 @@ def _told(reading: Reading, step: Step) -> str:
     )
 
 
-def _images(rows: Sequence[int], step: Step) -> str:
+def _examples(rows: Sequence[int], step: Step) -> str:
     indices = [int(step.batch.indices[row]) for row in rows]
     more = ", ..." if len(indices) > SHOWN else ""
     shown = ", ".join(map(str, indices[:SHOWN]))
-    return f"{len(rows)} of {len(step.batch.labels)} images (training images {shown}{more})"
+    noun = "images" if isinstance(step.batch.images, Tensor) else "texts"
+    return f"{len(rows)} of {len(step.batch.labels)} {noun} (training {noun} {shown}{more})"
 
 
 def _not_finite_sum(terms: dict[str, float], total: float) -> Iterator[str]:

@@ -26,7 +26,8 @@ class Replay:
         run: the folder.
         place: its epoch and step, from 0.
         steps: that an epoch has.
-        images: in its batch.
+        examples: in its batch.
+        noun: what these are: images, texts.
         came_from: how it was found, in words.
         said: what the run said when it ended; empty where no fault is kept.
         seen: in the run's precision.
@@ -37,7 +38,8 @@ class Replay:
     run: RunFolder
     place: Place
     steps: int
-    images: int
+    examples: int
+    noun: str
     came_from: str
     said: str
     seen: Look
@@ -91,12 +93,14 @@ def replay_run(
     place = (step.batch.epoch or 0, step.batch.step)
     notes = tuple(_notes(run, setup, fault, place, seen, until))
     said = fault.text if fault is not None and at is None else ""
-    return Replay(run, place, len(setup.batches), len(step.batch.labels), step.came_from, said, seen, beside, notes)
+    sizes = len(setup.batches), len(step.batch.labels), setup.images.train.noun
+    return Replay(run, place, *sizes, step.came_from, said, seen, beside, notes)
 
 
 def _check_data(run: RunFolder, setup: Setup) -> None:
     stamp, now = run.read_data(), setup.images.stamp
-    changed = [name for name in ("train", "mean", "std", "image_size") if stamp.get(name) != now[name]]
+    facts = ("train", "mean", "std", "image_size", "vocabulary", "max_length")  # of images, or of texts
+    changed = [name for name in facts if stamp.get(name) != now.get(name)]
     if changed:
         raise UsageError(f"{run.path} was trained on other data: {', '.join(changed)} differ. Set data.root to its own")
 
