@@ -34,6 +34,10 @@ def test_shrink_then_run_then_evaluate(teacher: str, capsys: pytest.CaptureFixtu
     assert run_command_line(["run", "shrunk/recipe.yaml", "training.epochs=1"]) == 0
     assert run_command_line(["evaluate", "runs/recipe-0"]) == 0
     assert run_command_line(["shrink", *words(teacher), *fields, "--params", "0.33"]) == 0  # again, over its own
+    pytest.importorskip("torch_pruning")
+    capsys.readouterr()
+    assert run_command_line(["shrink", *words(teacher), *fields, "--params", "0.1", "--out", "narrow"]) == 0
+    assert "of the channels asked for" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,16 @@ def test_channels_that_the_models_code_fixes_stay() -> None:
     assert abs(shrunk.shares["params"] / 0.15 - 1) <= 0.1
 
 
+def test_a_frozen_teacher_has_a_narrower_student_that_learns() -> None:
+    pytest.importorskip("torch_pruning")
+    teacher = model("vgg7", width=0.1).requires_grad_(False)
+    shrunk = ll.shrink(teacher, images(4), params=0.5)  # layers alone do not reach it
+    assert shrunk.shares["params"] == pytest.approx(0.5, rel=0.1)
+    assert shrunk.width < 1
+    assert all(it.requires_grad for it in shrunk.model.parameters())
+    assert not any(it.requires_grad for it in teacher.parameters())
+
+
 def test_the_teacher_stays_as_it_was() -> None:
     teacher = model("resnet20").train()
     before = {name: value.clone() for name, value in teacher.state_dict().items()}

@@ -49,9 +49,11 @@ def reduce_depth(teacher: nn.Module, runs: Sequence[Run], kept: Sequence[int]) -
     """The teacher's copy with ``kept[i]`` units of each run.
 
     What is left begins as the teacher's, evenly picked, first and last among it. A layer that stands for several has
-    the weight of the first of them where that fits, else that of the last, else new ones.
+    the weight of the first of them where that fits, else that of the last, else new ones. All of it can be trained.
     """
     model = copy.deepcopy(teacher)
+    for parameter in model.parameters():  # the teacher may be frozen, and its student is to learn
+        parameter.requires_grad_(parameter.is_floating_point())
     modules = {id(module): path for path, module in model.named_modules()}
     held = dict(model.named_modules())  # so that no id is given away twice
     collapsed: list[Collapsed] = []
