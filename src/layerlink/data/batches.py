@@ -106,7 +106,8 @@ class Batches:
     def _cut(self, order: Tensor, epoch: int | None, first_step: int, part: tuple[int, int]) -> Iterator[Batch]:
         views = [self.views.drawn(n) for n in range(1 if epoch is None else self.each)]
         steps: deque[_Step] = deque()
-        for rows in self.images.ahead(self._places(order, epoch, first_step, part, views, steps)):
+        places = self._places(order, epoch, first_step, part, views, steps)
+        for rows in self.images.ahead(places, again=epoch is not None):
             step = steps.popleft()
             indices = step.indices
             made = [self._made(it, rows, step, number, epoch) for number, it in enumerate(views)]

@@ -43,12 +43,14 @@ class Examples(ABC):
     def rows(self, places: Tensor | slice) -> Any:
         """What views make the models' inputs of, for the examples at ``places`` (int64, any order, or a slice)."""
 
-    def ahead(self, steps: Iterable[Tensor]) -> Iterator[Any]:
+    def ahead(self, steps: Iterable[Tensor], *, again: bool = False) -> Iterator[Any]:
         """The rows of one batch after the other; what has to be read is read before it is asked for.
 
         Args:
             steps: the places of each batch.
+            again: whether the same will be asked for once more, as by the next epoch.
         """
+        del again
         return map(self.rows, steps)
 
     @abstractmethod
