@@ -33,6 +33,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "alone, adamw": ("training.optimizer=adamw",),
     "alone, ema": ("training.ema=0.9",),
     "alone, clipped": ("training.clip_norm=1",),
+    "int8": (TEACHER, "training.int8=true"),
     "soft": (TEACHER,),
     "links": (TEACHER + f'links: ["{LINK}"]\n',),
     "scaled by teacher": (TEACHER + f'links: ["{LINK}, scale=teacher"]\n',),
