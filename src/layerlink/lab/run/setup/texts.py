@@ -21,7 +21,7 @@ def texts_of(recipe: Recipe) -> tuple[Source, TextViews]:
     """
     section = recipe.data.texts or TextSection.model_validate({})
     _check_teachers(recipe)
-    tokenizer = Tokenizer.load(_place(recipe, section))
+    tokenizer = Tokenizer.load(tokenizer_of(recipe))
     places = [it.model.removeprefix(HUB) for it in recipe.frozen_teachers.values() if it.model.startswith(HUB)]
     others = [Tokenizer.load(place) for place in dict.fromkeys(places) if place != tokenizer.place]
     how = Texts(section.wanted, section.classes, section.max_length)
@@ -29,9 +29,14 @@ def texts_of(recipe: Recipe) -> tuple[Source, TextViews]:
     return source, TextViews(tokenizer.place, tokenizer.vocabulary, section.max_length, tokenizer.padding)
 
 
-def _place(recipe: Recipe, section: TextSection) -> str:
-    if section.tokenizer is not None:
-        return section.tokenizer
+def tokenizer_of(recipe: Recipe) -> str:
+    """Name or folder of the tokenizer of a recipe's texts.
+
+    Raises:
+        UsageError: where none is told.
+    """
+    if recipe.data.texts is not None and recipe.data.texts.tokenizer is not None:
+        return recipe.data.texts.tokenizer
     if not recipe.student.model.startswith(HUB):
         raise UsageError(
             f"data.texts.tokenizer: name one: the student {recipe.student.model} is no hf:NAME_OR_FOLDER, whose own "
