@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A causal language model on a CPU: SmolLM2-135M teaches 15 of its 30 layers on films' reviews, 1,048,576 tokens a row, by the
-# next token, by its softened outputs, and by both. Killed or stopped, the same command goes on where it was.
+# A causal language model on a CPU: SmolLM2-135M teaches 15 of its 30 layers on films' reviews, 1,048,576 tokens a row, by
+# the next token, and by its softened outputs, too. Killed or stopped, the same command goes on where it was.
 #
 #   benchmarks/lm_cpu.sh                                              # in the background: nohup nice -n 19 ... &
 #   benchmarks/study_keep.py ~/layerlink-runs/lm docs/results/language-models
