@@ -90,6 +90,10 @@ class Examples(ABC):
             crc = zlib.crc32(tensor.contiguous().numpy().data, crc)
         return f"{len(self)} {self.noun}, crc32 {crc:08x}"
 
+    def at_once(self, count: int) -> int:
+        """How many of ``count`` examples a model is asked about at once, where nothing is trained."""
+        return count
+
     def check_labels(self, rows: int) -> None:
         """Raise ``LayerlinkError`` where labels do not fit ``rows`` rows or their classes."""
         if self.labels.shape[:1] != (rows,) or self.labels.is_complex():

@@ -24,26 +24,31 @@ class Wanted:
 
     Args:
         columns: of texts, one or two.
-        label: the column of labels.
+        label: the column of labels; None where texts have none.
 
     Raises:
         UsageError: where some are named and others told by their places, or one stands twice.
     """
 
     columns: tuple[Column, ...]
-    label: Column
+    label: Column | None
 
     def __post_init__(self) -> None:
-        every = (*self.columns, self.label)
+        every = self.every
         if len({type(it) for it in every}) > 1:
             raise UsageError(f"columns are all named, or all told by their places from 0; got {list(every)}")
         if len(set(every)) < len(every):
             raise UsageError(f"a column is either a text or the label; got {list(every)}")
 
     @property
+    def every(self) -> tuple[Column, ...]:
+        """The columns of texts, then that of labels where there is one."""
+        return self.columns if self.label is None else (*self.columns, self.label)
+
+    @property
     def has_header(self) -> bool:
         """Whether the first line of a file holds names."""
-        return isinstance(self.label, str)
+        return isinstance(self.columns[0], str)
 
 
 @dataclass(frozen=True)
@@ -117,7 +122,7 @@ def _separated(path: Path, wanted: Wanted) -> Table:
         raise LayerlinkError(f"{path}, line {lines.line_num}: {error}") from None
     finally:
         csv.field_size_limit(was)
-    return _table(path, rows)
+    return _table(path, rows, wanted)
 
 
 def _json_lines(path: Path, wanted: Wanted) -> Table:
@@ -134,15 +139,15 @@ def _json_lines(path: Path, wanted: Wanted) -> Table:
             raise LayerlinkError(f"{path}, line {number}: expected a JSON object; got {type(found).__name__}")
         if not rows:
             _places(path, wanted, list(found))
-        rows.append((f"line {number}", [found.get(name) for name in (*wanted.columns, wanted.label)]))
-    return _table(path, rows)
+        rows.append((f"line {number}", [found.get(str(name)) for name in wanted.every]))
+    return _table(path, rows, wanted)
 
 
 def _parquet(path: Path, wanted: Wanted) -> Table:
     parquet = need("pyarrow.parquet", "text", f"{path}: reading Parquet")
     arrow = need("pyarrow", "text", f"{path}: reading Parquet")
     _check_named(path, wanted)
-    names = list(dict.fromkeys((*wanted.columns, wanted.label)))
+    names = list(map(str, wanted.every))
     try:
         with parquet.ParquetFile(regular(path, most=MOST_BYTES)) as file:
             _places(path, wanted, file.schema_arrow.names)
@@ -151,15 +156,16 @@ def _parquet(path: Path, wanted: Wanted) -> Table:
     except (arrow.ArrowException, ValueError) as error:
         raise LayerlinkError(f"{path} is no Parquet file that can be read ({str(error).splitlines()[0]})") from None
     columns = [table.column(name).to_pylist() for name in names]
-    return _table(path, [(f"row {n}", list(row)) for n, row in enumerate(zip(*columns, strict=True), 1)], classes)
+    rows = [(f"row {n}", list(row)) for n, row in enumerate(zip(*columns, strict=True), 1)]
+    return _table(path, rows, wanted, classes)
 
 
 def of_columns(
-    path: Path, texts: Sequence[Sequence[Any]], labels: Sequence[Any], classes: tuple[str, ...] | None
+    path: Path, columns: Sequence[Sequence[Any]], wanted: Wanted, classes: tuple[str, ...] | None = None
 ) -> Table:
-    """A table of columns that another library has read."""
-    each = enumerate(zip(*texts, labels, strict=True), 1)
-    return _table(path, [(f"row {n}", list(row)) for n, row in each], classes)
+    """A table of the wanted columns, which another library has read."""
+    each = enumerate(zip(*columns, strict=True), 1)
+    return _table(path, [(f"row {n}", list(row)) for n, row in each], wanted, classes)
 
 
 ENDINGS: dict[str, Callable[[Path, Wanted], Table]] = {
@@ -191,7 +197,8 @@ def _places(path: Path, wanted: Wanted, there: Sequence[str]) -> list[int]:
         UsageError: where one is missing.
     """
     problems, places = [], list[int]()
-    for field, column in (*(("columns", it) for it in wanted.columns), ("label", wanted.label)):
+    fields = (("label" if column == wanted.label else "columns", column) for column in wanted.every)
+    for field, column in fields:
         if isinstance(column, int):
             if column >= len(there):
                 problems.append(f"data.texts.{field}: there is no column {column}: a row has {len(there)}, from 0 on")
@@ -210,9 +217,13 @@ def _places(path: Path, wanted: Wanted, there: Sequence[str]) -> list[int]:
     return places
 
 
-def _table(path: Path, rows: list[tuple[str, list[Any]]], classes: tuple[str, ...] | None = None) -> Table:
+def _table(
+    path: Path, rows: list[tuple[str, list[Any]]], wanted: Wanted, classes: tuple[str, ...] | None = None
+) -> Table:
     if not rows:
         raise LayerlinkError(f"{path} holds no row")
+    if wanted.label is None:
+        rows = [(where, [*values, None]) for where, values in rows]
     for where, values in rows:
         for value in values[:-1]:
             if not isinstance(value, str):
