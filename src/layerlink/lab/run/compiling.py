@@ -140,6 +140,14 @@ class ModelCompiler:
             ways.append(Ways(found, self._run(role, None if way is None else way.student)))
         return ways
 
+    def run_eagerly(self) -> None:
+        """Compile nothing any more."""
+        for model in (
+            *_teachers(self.learners, self.batch),
+            *(m for it in self.learners for m in _students(it, self.batch)),
+        ):
+            model.observed.programs = None
+
     def _asks(self) -> bool:
         for learner in self.learners:
             set_time(learner.setup, self.batch)

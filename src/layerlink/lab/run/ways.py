@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, get_args
 
-from layerlink.lab.run.compiling import How, ModelCompiler, Ways
+from layerlink.lab.run.compiling import How, ModelCompiler, Ways, asked_ways
 from layerlink.lab.run.guardrails import Finding
-from layerlink.lab.run.learner import DroppedError
+from layerlink.lab.run.learner import DroppedError, Learner
 from layerlink.lab.run.member import Member, remark
 from layerlink.lab.run.teaching.cohort_teacher import CohortTeacher
 from layerlink.lab.run.watch import Watch
+from layerlink.teachers import Teacher
 
 
 def compile_models(members: Sequence[Member], teachers: CohortTeacher, watch: Watch) -> None:
@@ -45,6 +47,30 @@ def compile_models(members: Sequence[Member], teachers: CohortTeacher, watch: Wa
     seconds = time.monotonic() - began
     named = [f"{role} {way}" for role, way in asdict(ways[0]).items() if way != "eager"]
     watch.tell(f"compile: {', '.join(named) or 'all eager'}, in {seconds:.0f} s")
+
+
+@contextmanager
+def compiled_again(
+    learner: Learner, teacher: Teacher | None, place: tuple[int, int], known: Mapping[str, Any]
+) -> Iterator[None]:
+    """Run a learner's models as its run did, from ``place`` on; eagerly again afterwards, so that hooks see layers.
+
+    Args:
+        learner: whose steps are made again.
+        teacher: of the epoch.
+        place: epoch and step, from 0.
+        known: what its checkpoint keeps.
+    """
+    ways = asked_ways(learner.setup) or read_ways(known)
+    if learner.setup.recipe.compile is False or ways is None:
+        yield
+        return
+    compiler = ModelCompiler([learner], teacher, place)
+    try:
+        compiler.compile([ways])
+        yield
+    finally:
+        compiler.run_eagerly()
 
 
 def read_ways(known: Mapping[str, Any]) -> Ways | None:
