@@ -112,15 +112,15 @@ class Distiller(nn.Module):
         shared = check_models(modules, student)
         if has_lazy_layers(student):
             fill_from_example(student, example)
-        self._student = Observed(student, "student", output=student_logits, head=student_head)
+        self.observed = Observed(student, "student", output=student_logits, head=student_head)
         self._always = (OUTPUT,) if student_logits else ()  # who names the output has it
         asked = as_looked_at(teacher, teacher_logits, teacher_head)
-        problems += missing_taps(readable, asked, self._student)
+        problems += missing_taps(readable, asked, self.observed)
         if problems:
             raise links_error(links, problems)
         defaults = {"scale": link_scale, "until": link_until, "decay": link_decay}
         every_link = tuple(link.filled(**defaults) for link in readable.values())
-        parts = parts_of(every_link, asked, self._student, example, facts or Facts())
+        parts = parts_of(every_link, asked, self.observed, example, facts or Facts())
         self.parts = nn.ModuleDict({str(index): part for index, part in enumerate(parts)})
         by_text = {link.text: part for link, part in zip(every_link, parts, strict=True)}
         self.task = as_task(task)
@@ -175,7 +175,7 @@ class Distiller(nn.Module):
         self.objective = replace(self.objective, across=across) if time is not None else self.whole_objective
         if self.scales is not None:
             self.scales.parts = across
-        self._student.never_repeat()
+        self.observed.never_repeat()
 
     @property
     def wanted(self) -> tuple[Tap, ...]:
@@ -268,13 +268,15 @@ class Distiller(nn.Module):
             also: taps that somebody else asks for.
         """
         wanted = dict.fromkeys((*self.objective.of_student, *self._always, *also))
-        given = self._student.read(inputs, wanted, edges=self._by_gradient, glance=True)
+        # A compiled pass has no places inside of it that gradients could be asked for.
+        measures = self.scales is not None and (self.observed.programs is None or self.scales.may_measure)
+        given = self.observed.read(inputs, wanted, edges=self._by_gradient and measures, glance=True)
         unread = [tap for tap in wanted if tap in given.problems and tap != OUTPUT]
         if unread and self.student.training:
             # A layer that is left out at random may be so in the very first pass; in eval mode all of them run.
             # Nothing is put back in place: the pass before is still to be gone back through.
             with evaluating(self.student), kept():
-                there = self._student.read(inputs, unread).values
+                there = self.observed.read(inputs, unread).values
             given.skipped |= there.keys()
             given.problems = {tap: reason for tap, reason in given.problems.items() if tap not in there}
         return given

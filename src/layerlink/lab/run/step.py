@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from layerlink.data import Batch
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.taps import Activations, Tap
+from layerlink.taps.program import next_step
 from layerlink.taps.randomness import seeded
 from layerlink.teachers import Teacher
 from layerlink.transfer import Losses
@@ -19,7 +20,11 @@ def set_time(setup: Setup, batch: Batch) -> None:
 
 
 def taught_for(teacher: Teacher | None, setups: Iterable[Setup], batch: Batch) -> Activations | None:
-    """One pass of the teacher over a batch, for all that its students ask at this step; None where none asks."""
+    """One pass of the teacher over a batch, for all that its students ask at this step; None where none asks.
+
+    A step begins here.
+    """
+    next_step()
     wanted: dict[Tap, None] = {}
     for setup in setups:
         set_time(setup, batch)
