@@ -98,6 +98,7 @@ def test_a_student_is_taught_and_goes_on_inside_an_epoch_to_the_bit(
 
 def test_terms_are_what_transformers_and_plain_torch_give(place: Path, teacher: Path) -> None:
     setup = set_up(distilled(place, teacher, "soft: {temperature: 2}"))
+    assert setup.distiller.pieces is not None
     batch = next(setup.batches.epoch(0))
     inputs = batch.images
     assert isinstance(inputs, dict)

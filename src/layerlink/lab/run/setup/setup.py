@@ -37,7 +37,7 @@ from layerlink.losses import loss_kind
 from layerlink.taps import Observed
 from layerlink.taps.observed import Precision, arithmetic
 from layerlink.taps.randomness import seeded
-from layerlink.tasks import Classification, Task
+from layerlink.tasks import CausalLM, Classification, Task
 from layerlink.teachers import EMATeacher, FrozenTeacher, SeveralTeachers, Teacher
 from layerlink.transfer import Distiller, LinkReport
 from layerlink.transfer.inspection import HEADS
@@ -278,7 +278,7 @@ def _distiller(recipe: Recipe, task: Task, teacher: Teacher | None, student: nn.
             label_smoothing=recipe.training.label_smoothing,
             student_logits=recipe.student.logits,
             student_head=recipe.student.head,
-            example=images.sample if has_shapes or asks_for_heads else None,
+            example=images.sample if has_shapes or asks_for_heads or isinstance(task, CausalLM) else None,
             facts=facts_of(images),
             task=task,
         )
