@@ -14,6 +14,7 @@ from layerlink.errors import UsageError
 from layerlink.losses import Context, ShapeError
 from layerlink.taps import OUTPUT, Activations, Tap
 from layerlink.tasks import Classification, Task
+from layerlink.tasks.classes import ClassTask
 from layerlink.transfer.cut import Cut
 from layerlink.transfer.link import Link
 from layerlink.transfer.link_list import links_error
@@ -88,6 +89,8 @@ class Objective:
             raise UsageError("label_smoothing is of the task's own labels' loss; hard has a loss of its own")
         if self.soft is not None and not isinstance(self.soft, Soft):
             raise UsageError(f"soft must be layerlink.Soft(temperature=..., weight=...) or None; got {self.soft!r}")
+        if self.soft is not None and self.soft.topk is not None and not isinstance(self.task, ClassTask):
+            raise UsageError(f"soft: topk is of outputs with a score a class; the task {self.task.name} has none")
         if self.time is None and not self._weights:
             raise UsageError("nothing to learn from: give hard, soft or a link a weight > 0")
 

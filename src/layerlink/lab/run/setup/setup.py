@@ -30,6 +30,7 @@ from layerlink.lab.run.setup.teachers import (
     TaughtBy,
     build_teachers,
     seen_by_teacher,
+    soft_of,
     taught_by,
     teacher_warnings,
 )
@@ -270,7 +271,7 @@ def _distiller(recipe: Recipe, task: Task, teacher: Teacher | None, student: nn.
             teacher,
             student,
             hard=recipe.hard.build(),
-            soft=recipe.soft.build() if recipe.soft else None,
+            soft=soft_of(recipe, images, teacher),
             links=recipe.links,
             link_scale=recipe.link_scale,
             link_until=recipe.link_until,
