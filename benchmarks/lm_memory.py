@@ -24,7 +24,7 @@ CASES = (
     "cross-entropy, reverse KL",
     "cross-entropy, top 64",
 )
-STEPS = 3
+STEPS = 2
 
 
 def held(name: str) -> float:

@@ -24,7 +24,7 @@ from layerlink.tasks import CausalLM, SequenceLabelling
 from layerlink.tasks.tokens import following
 from layerlink.transfer.terms import HardTerm, LinkTerm, SoftTerm, Term
 
-AT_ONCE = 2**24  # scores of a model: 64 MB in float32
+AT_ONCE = 2**23  # scores of a model: 32 MB in float32
 
 
 @dataclass(frozen=True)
