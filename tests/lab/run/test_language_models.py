@@ -22,6 +22,7 @@ from layerlink.lab.run.interruption import Interrupted
 from layerlink.lab.run.setup.setup import set_up
 from layerlink.lab.run.training import train
 from layerlink.lab.run.verification import verify_run
+from layerlink.lab.run.watch import Watch
 from layerlink.taps.modes import evaluating
 from tiny_bert import bert
 from tiny_llama import SPECIAL, WORDS, llama, recipe, tables
@@ -98,6 +99,7 @@ def test_a_student_is_taught_and_goes_on_inside_an_epoch_to_the_bit(
 
 def test_terms_are_what_transformers_and_plain_torch_give(place: Path, teacher: Path) -> None:
     setup = set_up(distilled(place, teacher, "soft: {temperature: 2}"))
+    assert setup.distiller.pieces is not None
     batch = next(setup.batches.epoch(0))
     inputs = batch.images
     assert isinstance(inputs, dict)
@@ -152,3 +154,34 @@ def test_a_teacher_of_other_tokens_is_told(place: Path, teacher: Path, tmp_path:
     other = llama(tmp_path / "other", words=tuple(reversed(WORDS)))
     with pytest.raises(ProblemsError, match=r"the teacher's tokenizer .* is not the student's"):
         set_up(loaded(place, other, f'teacher: {{model: "hf:{place / "model"}", weights: own}}', "soft: {}"))
+
+
+def test_stored_likeliest_tokens_teach_as_those_of_a_live_teacher(place: Path, teacher: Path, tmp_path: Path) -> None:
+    told: list[str] = []
+
+    class Told(Watch):
+        def tell(self, text: str) -> None:
+            told.append(text)
+
+    live, kept = RunFolder(tmp_path / "live"), RunFolder(tmp_path / "kept")
+    soft = "soft: {temperature: 2, topk: 5}"
+    train(set_up(distilled(place, teacher, soft, epochs=1)), live)
+    stored = [f"teacher.store.root={tmp_path / 'store'}"]
+    setup = set_up(distilled(place, teacher, soft, epochs=1, changes=stored))
+    assert setup.distiller.pieces is not None
+    train(setup, kept, watch=Told())
+    # 5 classes and 6 logarithms of 2 bytes, a token; rows are tokens of the sequences.
+    assert "sequences, top 5 of the logits at T 2 alone (32 bytes a row" in told[0]
+    one, two = (it.read_result()["first_losses"] for it in (live, kept))
+    assert one == pytest.approx(two, rel=2e-3)
+    (store,) = (tmp_path / "store").iterdir()
+    sizes = {file.name: file.stat().st_size for file in store.iterdir()}
+    assert sizes["values.bin"] == len(setup.images.train) * 12 * 32
+
+
+def test_sequences_of_many_lengths_are_not_stored(place: Path, teacher: Path, tmp_path: Path) -> None:
+    stored = [f"teacher.store.root={tmp_path / 'store'}"]
+    soft = "soft: {temperature: 2, topk: 5}"
+    setup = set_up(distilled(place, teacher, soft, epochs=1, changes=stored, texts=PADDED))
+    assert train(setup, RunFolder(tmp_path / "run"))["test_perplexity"] < 20
+    assert not (tmp_path / "store").exists()

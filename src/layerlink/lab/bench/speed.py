@@ -112,6 +112,7 @@ def measure_speed(setup: Setup, tell: Callable[[str], None] = lambda text: None)
     """
     batches = _endless(setup)
     batch = next(batches)
+    setup.distiller.compare_whole()  # each loss is measured by itself
     teacher = setup.taught_by if setup.distiller.objective.needs_teacher else None
     learner = learner_of(setup)
     for each in (learner, *learner.peers.values()):

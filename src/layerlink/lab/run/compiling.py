@@ -235,7 +235,7 @@ class ModelCompiler:
 
 def _teachers(learners: Sequence[Learner], batch: Batch) -> Iterator[_Model]:
     """The frozen models that teach, and averages of students."""
-    taps = dict.fromkeys(tap for it in learners for tap in it.distiller.whole_objective.of_teacher)
+    taps = dict.fromkeys(tap for it in learners for tap in it.distiller.ever_wanted)
     taught_by = learners[0].setup.taught_by
     several = taught_by.teachers if isinstance(taught_by, SeveralTeachers) else {"": taught_by}
     for name, teacher in several.items():
@@ -259,10 +259,10 @@ def _model_of(teacher: FrozenTeacher | EMATeacher, taps: tuple[Tap, ...], inputs
 def _students(learner: Learner, batch: Batch) -> Iterator[_Model]:
     """The student, and its peers."""
     everyone = [learner, *learner.peers.values()]
-    others = [tap for it in everyone for tap in it.distiller.whole_objective.of_teacher] if learner.peers else []
+    others = [tap for it in everyone for tap in it.distiller.ever_wanted] if learner.peers else []
     for each in everyone:
         observed = each.distiller.observed
-        taps = dict.fromkeys((*each.distiller.whole_objective.of_student, *(replace(tap, of="") for tap in others)))
+        taps = dict.fromkeys((*each.distiller.ever_studied, *(replace(tap, of="") for tap in others)))
         there = tuple(tap for tap in taps if tap == OUTPUT or not observed.missing([tap]))
 
         @contextmanager

@@ -77,8 +77,8 @@ class TensorStore:
             indices: (N,) int64 in any order, on the device that the rows are wanted on.
 
         Returns:
-            (N, *shape), in bfloat16 where that is how they are stored, else in float32; in channels-last memory
-            where they were written so.
+            (N, *shape), in bfloat16 or int32 where that is how they are stored, else in float32; in channels-last
+            memory where they were written so.
 
         Raises:
             UsageError: for a row that is not there.

@@ -30,6 +30,7 @@ from layerlink.lab.run.setup.teachers import (
     TaughtBy,
     build_teachers,
     seen_by_teacher,
+    soft_of,
     taught_by,
     teacher_warnings,
 )
@@ -37,7 +38,7 @@ from layerlink.losses import loss_kind
 from layerlink.taps import Observed
 from layerlink.taps.observed import Precision, arithmetic
 from layerlink.taps.randomness import seeded
-from layerlink.tasks import Classification, Task
+from layerlink.tasks import CausalLM, Classification, Task
 from layerlink.teachers import EMATeacher, FrozenTeacher, SeveralTeachers, Teacher
 from layerlink.transfer import Distiller, LinkReport
 from layerlink.transfer.inspection import HEADS
@@ -271,7 +272,7 @@ def _distiller(recipe: Recipe, task: Task, teacher: Teacher | None, student: nn.
             teacher,
             student,
             hard=recipe.hard.build(),
-            soft=recipe.soft.build() if recipe.soft else None,
+            soft=soft_of(recipe, images, teacher),
             links=recipe.links,
             link_scale=recipe.link_scale,
             link_until=recipe.link_until,
@@ -279,7 +280,7 @@ def _distiller(recipe: Recipe, task: Task, teacher: Teacher | None, student: nn.
             label_smoothing=recipe.training.label_smoothing,
             student_logits=recipe.student.logits,
             student_head=recipe.student.head,
-            example=images.sample if has_shapes or asks_for_heads else None,
+            example=images.sample if has_shapes or asks_for_heads or isinstance(task, CausalLM) else None,
             facts=facts_of(images),
             task=task,
         )
