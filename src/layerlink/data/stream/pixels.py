@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from layerlink.config.image_size import ImageSize, sides
+from layerlink.data.copies import ahead, to_device
 from layerlink.data.formats.decode import MOST_PIXELS, BadImageError, Pixels, decode_all
 from layerlink.data.formats.fitted import decode_fitted
 from layerlink.data.stream.pictures import Pictures
@@ -60,7 +61,7 @@ class StreamedPixels:
         """
         chosen = self._chosen(places)
         found = decode_all(len(chosen), self.size, lambda row: self.decoded(int(chosen[row])))
-        return torch.from_numpy(found.pixels).to(self.device)
+        return to_device(torch.from_numpy(found.pixels), self.device)
 
     def taken(self, places: Tensor | slice) -> StreamedPixels:
         """Some of the images; nothing is decoded."""
@@ -88,8 +89,9 @@ class StreamedPixels:
             LayerlinkError: where an image cannot be used, or a process died.
         """
         if not self.workers:
-            return (self[places] for places in steps)
-        return read_ahead(self.decoded, (self._chosen(it) for it in steps), self.workers, self.device)
+            here = self.to(_CPU)
+            return ahead((here[places] for places in steps), self.device)
+        return ahead(read_ahead(self.decoded, (self._chosen(it) for it in steps), self.workers), self.device)
 
     def usable(self) -> tuple[StreamedPixels, NDArray[np.int64], tuple[str, ...]]:
         """Every image is decoded once, and those that cannot be used are left out.

@@ -25,10 +25,8 @@ _AHEAD = 2  # batches a process
 _held: list[Decode] = []  # of a process that decodes
 
 
-def read_ahead(
-    decode: Decode, steps: Iterable[NDArray[np.int64]], workers: int, device: torch.device
-) -> Iterator[Tensor]:
-    """The pixels of one batch after the other.
+def read_ahead(decode: Decode, steps: Iterable[NDArray[np.int64]], workers: int) -> Iterator[Tensor]:
+    """The pixels of one batch after the other, on the host.
 
     Not by torch's DataLoader: where one of its processes dies it raises in whatever the main thread is doing.
 
@@ -36,12 +34,11 @@ def read_ahead(
         decode: one image.
         steps: the places of each batch's images.
         workers: how many processes.
-        device: where the batches go.
 
     Raises:
         LayerlinkError: where an image cannot be used, or a process died.
     """
-    on_gpu, coming = device.type == "cuda", iter(steps)
+    coming = iter(steps)
     pool = ProcessPoolExecutor(workers, _context(), initializer=_begin, initargs=(decode,))
     waiting: deque[Future[Tensor | str]] = deque()
     try:
@@ -53,7 +50,7 @@ def read_ahead(
             if isinstance(batch, str):
                 raise LayerlinkError(batch)
             waiting.extend(pool.submit(_decoded, places) for places in islice(coming, 1))
-            yield batch.pin_memory().to(device, non_blocking=True) if on_gpu else batch
+            yield batch
     except (BrokenProcessPool, EOFError, ConnectionError) as error:
         raise LayerlinkError(
             "a process that reads images ended on its own: was it killed, or is memory short? Nothing of the run is "
