@@ -124,14 +124,14 @@ class Augmentation:
 
     def _operations(
         self, indices: Tensor, seed: int, epoch: int, places: Places | None
-    ) -> list[tuple[Places, Tensor, float]]:
+    ) -> list[tuple[Tensor, Tensor, float]]:
         count, strength = self.randaugment or (0, 0.0)
         if not count:
             return []
         kinds, known = len(policy.OPERATIONS), indices.cpu().numpy() if places is None else places
         return [
             (
-                uniform_on_host(known, seed, epoch, f"operation {n}", 0, kinds).astype(np.int64).clip(max=kinds - 1),
+                _whole_below(kinds, uniform_on_host(known, seed, epoch, f"operation {n}", 0, kinds)),
                 torch.where(uniform(indices, seed, epoch, f"sign {n}") < 0.5, -1.0, 1.0).double(),
                 strength / policy.STRONGEST,
             )
@@ -142,3 +142,7 @@ class Augmentation:
 @lru_cache(maxsize=16)
 def _log(number: float) -> float:
     return torch.tensor(number, dtype=torch.float64).log().item()
+
+
+def _whole_below(most: int, numbers: NDArray[np.float64]) -> Tensor:
+    return torch.from_numpy(np.minimum(numbers.astype(np.int64), most - 1))

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 from layerlink.data.augment import colour
@@ -63,7 +62,7 @@ MOVES: dict[str, Callable[[float, Tensor, float], Tensor]] = {
 OPERATIONS = (*COLOURS, *MOVES)
 
 
-def apply(images: Tensor, which: NDArray[np.int64], sign: Tensor, strength: float) -> Tensor:
+def apply(images: Tensor, which: Tensor, sign: Tensor, strength: float) -> Tensor:
     """One operation on every view; black comes in where nothing was.
 
     Args:
@@ -83,7 +82,7 @@ def apply(images: Tensor, which: NDArray[np.int64], sign: Tensor, strength: floa
     return found
 
 
-def apply_to_maps(maps: Tensor, which: NDArray[np.int64], sign: Tensor, strength: float, fill: int) -> Tensor:
+def apply_to_maps(maps: Tensor, which: Tensor, sign: Tensor, strength: float, fill: int) -> Tensor:
     """What becomes of maps (N, H, W) as ``apply`` moves their images: by the nearest pixel."""
     found = maps.clone()
     for name, chosen in _chosen(which, maps.device):
@@ -95,10 +94,11 @@ def apply_to_maps(maps: Tensor, which: NDArray[np.int64], sign: Tensor, strength
     return found
 
 
-def _chosen(which: NDArray[np.int64], device: torch.device) -> Iterator[tuple[str, Tensor]]:
+def _chosen(which: Tensor, device: torch.device) -> Iterator[tuple[str, Tensor]]:
     """The operations that some views have, and the rows of these, in one copy to the device."""
-    rows = to_device(torch.from_numpy(np.argsort(which, kind="stable")), device)
-    ends = np.cumsum(np.bincount(which, minlength=len(OPERATIONS)))
+    known = which.numpy()
+    rows = to_device(torch.from_numpy(np.argsort(known, kind="stable")), device)
+    ends = np.cumsum(np.bincount(known, minlength=len(OPERATIONS)))
     for name, first, end in zip(OPERATIONS, (0, *ends[:-1]), ends, strict=True):
         if end > first:
             yield name, rows[int(first) : int(end)]
