@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol, TypeVar
 
@@ -114,13 +114,17 @@ def ahead(items: Iterable[Item], device: torch.device, *, depth: int = 1) -> Ite
                 under_way.append((copy, queue.mark()))
             return
 
-    for _ in range(depth):
-        start()
-    while under_way:
-        item, mark = under_way.pop(0)
-        start()
-        queue.main_waits(mark, [it for it in tree_leaves(item) if isinstance(it, Tensor)])
-        yield item
+    try:
+        for _ in range(depth):
+            start()
+        while under_way:
+            item, mark = under_way.pop(0)
+            start()
+            queue.main_waits(mark, [it for it in tree_leaves(item) if isinstance(it, Tensor)])
+            yield item
+    finally:  # what reads them ends now, and not when somebody forgets it
+        if isinstance(coming, Generator):
+            coming.close()
 
 
 class Fetching:
