@@ -28,6 +28,7 @@ class Examples(ABC):
 
     noun: ClassVar[str] = "examples"
     exactly: ClassVar[str] = "value for value"  # how copies are alike, for messages
+    read_on_host: ClassVar[bool] = False  # rows are asked for by places of the host, wherever they go
     labels: Tensor
     classes: tuple[str, ...]
 

@@ -49,6 +49,7 @@ class LinkScales(nn.Module):
     """
 
     parts: Parts | None = None
+    rests = False  # while passes are tried of which nothing is learnt
     loss_scale: Tensor | None = None  # of float16: unscaled, small gradients of such activations would be 0
 
     def __init__(self, links: Sequence[Link]) -> None:
@@ -94,7 +95,7 @@ class LinkScales(nn.Module):
         """Whether the next step may measure gradients; any other needs no ``edges``."""
         by_gradient = (link.text for link in self.links if link.scale == "gradient")
         again = self.loss_scale is not None and any(text not in self._factors for text in by_gradient)
-        return not self._steps % GRADIENTS_EVERY or again
+        return not self.rests and (not self._steps % GRADIENTS_EVERY or again)
 
     def by_gradient(self, losses: Losses, student: Activations) -> bool:
         """Measure the gradients where that is due.

@@ -8,9 +8,10 @@ from functools import lru_cache
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
-from layerlink.data.augment.draws import uniform
+from layerlink.data.augment.draws import uniform, uniform_on_host
 
 _STEPS = 8192  # of the table of a distribution
 
@@ -74,6 +75,12 @@ class Mixing:
         return Mixed(partner, added, box, torch.where(pasted, 1 - pixels, added))
 
 
+def partners(places: NDArray[np.int64], seed: int, epoch: int, count: int) -> NDArray[np.int64]:
+    """The other images' places, of images that the host knows."""
+    drawn = uniform_on_host(places, seed, epoch, "partner", 0, count).astype(np.int64)
+    return np.minimum(drawn, count - 1)
+
+
 def mixed_images(views: Tensor, others: Tensor, how: Mixed) -> Tensor:
     """Views (N, C, H, W) float32, and the others', as one."""
     share = how.own.float().view(-1, 1, 1, 1)
@@ -102,13 +109,18 @@ def _inside(box: Tensor, size: tuple[int, int]) -> Tensor:
 
 def _beta(uniforms: Tensor, alpha: float) -> Tensor:
     """Numbers of the Beta distribution with both parameters ``alpha``, from uniform ones by its inverse."""
-    table = torch.from_numpy(_table(alpha)).to(uniforms.device)
+    table = _table_on(alpha, uniforms.device)
     folded = 2 * torch.minimum(uniforms, 1 - uniforms)  # it is symmetric
     place = torch.searchsorted(table, folded).clamp(1, _STEPS)
     low, high = table[place - 1], table[place]
     at = (place - 1 + (folded - low) / (high - low).clamp_min(1e-300)) / _STEPS
     lower = 0.5 * at ** (1 / min(alpha, 1.0))
     return torch.where(uniforms < 0.5, lower, 1 - lower)
+
+
+@lru_cache(maxsize=16)
+def _table_on(alpha: float, device: torch.device) -> Tensor:
+    return torch.from_numpy(_table(alpha)).to(device)
 
 
 @lru_cache(maxsize=16)

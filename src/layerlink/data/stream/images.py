@@ -7,7 +7,7 @@ import os
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import ClassVar, cast
 
 import numpy as np
 import torch
@@ -52,6 +52,8 @@ class Streaming:
 
 class StreamedImages(ImageSet):
     """Images whose pixels are decoded batch by batch; ``images`` are ``StreamedPixels`` in a tensor's place."""
+
+    read_on_host: ClassVar[bool] = True
 
     @property
     def pixels(self) -> StreamedPixels:

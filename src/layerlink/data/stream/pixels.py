@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from layerlink.config.image_size import ImageSize, sides
+from layerlink.data.copies import ahead, to_device
 from layerlink.data.formats.decode import MOST_PIXELS, BadImageError, Pixels, decode_all
 from layerlink.data.formats.fitted import decode_fitted
 from layerlink.data.stream.pictures import Pictures
@@ -82,7 +83,7 @@ class StreamedPixels:
         Raises:
             LayerlinkError: where one cannot be read or decoded.
         """
-        return self._pixels(self._chosen(places))
+        return to_device(self._pixels(self._chosen(places)), self.device)
 
     def taken(self, places: Tensor | slice) -> StreamedPixels:
         """Some of the images; nothing is decoded."""
@@ -102,14 +103,7 @@ class StreamedPixels:
         Raises:
             LayerlinkError: where an image cannot be used, or a process died.
         """
-        chosen = (self._chosen(it) for it in steps)
-        if not self.workers:
-            yield from (self._pixels(it) for it in chosen)
-        elif again:
-            yield from self._readers.ahead(chosen, self.device)
-        else:
-            with closing(Readers(self.decoder, self.workers)) as readers:
-                yield from readers.ahead(chosen, self.device)
+        return ahead(self._on_host(steps, again), self.device)
 
     def usable(self) -> tuple[StreamedPixels, NDArray[np.int64], tuple[str, ...]]:
         """Every image is decoded once, and those that cannot be used are left out.
@@ -135,9 +129,19 @@ class StreamedPixels:
     def _readers(self) -> Readers:
         return Readers(self.decoder, self.workers)
 
+    def _on_host(self, steps: Iterable[Tensor], again: bool) -> Iterator[Tensor]:
+        chosen = (self._chosen(it) for it in steps)
+        if not self.workers:
+            yield from map(self._pixels, chosen)
+        elif again:
+            yield from self._readers.ahead(chosen)
+        else:
+            with closing(Readers(self.decoder, self.workers)) as readers:
+                yield from readers.ahead(chosen)
+
     def _pixels(self, chosen: NDArray[np.int64]) -> Tensor:
         found = decode_all(len(chosen), self.decoder.size, lambda row: self.decoder(int(chosen[row])))
-        return torch.from_numpy(found.pixels).to(self.device)
+        return torch.from_numpy(found.pixels)
 
     def _chosen(self, places: Tensor | slice) -> NDArray[np.int64]:
         if isinstance(places, slice):

@@ -50,17 +50,16 @@ class Readers:
         """Processes stay where they are."""
         return {**self.__dict__, "_pool": None}
 
-    def ahead(self, steps: Iterable[NDArray[np.int64]], device: torch.device) -> Iterator[Tensor]:
-        """The pixels of one batch after the other.
+    def ahead(self, steps: Iterable[NDArray[np.int64]]) -> Iterator[Tensor]:
+        """The pixels of one batch after the other, on the host.
 
         Args:
             steps: the places of each batch's images.
-            device: where the batches go.
 
         Raises:
             LayerlinkError: where an image cannot be used, or a process died.
         """
-        on_gpu, coming = device.type == "cuda", iter(steps)
+        coming = iter(steps)
         waiting: deque[Future[Tensor | str]] = deque()
         try:
             waiting.extend(self._asked(islice(coming, self.count * _AHEAD)))
@@ -69,7 +68,7 @@ class Readers:
                 if isinstance(batch, str):
                     raise LayerlinkError(batch)
                 waiting.extend(self._asked(islice(coming, 1)))
-                yield batch.pin_memory().to(device, non_blocking=True) if on_gpu else batch
+                yield batch
         except (BrokenProcessPool, EOFError, ConnectionError) as error:
             self.close()
             raise LayerlinkError(

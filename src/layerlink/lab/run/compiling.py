@@ -278,8 +278,15 @@ def _students(learner: Learner, batch: Batch) -> Iterator[_Model]:
 
 
 def _read(learner: Learner, images: Inputs, also: Sequence[Tap] = ()) -> Activations:
-    with learner.setup.arithmetic():
-        return learner.distiller.study(images, also)
+    scales = learner.distiller.scales
+    try:
+        if scales is not None:
+            scales.rests = True
+        with learner.setup.arithmetic():
+            return learner.distiller.study(images, also)
+    finally:
+        if scales is not None:
+            scales.rests = False
 
 
 def _study(learner: Learner, batch: Batch) -> None:

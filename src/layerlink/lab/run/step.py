@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import torch
+from torch import Tensor
+
 from layerlink.data import Batch
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.taps import Activations, Tap
@@ -33,7 +36,14 @@ def taught_for(teacher: Teacher | None, setups: Iterable[Setup], batch: Batch) -
         return None
     # What a teacher draws, if it draws, follows from the step: the same alone, in a cohort, and after a resume.
     with seeded(((batch.epoch or 0) << 24) + batch.step):
-        return teacher(batch.inputs, tuple(wanted), indices=batch.indices)
+        return teacher(batch.inputs, tuple(wanted), indices=_indices(teacher, batch))
+
+
+def _indices(teacher: Teacher, batch: Batch) -> Tensor:
+    """Of the host, for a teacher that reads rows there."""
+    if batch.places is None or not getattr(teacher, "reads_on_host", False):
+        return batch.indices
+    return torch.from_numpy(batch.places)
 
 
 def losses_of(setup: Setup, batch: Batch, taught: Activations | None, studied: Activations | None = None) -> Losses:
