@@ -117,7 +117,7 @@ def test_no_step_waits_and_one_look_is_taken_in_fifty(case: str, tmp_path: Path)
     check(members_of(tmp_path, [recipes(tmp_path, *CASES[case])]))
 
 
-STORED = TEACHER.replace("weights: own", "weights: own, store: {{root: {root}}}") + f'links: ["{LINK}"]\n'
+STORED = TEACHER.replace("weights: own", "weights: own, store: {root: ROOT}") + f'links: ["{LINK}"]\n'
 AUGMENTED = {
     "crop-flip": ("data.augment=crop-flip",),
     "resized, coloured, erased": ("data.resized_crop=[0.3, 1.0]", "data.colour=0.3", "data.cutout=0.5"),
@@ -141,7 +141,7 @@ def test_no_batch_waits_to_be_made(case: str, tmp_path: Path) -> None:
 
 def test_nor_does_what_is_read_of_a_store_wait(tmp_path: Path) -> None:
     """Rows are asked for by places that the host knows, and are copied beside the device's work."""
-    loaded = recipes(tmp_path, STORED.format(root=tmp_path / "stores"), "data.augment=none")
+    loaded = recipes(tmp_path, STORED.replace("ROOT", str(tmp_path / "stores")), "data.augment=none")
     (member,) = members_of(tmp_path, [loaded])
     teacher = CohortTeacher([member.setup], Watch()).at(0, [member.setup])
     assert isinstance(teacher, StoredTeacher)

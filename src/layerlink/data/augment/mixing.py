@@ -7,7 +7,6 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -94,7 +93,8 @@ def mixed_labels(labels: Tensor, others: Tensor, how: Mixed, classes: int) -> Te
     if labels.ndim == 3:
         return torch.where(_inside(how.box, (labels.shape[1], labels.shape[2])), others, labels)
     share = how.share[:, None]
-    return (share * F.one_hot(labels, classes) + (1 - share) * F.one_hot(others, classes)).float()
+    every = torch.arange(classes, device=labels.device)  # one_hot would read the labels
+    return (share * (labels[:, None] == every) + (1 - share) * (others[:, None] == every)).float()
 
 
 def _inside(box: Tensor, size: tuple[int, int]) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
@@ -185,9 +186,11 @@ class ModelCompiler:
             with model.ready():
                 made.append(model.observed.compile(taps, how))
         try:
-            for _ in range(_PASSES if way == "graphs" else 1):
-                next_step()
-                role.work()
+            with warnings.catch_warnings():  # float32 stays float32; what is computed in TF32 is told already
+                warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")
+                for _ in range(_PASSES if way == "graphs" else 1):
+                    next_step()
+                    role.work()
         except Exception as error:  # noqa: BLE001 - of compilers and drivers in a backward pass, or no memory for them
             made[0].fail(error)
         if all(not it.failure for it in made):
