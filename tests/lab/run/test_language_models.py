@@ -12,9 +12,12 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+import transformers
 from safetensors.torch import load_file
 
-from layerlink.errors import ProblemsError
+import layerlink as ll
+from layerlink.design.use.answers import answers_of
+from layerlink.errors import ProblemsError, UsageError
 from layerlink.lab.recipe.file import LoadedRecipe, load_recipe
 from layerlink.lab.run.evaluation import evaluate_run
 from layerlink.lab.run.folder import RunFolder
@@ -75,6 +78,23 @@ def test_a_teacher_learns_and_is_read_again(teacher: Path) -> None:
     again = evaluate_run(RunFolder(teacher))
     assert again["test_perplexity"] == pytest.approx(result["test_perplexity"], rel=1e-9)
     assert verify_run(RunFolder(teacher)).holds
+
+
+def test_it_is_loaded_with_its_tokenizer_and_written_for_transformers(teacher: Path, tmp_path: Path) -> None:
+    found = ll.load(teacher)
+    assert found.classes == ()
+    text = " ".join(WORDS[:3])
+    logits = found([text])
+    tokens = found.preprocessing.loaded.tokens([[text]], 12)[0]  # type: ignore[union-attr]
+    assert logits.shape[:2] == (1, len(tokens))
+    found.model.save_pretrained(tmp_path / "own")  # type: ignore[operator]
+    again = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "own")
+    with torch.no_grad():
+        assert torch.equal(again.eval()(input_ids=tokens[None].long()).logits, logits)
+    with pytest.raises(UsageError, match="a language model answers with no class"):
+        answers_of(found, [teacher / "recipe.yaml"])
+    with pytest.raises(UsageError, match="a language model is not exported yet"):
+        ll.export(teacher, "onnx")
 
 
 @pytest.mark.parametrize("texts", ["max_length: 12", PADDED])

@@ -68,12 +68,14 @@ def trained(run: RunFolder, overrides: Sequence[str] = (), *, trust_code: bool =
     loaded = trusted_recipe_of_run(run, overrides, trust_code=trust_code)
     facts, section = run.read_data(), loaded.recipe.student
     classes = facts.get("classes")
-    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes) or not classes:
+    task = loaded.recipe.task.build()
+    named = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
+    if not isinstance(classes, list) or not named or not (classes or isinstance(task, CausalLM)):
         raise LayerlinkError(f"{run.data} is damaged: classes must be names; got {classes!r:.60}")
     preprocessing, made_for, sample = _seen(facts, run, loaded.recipe, len(classes))
     model = make_model(section, made_for, loaded.recipe.seed, lambda: sample, "student")
     load_weights(model, run.path)
-    return Trained(model.eval(), preprocessing, tuple(classes), loaded.recipe.task.build(), loaded.recipe, run)
+    return Trained(model.eval(), preprocessing, tuple(classes), task, loaded.recipe, run)
 
 
 def _seen(
