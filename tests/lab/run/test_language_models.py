@@ -26,6 +26,7 @@ from layerlink.lab.run.setup.setup import set_up
 from layerlink.lab.run.training import train
 from layerlink.lab.run.verification import verify_run
 from layerlink.lab.run.watch import Watch
+from layerlink.taps import program
 from layerlink.taps.modes import evaluating
 from tiny_bert import bert
 from tiny_llama import SPECIAL, WORDS, llama, recipe, tables
@@ -205,3 +206,31 @@ def test_sequences_of_many_lengths_are_not_stored(place: Path, teacher: Path, tm
     setup = set_up(distilled(place, teacher, soft, epochs=1, changes=stored, texts=PADDED))
     assert train(setup, RunFolder(tmp_path / "run"))["test_perplexity"] < 20
     assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.long
+def test_compiled_models_are_compared_in_pieces_too(
+    place: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(program, "BACKEND", "aot_eager")
+    told: list[str] = []
+
+    class Told(Watch):
+        def tell(self, text: str) -> None:
+            told.append(text)
+
+        def warn(self, text: str, run: RunFolder | None = None) -> None:
+            told.append(text)
+
+    weights = {}
+    for compiled in (False, True):
+        run = RunFolder(tmp_path / str(compiled))
+        setup = set_up(distilled(place, teacher, epochs=1, changes=[f"compile={str(compiled).lower()}"]))
+        assert setup.distiller.pieces is not None
+        train(setup, run, watch=Told())
+        weights[compiled] = load_file(run.student)
+    said = [it for it in told if it.startswith("compile")]
+    assert len(said) == 1
+    assert said[0].startswith("compile: teacher compiled, student compiled")
+    for name, weight in weights[False].items():  # one program serves all lengths, with sums in another order
+        torch.testing.assert_close(weights[True][name], weight, rtol=1e-5, atol=1e-6, msg=name)
