@@ -10,7 +10,17 @@ import typer
 
 def predict(
     model: Annotated[Path, typer.Argument(help="The folder of a finished run, or an exported file.")],
-    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of such at any depth.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Image files, or folders of such at any depth; of texts .csv, .tsv, .jsonl or .parquet, or .txt with "
+            "a text a line."
+        ),
+    ],
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="Of texts in these tables, twice of pairs. Default: as the model was trained."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The CSV to write.", show_default="the terminal")
     ] = None,
@@ -18,7 +28,7 @@ def predict(
         bool, typer.Option("--trust-code", help="Call code that the folder names, though somebody else made it.")
     ] = False,
 ) -> None:
-    """Say what a model says of images, as CSV: a row a file.
+    """Say what a model says of images or texts, as CSV: a row a file, or a text.
 
     Example: layerlink predict runs/vgg7-links-0 photos/ --out answers.csv
     """
@@ -26,11 +36,13 @@ def predict(
     from layerlink.design.use import load
     from layerlink.design.use.answers import answers_of, write_answers
 
-    found = answers_of(load(model, trust_code=trust_code), images)
+    loaded = load(model, trust_code=trust_code)
+    found = answers_of(loaded, files, column or ())
     for path, why in found.bad:
         typer.echo(f"warning: {path} is left out: {why}", err=True)
     write_answers(found, out)
+    noun = "texts" if loaded.of_texts else "images"
     if out is not None:
-        Console().say(f"saved {out}   {len(found.rows):,} of {len(found.rows) + len(found.bad):,} images")
+        Console().say(f"saved {out}   {len(found.rows):,} of {len(found.rows) + len(found.bad):,} {noun}")
     if found.bad:
         raise typer.Exit(1)

@@ -113,15 +113,15 @@ class Distiller(nn.Module):
         shared = check_models(modules, student)
         if has_lazy_layers(student):
             fill_from_example(student, example)
-        self._student = Observed(student, "student", output=student_logits, head=student_head)
+        self.observed = Observed(student, "student", output=student_logits, head=student_head)
         self._always = (OUTPUT,) if student_logits else ()  # who names the output has it
         asked = as_looked_at(teacher, teacher_logits, teacher_head)
-        problems += missing_taps(readable, asked, self._student)
+        problems += missing_taps(readable, asked, self.observed)
         if problems:
             raise links_error(links, problems)
         defaults = {"scale": link_scale, "until": link_until, "decay": link_decay}
         every_link = tuple(link.filled(**defaults) for link in readable.values())
-        parts = parts_of(every_link, asked, self._student, example, facts or Facts())
+        parts = parts_of(every_link, asked, self.observed, example, facts or Facts())
         self.parts = nn.ModuleDict({str(index): part for index, part in enumerate(parts)})
         by_text = {link.text: part for link, part in zip(every_link, parts, strict=True)}
         self.task = as_task(task)
@@ -145,7 +145,7 @@ class Distiller(nn.Module):
         if self._by_gradient and not self.objective.labels.weight and not (soft and soft.weight):
             raise UsageError("scale=gradient compares with the gradient of the labels: give hard or soft a weight > 0")
         seen = None if self._always or self._by_gradient else example
-        self.pieces = pieces_for(self.whole_objective.terms, self.task, self._student, self.teacher, seen)
+        self.pieces = pieces_for(self.whole_objective.terms, self.task, self.observed, self.teacher, seen)
         self._progress: float | None = None  # until ``at`` is told
         self._told_of_mode = False
 
@@ -179,13 +179,25 @@ class Distiller(nn.Module):
         self.objective = replace(self.objective, across=across) if time is not None else self.whole_objective
         if self.scales is not None:
             self.scales.parts = across
-        self._student.never_repeat()
+        self.observed.never_repeat()
 
     @property
     def wanted(self) -> tuple[Tap, ...]:
         """What the terms read of the teacher at this time of the training; nothing where none does."""
         taps = self.objective.of_teacher
         return taps if self.pieces is None else self.pieces.read_of_teacher(taps)
+
+    @property
+    def ever_wanted(self) -> tuple[Tap, ...]:
+        """What the terms read of the teacher at any time of the training."""
+        taps = self.whole_objective.of_teacher
+        return tuple(taps) if self.pieces is None else self.pieces.read_of_teacher(taps)
+
+    @property
+    def ever_studied(self) -> tuple[Tap, ...]:
+        """What the terms read of the student at any time of the training."""
+        taps = self.whole_objective.of_student
+        return tuple(taps) if self.pieces is None else tuple(self.pieces.read_of_student(taps))
 
     def compare_whole(self) -> None:
         """Let outputs be compared whole, also where that could be done in pieces."""
@@ -277,8 +289,11 @@ class Distiller(nn.Module):
         if self.pieces is not None:
             wanted = dict.fromkeys(self.pieces.read_of_student(self.objective.of_student, also))
         stop = self.pieces is not None and OUTPUT not in wanted
-        given = self._student.read(inputs, wanted, edges=self._by_gradient, glance=not stop, stop_early=stop)
-        read_skipped(self._student, inputs, wanted, given)
+        # A compiled pass has no places inside of it that gradients could be asked for.
+        measures = self.scales is not None and (self.observed.programs is None or self.scales.may_measure)
+        edges = self._by_gradient and measures
+        given = self.observed.read(inputs, wanted, edges=edges, glance=not stop, stop_early=stop)
+        read_skipped(self.observed, inputs, wanted, given)
         return given
 
     def trainable_parameters(self) -> Iterator[nn.Parameter]:

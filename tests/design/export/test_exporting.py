@@ -229,7 +229,7 @@ def test_a_student_for_one_size_is_not_exported_for_another(run: Path) -> None:
 
 
 def test_a_student_that_takes_other_sizes_is_exported_for_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("layerlink.design.export.subject.TEST_IMAGES", 100)
+    monkeypatch.setattr("layerlink.design.export.subject.TEST_EXAMPLES", 100)
     small = "data: {name: digits, image_size: 32, train_images: 64, validation: 32}"
     run = finished_run(tmp_path, f"{small}\nstudent: {{model: resnet8}}\ntraining: {{epochs: 1}}\nprecision: float32\n")
     (found,) = ll.export(run, "torch", size=64, out=tmp_path / "out")

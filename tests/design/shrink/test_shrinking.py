@@ -179,7 +179,10 @@ def test_transformers_lose_layers() -> None:
     ]
     assert torch.equal(*ends)
     assert "from transformers import BertConfig, BertForSequenceClassification" in shrunk.source
-    assert shrunk.links[-1] == f"bert.encoder.layer.5 -> bert.encoder.layer.{count - 1} : mse, scale=teacher"
+    assert (
+        shrunk.links[-1]
+        == f"bert.encoder.layer.5 -> bert.encoder.layer.{count - 1} : mse, scale=teacher, where=attention_mask"
+    )
 
 
 class Encoder(nn.Module):

@@ -17,7 +17,7 @@ def show_exports(console: Console, written: Sequence[Exported]) -> None:
     like = f", {first.torch_teacher_agreement:.2f} % like the teacher" if _of_teacher(first) else ""
     of_all = "" if first.images == first.all_images else f" of {first.all_images:,}"
     console.say(
-        f"student    {first.score.show(first.torch_score)}{like}; on {first.images:,}{of_all} test images, "
+        f"student    {first.score.show(first.torch_score)}{like}; on {first.images:,}{of_all} test {first.examples}, "
         "from every class; largest difference: between two outputs"
     )
     for found in written:

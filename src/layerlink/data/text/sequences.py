@@ -62,13 +62,16 @@ class SequenceViews(TextViews):
     packing: bool = True
     ignore: int = -100
 
-    def __call__(self, texts: TextSet, indices: Tensor | None = None, epoch: int | None = None) -> dict[str, Tensor]:
+    def __call__(
+        self, texts: TextSet, indices: Tensor | None = None, epoch: int | None = None, places: object = None
+    ) -> dict[str, Tensor]:
         """The view of a batch: the same in every epoch.
 
         Args:
             texts: n of them.
             indices: not looked at.
             epoch: not looked at.
+            places: not looked at.
 
         Returns:
             ``input_ids`` (n, L) int64; where sequences are of many lengths ``attention_mask``, too.
@@ -77,7 +80,9 @@ class SequenceViews(TextViews):
             return {"input_ids": texts.tokens.view(len(texts), -1).long()}
         return super().__call__(texts, indices, epoch)
 
-    def labels(self, labels: Tensor, indices: Tensor | None = None, epoch: int | None = None) -> Tensor:
+    def labels(
+        self, labels: Tensor, indices: Tensor | None = None, epoch: int | None = None, places: object = None
+    ) -> Tensor:
         """The labels (n, L) of a batch, up to its longest sequence."""
         if self.packing:
             return labels

@@ -24,7 +24,8 @@ class Wanted:
 
     Args:
         columns: of texts, one or two.
-        label: the column of labels; None where texts have none.
+        label: the column of labels; None: none is read.
+        asked: what a message calls the columns by, the label's field beside it.
 
     Raises:
         UsageError: where some are named and others told by their places, or one stands twice.
@@ -32,6 +33,7 @@ class Wanted:
 
     columns: tuple[Column, ...]
     label: Column | None
+    asked: str = "data.texts.columns"
 
     def __post_init__(self) -> None:
         every = self.every
@@ -42,7 +44,7 @@ class Wanted:
 
     @property
     def every(self) -> tuple[Column, ...]:
-        """The columns of texts, then that of labels where there is one."""
+        """All columns, the label last."""
         return self.columns if self.label is None else (*self.columns, self.label)
 
     @property
@@ -90,6 +92,21 @@ def read_table(path: Path, wanted: Wanted) -> Table:
         raise LayerlinkError(f"{path} cannot be read ({error})") from error
 
 
+def read_lines(path: Path) -> Table:
+    """A file with a text a line, without labels; lines without a letter are none.
+
+    Raises:
+        LayerlinkError: where it cannot be read, or holds no text.
+    """
+    try:
+        lines = enumerate(_text(path).split("\n"), 1)
+    except OSError as error:
+        raise LayerlinkError(f"{path} cannot be read ({error})") from error
+    return _table(
+        path, Wanted((0,), None), [(f"line {number}", [line.strip()]) for number, line in lines if line.strip()]
+    )
+
+
 def _separated(path: Path, wanted: Wanted) -> Table:
     tabs = path.suffix.lower() == ".tsv"
     # In files of tabs a quotation mark is one, as in the usual benchmarks; in others it may hold commas and lines.
@@ -122,7 +139,7 @@ def _separated(path: Path, wanted: Wanted) -> Table:
         raise LayerlinkError(f"{path}, line {lines.line_num}: {error}") from None
     finally:
         csv.field_size_limit(was)
-    return _table(path, rows, wanted)
+    return _table(path, wanted, rows)
 
 
 def _json_lines(path: Path, wanted: Wanted) -> Table:
@@ -140,14 +157,14 @@ def _json_lines(path: Path, wanted: Wanted) -> Table:
         if not rows:
             _places(path, wanted, list(found))
         rows.append((f"line {number}", [found.get(str(name)) for name in wanted.every]))
-    return _table(path, rows, wanted)
+    return _table(path, wanted, rows)
 
 
 def _parquet(path: Path, wanted: Wanted) -> Table:
     parquet = need("pyarrow.parquet", "text", f"{path}: reading Parquet")
     arrow = need("pyarrow", "text", f"{path}: reading Parquet")
     _check_named(path, wanted)
-    names = list(map(str, wanted.every))
+    names = [str(it) for it in wanted.every]
     try:
         with parquet.ParquetFile(regular(path, most=MOST_BYTES)) as file:
             _places(path, wanted, file.schema_arrow.names)
@@ -157,7 +174,7 @@ def _parquet(path: Path, wanted: Wanted) -> Table:
         raise LayerlinkError(f"{path} is no Parquet file that can be read ({str(error).splitlines()[0]})") from None
     columns = [table.column(name).to_pylist() for name in names]
     rows = [(f"row {n}", list(row)) for n, row in enumerate(zip(*columns, strict=True), 1)]
-    return _table(path, rows, wanted, classes)
+    return _table(path, wanted, rows, classes)
 
 
 def of_columns(
@@ -165,7 +182,7 @@ def of_columns(
 ) -> Table:
     """A table of the wanted columns, which another library has read."""
     each = enumerate(zip(*columns, strict=True), 1)
-    return _table(path, [(f"row {n}", list(row)) for n, row in each], wanted, classes)
+    return _table(path, wanted, [(f"row {n}", list(row)) for n, row in each], classes)
 
 
 ENDINGS: dict[str, Callable[[Path, Wanted], Table]] = {
@@ -187,7 +204,7 @@ def _text(path: Path) -> str:
 
 def _check_named(path: Path, wanted: Wanted) -> None:
     if not wanted.has_header:
-        raise UsageError(f"{path}: its columns have names; name them in data.texts.columns and data.texts.label")
+        raise UsageError(f"{path}: its columns have names; name them in {' and '.join(_fields(wanted))}")
 
 
 def _places(path: Path, wanted: Wanted, there: Sequence[str]) -> list[int]:
@@ -197,18 +214,16 @@ def _places(path: Path, wanted: Wanted, there: Sequence[str]) -> list[int]:
         UsageError: where one is missing.
     """
     problems, places = [], list[int]()
-    fields = (("label" if column == wanted.label else "columns", column) for column in wanted.every)
-    for field, column in fields:
+    fields = _fields(wanted)
+    for field, column in zip((*(fields[0] for _ in wanted.columns), *fields[1:]), wanted.every, strict=True):
         if isinstance(column, int):
             if column >= len(there):
-                problems.append(f"data.texts.{field}: there is no column {column}: a row has {len(there)}, from 0 on")
+                problems.append(f"{field}: there is no column {column}: a row has {len(there)}, from 0 on")
             places.append(column)
         elif column not in there:
             # A file of rows alone: its first row would be taken for names.
             names = [name if len(name) <= 40 else f"{name[:37]}..." for name in there]
-            problems.append(
-                f"data.texts.{field}: {unknown_name('column', column, names)} The first line is {', '.join(names)}"
-            )
+            problems.append(f"{field}: {unknown_name('column', column, names)} The first line is {', '.join(names)}")
         else:
             places.append(list(there).index(column))
     if problems:
@@ -217,20 +232,24 @@ def _places(path: Path, wanted: Wanted, there: Sequence[str]) -> list[int]:
     return places
 
 
+def _fields(wanted: Wanted) -> tuple[str, ...]:
+    """What messages call the columns of texts by, and the label's where one is read."""
+    return (wanted.asked,) if wanted.label is None else (wanted.asked, "data.texts.label")
+
+
 def _table(
-    path: Path, rows: list[tuple[str, list[Any]]], wanted: Wanted, classes: tuple[str, ...] | None = None
+    path: Path, wanted: Wanted, rows: list[tuple[str, list[Any]]], classes: tuple[str, ...] | None = None
 ) -> Table:
     if not rows:
         raise LayerlinkError(f"{path} holds no row")
-    if wanted.label is None:
-        rows = [(where, [*values, None]) for where, values in rows]
+    count = len(wanted.columns)
     for where, values in rows:
-        for value in values[:-1]:
+        for value in values[:count]:
             if not isinstance(value, str):
                 what = "no text" if value is None else f"{value!r:.40}, which is no text"
                 raise LayerlinkError(f"{path}, {where}: expected a text; got {what}")
-    columns = tuple(list(column) for column in zip(*(values[:-1] for _, values in rows), strict=True))
-    labels = list(_labels(path, rows))
+    columns = tuple(list(column) for column in zip(*(values[:count] for _, values in rows), strict=True))
+    labels: list[str | None] = [None] * len(rows) if wanted.label is None else list(_labels(path, rows))
     return Table(path, columns, labels, [where for where, _ in rows], classes)
 
 

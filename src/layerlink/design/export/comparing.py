@@ -9,19 +9,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from layerlink.data import ImageSet
+from layerlink.data.examples import Examples
 from layerlink.errors import LayerlinkError
 from layerlink.measure.timing import Timing, measure_in_turn
 from layerlink.tasks import Task
 from layerlink.tasks.classification import percent_equal
 
 BATCH = 128
-Answering = Callable[[Tensor], Tensor]  # what is given for images (N, C, H, W) uint8, as they are stored
+Answering = Callable[[Examples], Tensor]  # what is given for images or texts, as they are stored
 
 
 @dataclass(frozen=True)
 class Read:
-    """What some model gave for images.
+    """What some model gave for images or texts.
 
     Args:
         score: the task's.
@@ -44,7 +44,7 @@ class Compared:
 
     Args:
         file: what the file gave.
-        largest_difference: between two outputs, over all images.
+        largest_difference: between two outputs, over all examples.
         largest_output: of the model, to judge that by.
     """
 
@@ -53,19 +53,19 @@ class Compared:
     largest_output: float
 
 
-def read(answer: Answering, images: ImageSet, task: Task) -> tuple[Read, list[Tensor]]:
-    """What a model gives for images, and its outputs batch by batch.
+def read(answer: Answering, examples: Examples, task: Task) -> tuple[Read, list[Tensor]]:
+    """What a model gives for images or texts, and its outputs batch by batch.
 
     Args:
         answer: the model.
-        images: which.
+        examples: which.
         task: says what outputs mean.
     """
     judged, answers, outputs = [], [], []
-    for start in range(0, len(images), BATCH):
-        part = slice(start, start + BATCH)
-        output = answer(images.images[part]).float().cpu()
-        judged.append(task.judge(output, images.labels[part].cpu()))
+    for start in range(0, len(examples), BATCH):
+        part = examples.select(slice(start, start + BATCH))
+        output = answer(part).float().cpu()
+        judged.append(task.judge(output, part.labels.cpu()))
         answered = task.answers(output)
         answers += [] if answered is None else [answered]
         outputs.append(output)
@@ -73,19 +73,19 @@ def read(answer: Answering, images: ImageSet, task: Task) -> tuple[Read, list[Te
     return Read(score, torch.cat(answers) if answers else None), outputs
 
 
-def compare(answer: Answering, images: ImageSet, task: Task, expected: list[Tensor]) -> Compared:
+def compare(answer: Answering, examples: Examples, task: Task, expected: list[Tensor]) -> Compared:
     """A file's answers beside those of the model.
 
     Args:
         answer: the file.
-        images: that the model answered.
+        examples: that the model answered.
         task: says what outputs mean.
         expected: what the model gave, as ``read`` gives it.
 
     Raises:
         LayerlinkError: where the shapes differ.
     """
-    found, outputs = read(answer, images, task)
+    found, outputs = read(answer, examples, task)
     for output, wanted in zip(outputs, expected, strict=True):
         if output.shape != wanted.shape:
             raise LayerlinkError(f"the file gives {tuple(output.shape)} where the model gives {tuple(wanted.shape)}")

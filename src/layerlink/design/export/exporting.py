@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from layerlink.design.export.comparing import Compared, Read, compare, latencies, read
 from layerlink.design.export.folder import ExportFolder
 from layerlink.design.export.formats.job import Format, Job, Opened, converting
 from layerlink.design.export.formats.table import format_named
-from layerlink.design.export.subject import IMAGES, Subject, subject_of
+from layerlink.design.export.subject import Subject, subject_of
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.files.paths import expanded
 from layerlink.lab.run.folder import RunFolder
@@ -39,7 +38,7 @@ class Exported:
         format: its kind.
         int8: whether it computes in 8 bits.
         bytes: of it and what belongs to it.
-        images: test images that both were compared on, of ``all_images``.
+        images: test examples that both were compared on, of ``all_images``; ``examples`` says whether these are texts.
         largest_difference: between two outputs, and ``largest_output`` of the student to judge it by.
         score: the task's.
         file_score: what the file reaches, and ``torch_score`` the student.
@@ -65,6 +64,7 @@ class Exported:
     torch_teacher_agreement: float | None
     latency: dict[int, tuple[Timing, Timing]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    examples: str = "images"
 
     @property
     def loss(self) -> float:
@@ -75,7 +75,17 @@ class Exported:
 
     def data(self) -> dict[str, Any]:
         """Everything as plain values."""
-        names = ("format", "int8", "bytes", "images", "all_images", "largest_difference", "largest_output", "agreement")
+        names = (
+            "format",
+            "int8",
+            "bytes",
+            "examples",
+            "images",
+            "all_images",
+            "largest_difference",
+            "largest_output",
+            "agreement",
+        )
         name = self.score.name
         return {
             "file": self.path.name,
@@ -104,16 +114,16 @@ def export(
     overrides: Sequence[str] = (),
     trust_code: bool = False,
 ) -> list[Exported]:
-    """Write a finished run's student as files of other formats, and compare each with it on test images.
+    """Write a finished run's student as files of other formats, and compare each with it on test images or texts.
 
-    The student alone is written, in eval mode, with batch norms folded and a free batch size; class names, task and
-    preprocessing lie in the file. Files and ``export.json`` appear when all of them were read back; where one fails,
-    nothing is left.
+    The student alone is written, in eval mode, with batch norms folded and a free batch size, of texts also a free
+    length; class names, task and preprocessing lie in the file, a tokenizer beside it. Files and ``export.json``
+    appear when all of them were read back; where one fails, nothing is left.
 
     Args:
         run: the folder.
         to: formats by name: "onnx", "torch", "openvino", "executorch".
-        int8: write a second file of each that computes in 8 bits, calibrated on training images.
+        int8: write a second file of each that computes in 8 bits, calibrated on training examples.
         size: pixels a side that the files take; None: as the student was trained.
         preprocessing: take bytes (N, C, H, W) uint8 and normalise them inside.
         out: folder of the files; None: ``export`` in the run's.
@@ -140,6 +150,7 @@ def export(
     folder.check([_file_name(stem, formats[name], small) for name, small in kinds])
     subject = subject_of(source, overrides, trust_code=trust_code, size=size, preprocessing=preprocessing)
     with folder.unfinished() as part, evaluating(subject.student):
+        folder.check(subject.taking.write_beside(part))
         written = list(_write_all(subject, kinds, part, stem, most_loss))
         about = {"run": str(source.path), "machine": subject.machine, "score": subject.task.score.facts()}
         folder.publish(part, [it.data() for it in written], {**about, "folded_batch_norms": subject.folded})
@@ -173,8 +184,7 @@ def _write(subject: Subject, kind: Format, small: bool, path: Path) -> Opened:
     """Write a file and open it again."""
     calibration = subject.calibration() if small else None
     facts = json.dumps({**subject.facts, "int8": small})
-    example = {IMAGES: subject.taken(subject.train.images[:2])}
-    kind.write(Job(subject.model, example, facts, calibration), path)
+    kind.write(Job(subject.model, subject.example(), facts, calibration, subject.taking.longest), path)
     opened = kind.read(path)
     if opened.facts != facts:
         raise LayerlinkError(f"{path.name}: what was written of classes and preprocessing does not come back")
@@ -187,7 +197,9 @@ def _bytes_in(folder: Path) -> int:
 
 def _compared(subject: Subject, name: str, opened: Opened, outputs: list[Tensor]) -> Compared:
     with converting(f"{name}: the file was written, and its runtime cannot run it here"):
-        return compare(lambda images: opened.call(subject.taken(images)), subject.test, subject.task, outputs)
+        return compare(
+            lambda part: opened.call(*subject.taking.taken(part).values()), subject.test, subject.task, outputs
+        )
 
 
 def _exported(
@@ -207,6 +219,7 @@ def _exported(
         *(compared.largest_difference, compared.largest_output, subject.task.score, file.score, student.score),
         *(file.agreement(student), file.agreement(teacher), student.agreement(teacher)),
         notes=(kind.note,) if small and kind.note else (),
+        examples=subject.test.noun,
     )
 
 
@@ -217,28 +230,25 @@ def _check(found: Exported, most: float) -> None:
         raise LayerlinkError(
             f"{found.format}: the file computes something else than the student: outputs differ by up to "
             f"{found.largest_difference:.2g} where the student's largest is {found.largest_output:.2g}, on "
-            f"{found.images:,} test images. Nothing was written; another format may do"
+            f"{found.images:,} test {found.examples}. Nothing was written; another format may do"
         )
     if not found.int8 or found.loss <= most:
         return
     unit = "points" if score.unit == "%" else "percent of it"
     raise LayerlinkError(
         f"int8 of {found.format} loses {found.loss:.2f} {unit}: {score.words} {score.show(found.file_score)} where the "
-        f"student has {score.show(found.torch_score)} on {found.images:,} test images. Nothing was written; "
+        f"student has {score.show(found.torch_score)} on {found.images:,} test {found.examples}. Nothing was written; "
         f"--most-loss {found.loss + 0.005:.2f} takes it"
     )
 
 
 def _latency(subject: Subject, opened: Opened) -> dict[int, tuple[Timing, Timing]]:
-    """Of the file with its own inputs; of torch with images that are normalised already."""
-    few = subject.test.images[: max(BATCHES)]
-    ready, seen = subject.taken(few), subject.seen(few).to(memory_format=torch.channels_last)
+    """Of the file with its own inputs; of torch with what its student takes."""
 
     def both(batch: int) -> tuple[Timing, Timing]:
-        times = -(-batch // len(few))
-        own, theirs = (it.repeat(times, 1, 1, 1)[:batch] for it in (ready, seen))
-        theirs = theirs.contiguous(memory_format=torch.channels_last)
-        return latencies(lambda: opened.call(own), lambda: call_model(subject.student, theirs), SECONDS)
+        some = subject.taking.timed(subject.test, batch)
+        own, theirs = tuple(subject.taking.taken(some).values()), subject.taking.fastest(subject.taking.seen(some))
+        return latencies(lambda: opened.call(*own), lambda: call_model(subject.student, theirs), SECONDS)
 
     return {batch: both(batch) for batch in BATCHES}
 

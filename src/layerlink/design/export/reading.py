@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from layerlink.data.preprocessing import Preprocessing
+from layerlink.data.text.preprocessing import TextPreprocessing
 from layerlink.design.export.folder import is_own_file
 from layerlink.design.export.formats.job import Opened
 from layerlink.design.export.formats.table import FORMATS
@@ -27,18 +28,22 @@ class FileModel(nn.Module):
 
     Args:
         opened: the file.
+        names: of its inputs, in order, where there are several.
     """
 
     closed = "an exported file"  # its layers cannot be read
 
-    def __init__(self, opened: Opened) -> None:
+    def __init__(self, opened: Opened, names: Sequence[str] = ()) -> None:
         super().__init__()
-        self._call = opened.call
+        self._call, self._names = opened.call, tuple(names)
 
     @torch.no_grad()
-    def forward(self, images: Tensor) -> Tensor:
-        """The output for a batch, as the file takes it."""
-        return self._call(images)
+    def forward(self, *inputs: Tensor, **named: Tensor) -> Tensor:
+        """The output for a batch, as the file takes it: its one input, or all by their names."""
+        missing = [name for name in self._names if name not in named] if named else []
+        if missing:
+            raise LayerlinkError(f"the file takes {', '.join(self._names)}; {', '.join(missing)} is not there")
+        return self._call(*inputs, *(named[name] for name in self._names if named))
 
 
 def read_exported(path: Path, *, trust_code: bool = False) -> Usable:
@@ -68,11 +73,23 @@ def read_exported(path: Path, *, trust_code: bool = False) -> Usable:
         how, classes = facts["preprocessing"], facts["classes"]
         if not isinstance(classes, list) or not classes or not all(isinstance(it, str) for it in classes):
             raise ValueError(f"classes must be names; got {classes!r:.60}")
-        preprocessing, inside = Preprocessing.of(how), how.get("inside") is True
+        preprocessing, names = _seen(how, facts, path)
         task = _task(facts["task"], trusted)
     except (KeyError, ValueError) as error:
-        raise LayerlinkError(f"{path}: what is written in it of its classes and images is damaged: {error}") from None
-    return Usable(FileModel(opened), preprocessing, tuple(classes), task, takes_pixels=inside)
+        raise LayerlinkError(f"{path}: what is written in it of its classes and inputs is damaged: {error}") from None
+    inside = how.get("inside") is True
+    return Usable(FileModel(opened, names), preprocessing, tuple(classes), task, takes_pixels=inside)
+
+
+def _seen(how: Any, facts: Mapping[str, Any], path: Path) -> tuple[Preprocessing | TextPreprocessing, list[str]]:
+    """What is done to images or texts, whose tokenizer lies beside the file; and the names of several inputs."""
+    if not isinstance(how, Mapping) or "vocabulary" not in how:
+        return Preprocessing.of(how), []
+    inputs = facts["inputs"]
+    names: list[Any] = [it.get("name") for it in inputs if isinstance(it, dict)] if isinstance(inputs, list) else []
+    if not names or not all(isinstance(it, str) for it in names):
+        raise ValueError(f"inputs must be names with dtype and shape; got {inputs!r:.60}")
+    return TextPreprocessing.of({**how, "tokenizer": str(path.parent)}), names
 
 
 def _facts(text: str, path: Path) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""Images that stand for a data set: every class, and the whole of it."""
+"""Examples that stand for a data set: every class, and the whole of it; images in their pixels."""
 
 from __future__ import annotations
 
@@ -8,26 +8,28 @@ import torch
 from torch import Tensor
 
 from layerlink.config.image_size import ImageSize, sides
-from layerlink.data import ImageSet, Views
+from layerlink.data import Views
+from layerlink.data.examples import Some
 from layerlink.data.views import scaled
 
 
-def spread(images: ImageSet, count: int) -> ImageSet:
-    """At most ``count`` images, as many of every class as there are or as fit, each class's from its whole length.
+def spread(examples: Some, count: int) -> Some:
+    """At most ``count`` examples, as many of every class as there are or as fit, each class's from its whole length.
 
     Args:
-        images: of classes, or with other labels: then evenly from the whole set.
+        examples: of classes, or with other labels: then evenly from the whole set.
         count: >= 1.
     """
-    if len(images) <= count:
-        return images
-    if not images.has_classes:
-        return images.select(_evenly(torch.arange(len(images)), count).to(images.images.device))
-    labels = images.labels.cpu()
+    if len(examples) <= count:
+        return examples
+    device = examples.labels.device
+    if not examples.has_classes:
+        return examples.select(_evenly(torch.arange(len(examples)), count).to(device))
+    labels = examples.labels.cpu()
     places = [torch.nonzero(labels == label)[:, 0] for label in torch.unique(labels)]
     shares = _shares([len(it) for it in places], count)
     chosen = torch.cat([_evenly(it, share) for it, share in zip(places, shares, strict=True)]).sort().values
-    return images.select(chosen.to(images.images.device))
+    return examples.select(chosen.to(device))
 
 
 def _shares(sizes: list[int], count: int) -> list[int]:

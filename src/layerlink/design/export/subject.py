@@ -13,13 +13,19 @@ import torch
 from torch import Tensor, nn
 
 import layerlink
-from layerlink.config.image_size import ImageSize, shown, sides
-from layerlink.data import ImageSet, Views
+from layerlink.config.image_size import ImageSize, shown
+from layerlink.data import TextSet, TextViews, Views
+from layerlink.data.examples import Examples
 from layerlink.data.images import images_of
 from layerlink.data.preprocessing import Preprocessing
+from layerlink.data.text.preprocessing import TextPreprocessing
+from layerlink.design.export.pictures import TakenImages
 from layerlink.design.export.portable import Portable, portable
-from layerlink.design.export.samples import as_seen, pixels, spread
+from layerlink.design.export.samples import spread
+from layerlink.design.export.taking import Taking
+from layerlink.design.export.texts import TakenTexts, refuse_of_images
 from layerlink.errors import LayerlinkError, UsageError
+from layerlink.lab.recipe.texts import TextSection
 from layerlink.lab.run.evaluation import set_up_again, views_of
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.setup.machine import describe_machine
@@ -29,9 +35,8 @@ from layerlink.taps import Observed
 from layerlink.taps.modes import evaluating
 from layerlink.tasks import Task
 
-TEST_IMAGES = 2_000  # that a file is compared on
-CALIBRATION_IMAGES, CALIBRATION_BATCH = 512, 32
-IMAGES = "images"  # the input's name
+TEST_EXAMPLES = 2_000  # that a file is compared on
+CALIBRATION_EXAMPLES, CALIBRATION_BATCH = 512, 32
 
 
 @dataclass(frozen=True)
@@ -43,11 +48,9 @@ class Subject:
         folded: batch norms that became part of the layer before them.
         facts: of the student and its inputs, to be kept in the file.
         task: what outputs mean.
-        test: images to compare on, of ``all_test`` that there are, and ``train`` some to calibrate on.
-        size: pixels that the student takes, of a square or (height, width).
-        views: how it sees images.
-        takes_bytes: whether the file normalises by itself.
-        student: the student as it was trained; ``teacher`` gives answers to stored images, where there is one.
+        test: examples to compare on, of ``all_test`` that there are, and ``train`` some to calibrate on.
+        taking: how the file takes them, and how the student does.
+        student: the student as it was trained; ``teacher`` gives answers to stored examples, where there is one.
         machine: what made the files.
     """
 
@@ -55,39 +58,34 @@ class Subject:
     folded: int
     facts: dict[str, Any]
     task: Task
-    test: ImageSet
+    test: Examples
     all_test: int
-    train: ImageSet
-    size: ImageSize
-    views: Views
-    takes_bytes: bool
+    train: Examples
+    taking: Taking
     student: nn.Module
     student_output: str
-    teacher: Callable[[Tensor], Tensor] | None
+    teacher: Callable[[Examples], Tensor] | None
     machine: dict[str, Any]
 
-    def taken(self, images: Tensor) -> Tensor:
-        """Stored images as the file takes them: (N, C, size, size), uint8 or float32."""
-        ready = pixels(images, self.size)
-        return ready if self.takes_bytes else as_seen(ready, self.views)
-
-    def seen(self, images: Tensor) -> Tensor:
-        """Stored images as the student sees them, from the same pixels."""
-        return as_seen(pixels(images, self.size), self.views)
-
-    def answer(self, images: Tensor) -> Tensor:
-        """What the student gives for stored images, in float32."""
-        return self.observed.logits(self.seen(images))
+    def answer(self, part: Examples) -> Tensor:
+        """What the student gives for stored examples, in float32."""
+        return self.observed.logits(self.taking.seen(part))
 
     @property
     def observed(self) -> Observed:
         """The student as it was trained, as it is read."""
         return Observed(self.student, "student", output=self.student_output)
 
+    def example(self) -> dict[str, Tensor]:
+        """Two training examples as the file takes them."""
+        return self.taking.taken(self.taking.example(self.train))
+
     def calibration(self) -> list[tuple[Tensor, ...]]:
-        """Batches of training images as the file takes them."""
-        chosen = spread(self.train, CALIBRATION_IMAGES).images
-        return [(self.taken(part),) for part in torch.split(chosen, CALIBRATION_BATCH)]
+        """Batches of training examples as the file takes them."""
+        chosen = spread(self.train, CALIBRATION_EXAMPLES)
+        starts = range(0, len(chosen), CALIBRATION_BATCH)
+        parts = [chosen.select(slice(start, start + CALIBRATION_BATCH)) for start in starts]
+        return [tuple(self.taking.taken(part).values()) for part in parts]
 
 
 def subject_of(
@@ -113,40 +111,55 @@ def subject_of(
     """
     run.read_result()
     setup = set_up_again(run, overrides, trust_code=trust_code)
-    train, seen = images_of(setup.images.train, "exporting"), setup.images.pixels[1]
-    trained, views = seen.image_size, dataclasses.replace(seen, augment="none", image_size=size or seen.image_size)
-    images = pixels(train.images[:2], views.image_size)
-    example = {IMAGES: images if preprocessing else as_seen(images, views)}
-    output, how = setup.recipe.student.logits, Preprocessing(views.image_size, views.mean, views.std)
-    try:
-        student = _student(setup, views.image_size).cpu().eval()
-        model, folded = portable(student, example, output=output, preprocessing=how if preprocessing else None)
-    except LayerlinkError as error:
-        if size is None or size == trained:
-            raise
-        raise UsageError(f"--size {size}: {error}. It was trained on {shown(trained)} pixels") from error
-    _check_output(setup, model, example[IMAGES])
+    train, all_test = setup.images.train, setup.images.test
+    taking: Taking
+    if isinstance(train, TextSet):
+        refuse_of_images(size, preprocessing)
+        taking = _taken_texts(setup)
+        student, test = setup.distiller.student, spread(all_test, TEST_EXAMPLES)
+        model, folded = _portable(setup, student, taking, None)
+    else:
+        seen = setup.images.pixels[1]
+        views = dataclasses.replace(seen, augment="none", image_size=size or seen.image_size)
+        taking = TakenImages(views.image_size, views, preprocessing)
+        try:
+            student = _student(setup, views.image_size)
+            model, folded = _portable(setup, student, taking, taking.preprocessing if preprocessing else None)
+        except LayerlinkError as error:
+            if size is None or size == seen.image_size:
+                raise
+            raise UsageError(f"--size {size}: {error}. It was trained on {shown(seen.image_size)} pixels") from error
+        test = spread(images_of(all_test, "exporting"), TEST_EXAMPLES)
+        test = dataclasses.replace(test, labels=views.labels(test.labels))  # maps of labels are scaled
+    _check_output(setup, model, tuple(taking.taken(taking.example(train)).values()))
     return Subject(
         model=model,
         folded=folded,
-        facts=_facts(run, setup, how, preprocessing),
+        facts={**_facts(run, setup), **taking.facts()},
         task=setup.task,
-        test=_labelled(spread(images_of(setup.images.test, "exporting"), TEST_IMAGES), views),
-        all_test=len(setup.images.test),
+        test=test,
+        all_test=len(all_test),
         train=train,
-        size=views.image_size,
-        views=views,
-        takes_bytes=preprocessing,
+        taking=taking,
         student=student,
-        student_output=output,
+        student_output=setup.recipe.student.logits,
         teacher=_teacher(setup),
         machine=describe_machine(torch.device("cpu"), "float32"),
     )
 
 
-def _labelled(images: ImageSet, views: Views) -> ImageSet:
-    """Images with their labels as views of their size have them: maps of labels are scaled."""
-    return dataclasses.replace(images, labels=views.labels(images.labels))
+def _portable(setup: Setup, student: nn.Module, taking: Taking, inside: Preprocessing | None) -> tuple[Portable, int]:
+    example = taking.taken(taking.example(setup.images.train))
+    output = setup.recipe.student.logits
+    return portable(student.cpu().eval(), example, output=output, preprocessing=inside)
+
+
+def _taken_texts(setup: Setup) -> TakenTexts:
+    views, recipe = setup.images.views, setup.recipe
+    assert isinstance(views, TextViews)  # noqa: S101 - texts have such views
+    section = recipe.data.texts or TextSection.model_validate({})
+    how = TextPreprocessing(views.tokenizer, views.vocabulary, views.max_length, section.columns)
+    return TakenTexts(views, how, views.max_length)
 
 
 def _student(setup: Setup, size: ImageSize) -> nn.Module:
@@ -164,15 +177,14 @@ def _student(setup: Setup, size: ImageSize) -> nn.Module:
     return model
 
 
-def _check_output(setup: Setup, model: nn.Module, example: Tensor) -> None:
+def _check_output(setup: Setup, model: nn.Module, example: tuple[Tensor, ...]) -> None:
     with torch.no_grad():
-        problems = setup.task.problems(model(example).shape, len(setup.images.train.classes))
+        problems = setup.task.problems(model(*example).shape, len(setup.images.train.classes))
     if problems:
         raise UsageError(f"the student {problems[0]}")
 
 
-def _facts(run: RunFolder, setup: Setup, how: Preprocessing, inside: bool) -> dict[str, Any]:
-    train = setup.images.train
+def _facts(run: RunFolder, setup: Setup) -> dict[str, Any]:
     environment = run.read_environment() if run.environment.exists() else {}
     return {
         "layerlink": layerlink.__version__,
@@ -180,26 +192,20 @@ def _facts(run: RunFolder, setup: Setup, how: Preprocessing, inside: bool) -> di
         "model": setup.recipe.student.model,
         "task": json.loads(setup.recipe.task.model_dump_json()),
         "score": setup.task.score.facts(),
-        "classes": list(train.classes),
-        "input": {
-            "name": IMAGES,
-            "dtype": "uint8" if inside else "float32",
-            "shape": ["batch", how.channels, *sides(how.image_size)],
-        },
-        "preprocessing": {**how.facts(), "inside": inside},
+        "classes": list(setup.images.train.classes),
         "output": "logits",
     }
 
 
-def _teacher(setup: Setup) -> Callable[[Tensor], Tensor] | None:
-    """The teacher's answers to stored images, as it saw them in the training; None where it gives none of the task."""
-    observed = setup.teacher
+def _teacher(setup: Setup) -> Callable[[Examples], Tensor] | None:
+    """The teacher's answers to stored examples, as it saw them in training; None where it gives none of the task."""
+    observed, seen = setup.teacher, setup.images.views
     if observed is None or not setup.teacher_answers:
         return None
-    views = dataclasses.replace(views_of(observed, setup.images.pixels[1]), augment="none")
+    views = dataclasses.replace(views_of(observed, seen), augment="none") if isinstance(seen, Views) else seen
 
-    def answer(images: Tensor) -> Tensor:
+    def answer(part: Examples) -> Tensor:
         with evaluating(observed.model), observed.arithmetic():
-            return observed.logits(views(images))
+            return observed.logits(views(part.rows(slice(None))))
 
     return answer

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
+from layerlink.design.masking import where_of
 from layerlink.design.propose.batches import device_of, examples_in, few, whole_batches
 from layerlink.design.propose.calls import trace_calls
 from layerlink.design.propose.costs import cost_of, fits
@@ -193,15 +194,14 @@ def _shapes(side: Layers) -> str:
 def _made(pair: Pair, batch: Any, teacher: Observed) -> Link:
     """The link of a pair; where a sequence has a mask among its inputs, padding does not count."""
     one, other = pair
-    mask = batch.get("attention_mask") if isinstance(batch, Mapping) else None
-    masked = isinstance(mask, Tensor) and other.kind == "sequence" and tuple(mask.shape[1:]) == other.size
+    where = where_of(batch, (examples_in(batch), *other.shape)) if other.kind == "sequence" else ""
     return Link(
         teacher=one.tap,
         student=other.tap,
         loss="mse",
         scale="teacher",
         adapter=None if one.shape == other.shape else "auto",
-        where="attention_mask" if masked and teacher.view is None else "",
+        where=where if teacher.view is None else "",
     )
 
 

@@ -13,9 +13,12 @@ from torch import nn
 from layerlink.design.shrink.shrinking import Shrunk
 from layerlink.design.written import Written, checksum
 from layerlink.files.whole import write_text, write_whole
+from layerlink.lab.recipe.data import DataSection
 from layerlink.lab.recipe.file import dump_recipe
 from layerlink.lab.recipe.models import StudentSection
 from layerlink.lab.recipe.schema import Recipe
+from layerlink.lab.recipe.texts import TEXT, TextSection
+from layerlink.lab.run.setup.texts import tokenizer_of
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,9 @@ class StudentFolder:
         student = StudentSection(
             model=f"{self.source.name}:build", weights=self.weights, logits=recipe.student.logits, head="", frozen=()
         )
-        full = recipe.model_copy(update={"student": student, "links": tuple(shrunk.links)})
+        full = recipe.model_copy(
+            update={"student": student, "links": tuple(shrunk.links), "data": _data_without_teacher(recipe)}
+        )
         texts = {
             self.source.name: shrunk.source,
             self.recipe.name: f"# {command}\n{dump_recipe(full, short=True)}",
@@ -74,6 +79,15 @@ class StudentFolder:
         write_whole(self.weights, lambda part: part.write_bytes(content))
         for name, text in texts.items():
             write_text(self.path / name, text)
+
+
+def _data_without_teacher(recipe: Recipe) -> DataSection:
+    """The recipe's data, with the tokenizer named that was the student's while it was the teacher's model."""
+    data = recipe.data
+    if data.name != TEXT:
+        return data
+    texts = data.texts or TextSection.model_validate({})
+    return data.model_copy(update={"texts": texts.model_copy(update={"tokenizer": tokenizer_of(recipe)})})
 
 
 def data_of(shrunk: Shrunk) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from layerlink.design.masking import where_of
 from layerlink.design.shrink.passes import Pass, run_pass
 from layerlink.design.shrink.reducing import Reduced, evenly
 from layerlink.design.shrink.runs import Run
@@ -30,7 +31,7 @@ def links_between(
         left[-1] = run.units[-1].paths[-1], left[-1][1]
         pairs += [left[place] for place in evenly(min(MOST, len(left)), len(left))] if single else left[-1:]
     pairs.sort(key=lambda pair: order[pair[0]])
-    links = [_text(*map(_outer, passes, pair)) for pair in pairs]
+    links = [_text(_outer(passes[0], one), _outer(passes[1], other), example) for one, other in pairs]
     return list(dict.fromkeys(link for link in links if link is not None))
 
 
@@ -47,9 +48,10 @@ def _outer(seen: Pass, path: str) -> tuple[str, tuple[int, ...]]:
     return path, () if gave is None else tuple(gave.shape)
 
 
-def _text(one: tuple[str, tuple[int, ...]], other: tuple[str, tuple[int, ...]]) -> str | None:
+def _text(one: tuple[str, tuple[int, ...]], other: tuple[str, tuple[int, ...]], example: Any) -> str | None:
     if not one[1] or not other[1]:
         return None
-    return Link.parse(
-        f"{one[0]} -> {other[0]} : mse, scale=teacher{'' if one[1] == other[1] else ', adapter=auto'}"
-    ).text
+    where = where_of(example, other[1])
+    options = ["mse", "scale=teacher", *([] if one[1] == other[1] else ["adapter=auto"])]
+    options += [f"where={where}"] if where else []
+    return Link.parse(f"{one[0]} -> {other[0]} : {', '.join(options)}").text

@@ -1,4 +1,4 @@
-"""What a model says of files, as rows of a CSV."""
+"""What a model says of files of images, or of tables of texts, as rows of a CSV."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from layerlink.data.formats.folder_tree import ENDINGS
+from layerlink.data.text.preprocessing import TextPreprocessing
+from layerlink.design.use.texts import text_rows
 from layerlink.design.use.usable import Usable
 from layerlink.errors import UsageError
 from layerlink.files.whole import write_text
@@ -22,7 +24,7 @@ class Answers:
     """What was said of files.
 
     Args:
-        rows: of each file its path as ``file``, and what the task says.
+        rows: of each image its path as ``file``, of each text ``file``, ``row`` and the text; and what the task says.
         bad: files that could not be read, and why.
     """
 
@@ -30,19 +32,29 @@ class Answers:
     bad: list[tuple[Path, str]]
 
 
-def answers_of(model: Usable, places: Sequence[Path]) -> Answers:
-    """What a model says of image files.
+def answers_of(model: Usable, places: Sequence[Path], columns: Sequence[str] = ()) -> Answers:
+    """What a model says of image files, or of files of texts.
 
     Args:
         model: as ``load`` gives it.
-        places: files, or folders that are searched at any depth; what begins with a dot is hidden.
+        places: files, or folders that are searched at any depth; what begins with a dot is hidden. Of texts: tables, or
+            ``.txt`` files with a text a line.
+        columns: of texts in these tables; none: those that the model was trained on.
 
     Raises:
-        UsageError: where one of them is not there, or there is no image in all of them.
+        UsageError: where one of them is not there, or there is nothing to answer in all of them.
     """
     missing = [str(place) for place in places if not place.exists()]
     if missing:
         raise UsageError(f"there is no {' and no '.join(missing)}")
+    if isinstance(model.preprocessing, TextPreprocessing):
+        return Answers(list(text_rows(model, model.preprocessing, places, columns)), [])
+    if columns:
+        raise UsageError("--column is of tables of texts, and the model takes images")
+    return _of_images(model, places)
+
+
+def _of_images(model: Usable, places: Sequence[Path]) -> Answers:
     files = list(dict.fromkeys(file for place in places for file in _files(place)))
     if not files:
         raise UsageError(

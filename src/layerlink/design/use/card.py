@@ -17,6 +17,7 @@ from layerlink.errors import LayerlinkError, UsageError
 from layerlink.files.inside import read_text
 from layerlink.files.whole import write_text
 from layerlink.lab.recipe.schema import Recipe
+from layerlink.lab.recipe.texts import TEXT
 from layerlink.lab.report.gather.records import RunRecord, read_record
 from layerlink.lab.report.gather.rows import gather
 from layerlink.lab.run.folder import RunFolder
@@ -33,11 +34,17 @@ LICENCES = {
     "cifar100": "its authors state none; they ask to cite Krizhevsky, Learning Multiple Layers of Features, 2009",
 }
 _PLACE = re.compile(r"(?<![\w.])[~/][^\s'\"]*/")  # of this machine, which says nothing elsewhere
+_OWN = ("folder", "text")  # data sets of the user's
 _UNKNOWN = "not known to layerlink, which read it as your own: say it here before you publish"
 _PIPELINES = {
     "classification": "image-classification",
     "multi-label": "image-classification",
     "segmentation": "image-segmentation",
+}
+_OF_TEXTS = dict.fromkeys(("classification", "multi-label"), "text-classification")
+_SHOWN = {
+    "images": "print(model.told(images))  # images (N, C, H, W) uint8, of any size",
+    "texts": 'print(model.told(["..."]))  # a list of texts, or of pairs where it was trained on pairs',
 }
 
 
@@ -60,20 +67,19 @@ def card(run: RunFolder) -> str:
         f"# {one_line(run.path.resolve().name)}",
         _what_it_is(record, recipe),
         "## How good",
-        _how_good(record, seeds),
+        _how_good(record, seeds, _noun(data)),
         "## What taught it",
         "\n".join(f"- {line}" for line in _taught_by(record, recipe)),
         "## Data",
         "\n".join(f"- {line}" for line in _data(data, recipe)),
         "## How to use it",
-        '```python\nimport layerlink as ll\n\nmodel = ll.load("FOLDER")  # this folder\nprint(model.told(images))'
-        "  # images (N, C, H, W) uint8, of any size\n```",
+        f'```python\nimport layerlink as ll\n\nmodel = ll.load("FOLDER")  # this folder\n{_SHOWN[_noun(data)]}\n```',
         "## Intended use, and what it is not for",
         _limits(data),
         "## How it was made",
         "\n".join(f"- {line}" for line in _made(record)),
     ]
-    return _head(record, recipe, run) + "\n\n".join(parts) + "\n"
+    return _head(record, recipe, run, data) + "\n\n".join(parts) + "\n"
 
 
 def card_of(run: RunFolder) -> str:
@@ -98,11 +104,16 @@ def write_card(run: RunFolder) -> Path:
     return path
 
 
-def _head(record: RunRecord, recipe: Recipe, run: RunFolder) -> str:
+def _noun(data: dict[str, Any]) -> str:
+    """What a run's data are."""
+    return "texts" if "vocabulary" in data else "images"
+
+
+def _head(record: RunRecord, recipe: Recipe, run: RunFolder, facts: dict[str, Any]) -> str:
     score, name = record.score, one_line(run.path.resolve().name)
-    data = recipe.data.name if recipe.data.name in SOURCES and recipe.data.name != "folder" else None
+    data = recipe.data.name if recipe.data.name in SOURCES and recipe.data.name not in _OWN else None
     metric = {"type": score.name, "value": record.number(f"test_{score.name}")}
-    task = _PIPELINES.get(recipe.task.name)
+    task = (_PIPELINES if _noun(facts) == "images" else _OF_TEXTS).get(recipe.task.name)
     head: dict[str, Any] = {"library_name": "layerlink", "tags": ["knowledge-distillation", "pytorch"]}
     if task is not None:
         head["pipeline_tag"] = task
@@ -138,7 +149,7 @@ def _what_it_is(record: RunRecord, recipe: Recipe) -> str:
     return f"`{one_line(recipe.student.model)}`{count}{taught}. Made with layerlink {version}."
 
 
-def _how_good(record: RunRecord, seeds: Sequence[RunRecord]) -> str:
+def _how_good(record: RunRecord, seeds: Sequence[RunRecord], noun: str) -> str:
     score = record.score
     columns = ["", "this model", f"mean ± sd over {len(seeds)} seeds"] if len(seeds) > 1 else ["", "this model"]
     lines = [f"| {' | '.join(columns)} |", "|---|" + "---:|" * (len(columns) - 1)]
@@ -152,9 +163,9 @@ def _how_good(record: RunRecord, seeds: Sequence[RunRecord]) -> str:
             cells.append(f"{statistics.mean(values):,.4g} ± {statistics.stdev(values):.2g}" if len(values) > 1 else "")
         lines.append(f"| {' | '.join(cells)} |")
     count = record.number("test_images")
-    note = f"{count:,.0f} test images, read once. " if count else ""
+    note = f"{count:,.0f} test {noun}, read once. " if count else ""
     alone = "One seed: a difference of a point or two to another model may be luck." if len(seeds) < 2 else ""
-    return "\n".join(lines) + f"\n\n{note}The epoch was chosen on validation images. {alone}".rstrip()
+    return "\n".join(lines) + f"\n\n{note}The epoch was chosen on validation {noun}. {alone}".rstrip()
 
 
 def _numbers(record: RunRecord, score: str, words: str) -> Iterator[tuple[str, str]]:
@@ -178,10 +189,10 @@ def _taught_by(record: RunRecord, recipe: Recipe) -> Iterator[str]:
         weights = f", weights `{one_line(Path(section.weights).name)}`" if section.weights else ""
         yield f"teacher{f' {name}' if name else ''}: `{one_line(section.model)}`{weights}"
     training = recipe.training
+    augmented = f", augmentation {', '.join(filter(None, (recipe.data.augment, recipe.data.described)))}"
     yield (
         f"{training.epochs} epochs, batches of {training.batch_size}, {training.optimizer}, learning rate "
-        f"{training.lr:g}, schedule {training.schedule}, augmentation "
-        f"{', '.join(filter(None, (recipe.data.augment, recipe.data.described)))}"
+        f"{training.lr:g}, schedule {training.schedule}{'' if recipe.data.name == TEXT else augmented}"
     )
 
 
@@ -193,7 +204,7 @@ def _data(data: dict[str, Any], recipe: Recipe) -> Iterator[str]:
     for part in ("train", "validation", "test"):
         yield f"{part}: {one_line(str(data.get(part, 'not known')))}"
     if data.get("labelled"):
-        yield f"labels of {data['labelled']:,} training images; the others taught by the teacher alone"
+        yield f"labels of {data['labelled']:,} training {_noun(data)}; the others taught by the teacher alone"
     yield f"licence of the data: {LICENCES.get(recipe.data.name, _UNKNOWN)}"
 
 
@@ -208,8 +219,9 @@ def _limits(data: dict[str, Any]) -> str:
     classes = data.get("classes")
     names = [one_line(str(name)) for name in classes] if isinstance(classes, list) else []
     few = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+    noun = _noun(data)
     return (
-        f"It tells these apart: {few}. Of images that are none of these, or that look unlike the training images, its "
+        f"It tells these apart: {few}. Of {noun} that are none of these, or that look unlike the training {noun}, its "
         "answers mean nothing, and it does not say so. What a teacher gets wrong its student learns."
     )
 

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
 from layerlink.config.image_size import sides
+from layerlink.data.examples import Inputs
 from layerlink.data.preprocessing import Preprocessing
+from layerlink.data.text.preprocessing import TextPreprocessing
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.files.weights import load_weights
 from layerlink.lab.recipe.schema import Recipe
+from layerlink.lab.recipe.texts import TextSection
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.ownership import trusted_recipe_of_run
 from layerlink.lab.run.setup.models import MadeFor, make_model
-from layerlink.tasks import Task
+from layerlink.tasks import CausalLM, Task
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class Trained:
 
     Args:
         model: in eval mode, on the CPU.
-        preprocessing: what its run did to images.
+        preprocessing: what its run did to images or texts.
         classes: their names, in the order of the outputs.
         task: what outputs mean.
         recipe: of the run.
@@ -33,7 +37,7 @@ class Trained:
     """
 
     model: nn.Module
-    preprocessing: Preprocessing
+    preprocessing: Preprocessing | TextPreprocessing
     classes: tuple[str, ...]
     task: Task
     recipe: Recipe
@@ -63,21 +67,25 @@ def trained(run: RunFolder, overrides: Sequence[str] = (), *, trust_code: bool =
     run.read_result()
     loaded = trusted_recipe_of_run(run, overrides, trust_code=trust_code)
     facts, section = run.read_data(), loaded.recipe.student
-    if "vocabulary" in facts:
-        raise UsageError(
-            f"{run.path} was trained on texts, and what is asked for reads images. layerlink evaluate reads its texts; "
-            f"{run.student.name} in it holds the weights of {section.model}"
-        )
-    preprocessing, classes = Preprocessing.of_run(facts, run.data), facts.get("classes")
+    classes = facts.get("classes")
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes) or not classes:
         raise LayerlinkError(f"{run.data} is damaged: classes must be names; got {classes!r:.60}")
-    size, channels = preprocessing.image_size, preprocessing.channels
-    model = make_model(
-        section,
-        MadeFor(len(classes), size, channels),
-        loaded.recipe.seed,
-        lambda: torch.zeros(2, channels, *sides(size)),
-        "student",
-    )
+    preprocessing, made_for, sample = _seen(facts, run, loaded.recipe, len(classes))
+    model = make_model(section, made_for, loaded.recipe.seed, lambda: sample, "student")
     load_weights(model, run.path)
     return Trained(model.eval(), preprocessing, tuple(classes), loaded.recipe.task.build(), loaded.recipe, run)
+
+
+def _seen(
+    facts: dict[str, Any], run: RunFolder, recipe: Recipe, classes: int
+) -> tuple[Preprocessing | TextPreprocessing, MadeFor, Inputs]:
+    """How a run saw its examples, what models of it are made for, and two examples that say nothing."""
+    if "vocabulary" in facts:
+        section = recipe.data.texts or TextSection.model_validate({})
+        texts = TextPreprocessing.of_run(facts, run.data, section.columns)
+        tokens = torch.zeros(2, 4, dtype=torch.int64)
+        head = "causal-lm" if isinstance(recipe.task.build(), CausalLM) else "sequence-classification"
+        return texts, MadeFor(classes, 32, 3, head), {"input_ids": tokens, "attention_mask": tokens + 1}
+    images = Preprocessing.of_run(facts, run.data)
+    size, channels = images.image_size, images.channels
+    return images, MadeFor(classes, size, channels), torch.zeros(2, channels, *sides(size))

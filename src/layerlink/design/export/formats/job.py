@@ -29,17 +29,32 @@ class Job:
         example: inputs by name, each with the batch first, of 2 or more.
         facts: to be kept in the file, JSON.
         calibration: batches of inputs to calibrate int8 on; None: the file holds float32.
+        longest: of texts, tokens that the second axis, which is free, may have; None: the first axis alone is free.
     """
 
     model: nn.Module
     example: Mapping[str, Tensor]
     facts: str
     calibration: Sequence[tuple[Tensor, ...]] | None = None
+    longest: int | None = None
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
         """The example's tensors, in order."""
         return tuple(self.example.values())
+
+    def free_axes(self, most: int | None = None) -> tuple[dict[int, Any], ...]:
+        """Of every input the axes that are free, as ``torch.export`` has them.
+
+        Args:
+            most: the largest batch, of formats that need bounds; None: any.
+        """
+        from torch.export import Dim
+
+        axes: dict[int, Any] = {0: Dim.DYNAMIC if most is None else Dim("batch", min=1, max=most)}
+        if self.longest is not None:
+            axes[1] = Dim.DYNAMIC if most is None else Dim("length", min=1, max=self.longest)
+        return tuple(axes for _ in self.inputs)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,6 @@ OUTPUT = "logits"
 
 def write_onnx(job: Job, path: Path) -> None:
     """Write an ONNX file whose first axis is free; weights of more than 2 GB lie beside it."""
-    free = {0: torch.export.Dim.DYNAMIC}
     with converting("ONNX"):
         for module in ("onnx", "onnxscript", "onnxruntime"):
             need(module, "onnx", "writing ONNX files")
@@ -28,7 +27,7 @@ def write_onnx(job: Job, path: Path) -> None:
             job.model,
             job.inputs,
             dynamo=True,
-            dynamic_shapes=(tuple(free for _ in job.inputs),),
+            dynamic_shapes=(job.free_axes(),),
             input_names=list(job.example),
             output_names=[OUTPUT],
             verbose=False,
@@ -57,7 +56,9 @@ def _quantise(job: Job, calibration: Sequence[tuple[Tensor, ...]], path: Path) -
             return next(self.left, None)
 
     ready, done = path.with_suffix(".ready"), path.with_suffix(".done")
-    shapes.quant_pre_process(str(path), str(ready))
+    texts = job.longest is not None
+    # Of a free length the sizes inside are not found by its rules for symbols, and are not needed.
+    shapes.quant_pre_process(str(path), str(ready), skip_symbolic_shape=texts)
     tool.quantize_static(
         str(ready),
         str(done),
@@ -67,6 +68,9 @@ def _quantise(job: Job, calibration: Sequence[tuple[Tensor, ...]], path: Path) -
         weight_type=tool.QuantType.QInt8,
         per_channel=True,
         reduce_range=sums_overflow(),
+        # Of a transformer what multiplies by weights, and tables of embeddings; attention, norms and softmax stay.
+        op_types_to_quantize=["MatMul", "Gemm", "Gather"] if texts else None,
+        extra_options={"MatMulConstBOnly": True} if texts else {},
     )
     model = onnx.load(str(done))
     onnx.helper.set_model_props(model, {"layerlink": job.facts})

@@ -19,7 +19,8 @@ def write_openvino(job: Job, path: Path) -> None:
     """Write a model with a free first axis, in float32 or, by nncf, in int8."""
     with converting("OpenVINO"):
         openvino = need("openvino", "openvino", "an OpenVINO file")
-        shapes = [openvino.PartialShape([-1, *it.shape[1:]]) for it in job.inputs]
+        free = 1 if job.longest is None else 2
+        shapes = [openvino.PartialShape([*[-1] * free, *it.shape[free:]]) for it in job.inputs]
         model = openvino.convert_model(job.model, example_input=job.inputs, input=shapes)
         for port, name in zip(model.inputs, job.example, strict=True):
             port.get_tensor().set_names({name})

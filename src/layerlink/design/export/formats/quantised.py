@@ -13,15 +13,14 @@ from layerlink.optional import need
 
 
 def traced(model: nn.Module, job: Job, most: int | None = None) -> ExportedProgram:
-    """The model as operators, with a free first axis.
+    """The model as operators, with the job's free axes.
 
     Args:
         model: the job's, or what became of it.
         job: gives the inputs.
         most: the largest batch; None: any.
     """
-    batch: Any = torch.export.Dim.DYNAMIC if most is None else torch.export.Dim("batch", min=1, max=most)
-    each = tuple({0: batch} for _ in job.inputs)
+    each: Any = job.free_axes(most)
     # What was traced before takes its inputs one by one, and no longer as many as there are.
     return torch.export.export(model, job.inputs, dynamic_shapes=(each,) if model is job.model else each)
 

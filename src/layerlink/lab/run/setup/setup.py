@@ -22,7 +22,7 @@ from layerlink.lab.run.setup.beginning import begin
 from layerlink.lab.run.setup.checking import Checked, check_on_batch, facts_of
 from layerlink.lab.run.setup.fast_paths import keep_cast_weights, make_fast
 from layerlink.lab.run.setup.images import Images, load_images
-from layerlink.lab.run.setup.machine import choose_device, choose_precision
+from layerlink.lab.run.setup.machine import choose_device, choose_precision, graph_problems
 from layerlink.lab.run.setup.memory_format import keep_rows_together
 from layerlink.lab.run.setup.mixing import mixing_problems
 from layerlink.lab.run.setup.models import build_role
@@ -249,6 +249,7 @@ def _load(loaded: LoadedRecipe, problems: list[Problem], images: Images | None) 
         device = choose_device(loaded.recipe.device)
     except UsageError as error:
         problems.append(loaded.problem(("device",), str(error)))
+    problems += [loaded.problem(("compile",), what) for what in graph_problems(loaded.recipe, device)]
     if loaded.recipe.data.views > 1 and here().size > 1:
         what = f"several views are compared in one process; {here().size} were started"
         problems.append(loaded.problem(("data", "views"), what))

@@ -29,7 +29,7 @@ def texts_of(recipe: Recipe) -> tuple[Source, TextViews]:
     _check_teachers(recipe)
     if problems := section.problems(causal=causal):
         raise UsageError("; ".join(f"data.texts.{what}" for what in problems))
-    tokenizer = Tokenizer.load(_place(recipe, section))
+    tokenizer = Tokenizer.load(tokenizer_of(recipe))
     places = [it.model.removeprefix(HUB) for it in recipe.frozen_teachers.values() if it.model.startswith(HUB)]
     others = [Tokenizer.load(place) for place in dict.fromkeys(places) if place != tokenizer.place]
     if causal:
@@ -44,6 +44,22 @@ def is_causal(recipe: Recipe) -> bool:
     return isinstance(recipe.task.build(), CausalLM)
 
 
+def tokenizer_of(recipe: Recipe) -> str:
+    """Name or folder of the tokenizer of a recipe's texts.
+
+    Raises:
+        UsageError: where none is told.
+    """
+    if recipe.data.texts is not None and recipe.data.texts.tokenizer is not None:
+        return recipe.data.texts.tokenizer
+    if not recipe.student.model.startswith(HUB):
+        raise UsageError(
+            f"data.texts.tokenizer: name one: the student {recipe.student.model} is no hf:NAME_OR_FOLDER, whose own "
+            "would be taken"
+        )
+    return recipe.student.model.removeprefix(HUB)
+
+
 def _sequences_of(
     recipe: Recipe, section: TextSection, tokenizer: Tokenizer, teachers: Sequence[Tokenizer]
 ) -> tuple[Source, SequenceViews]:
@@ -54,17 +70,6 @@ def _sequences_of(
     source = load_documents(data.root, how, tokenizer, teachers=teachers)
     place, vocabulary = tokenizer.place, tokenizer.vocabulary
     return source, SequenceViews(place, vocabulary, length, tokenizer.padding, packing, ignore)
-
-
-def _place(recipe: Recipe, section: TextSection) -> str:
-    if section.tokenizer is not None:
-        return section.tokenizer
-    if not recipe.student.model.startswith(HUB):
-        raise UsageError(
-            f"data.texts.tokenizer: name one: the student {recipe.student.model} is no hf:NAME_OR_FOLDER, whose own "
-            "would be taken"
-        )
-    return recipe.student.model.removeprefix(HUB)
 
 
 def _check_teachers(recipe: Recipe) -> None:

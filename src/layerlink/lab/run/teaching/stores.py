@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from layerlink.data import ImageSet, SequenceViews
+from layerlink.data.copies import Fetching
 from layerlink.data.examples import Inputs
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.files.cache import cache_folder
@@ -24,7 +25,7 @@ from layerlink.lab.run.teaching.keys import StoreKeys, folder_name, name_of
 from layerlink.lab.run.watch import Watch
 from layerlink.taps import OUTPUT, Tap
 from layerlink.teachers import FrozenTeacher
-from layerlink.teachers.store import StoreDtype, StoreWriter, TensorStore, bytes_of_store
+from layerlink.teachers.store import Encoded, StoreDtype, StoreWriter, TensorStore, bytes_of_store
 from layerlink.teachers.topk import TopK
 
 SHARE_OF_DISK = 0.9  # of what is free
@@ -118,13 +119,23 @@ class Stores:
         batches, total, done = self.setup.batches, len(self.setup.images.train), 0
         with ExitStack() as stack:
             writers = {tap: stack.enter_context(self.writer(tap)) for tap in missing}
-            for batch in batches.in_order():
-                given = self.computed(batch.images, missing)
+
+            def write(encoded: dict[Tap, Encoded]) -> None:
                 for tap, writer in writers.items():
-                    _add(writer, tap, given[tap])
+                    with _told(tap):
+                        writer.write(encoded[tap])
+
+            fetching = Fetching(self.setup.device, write)  # one batch is written while the next is computed
+            for batch in batches.in_order():
+                given, encoded = self.computed(batch.images, missing), {}
+                for tap, writer in writers.items():
+                    with _told(tap):
+                        encoded[tap] = writer.encoded(given[tap])
+                fetching.add(encoded)
                 done += len(batch.labels)
                 watch.progress("storing what the teacher gives", done, total)
                 stop_before_the_next()  # of a sweep; elsewhere Ctrl-C stops it as it stands
+            fetching.finish()
 
     def computed(self, inputs: Inputs, taps: Sequence[Tap]) -> dict[Tap, Tensor]:
         """What the teacher gives for ``taps``, logits first.
@@ -177,9 +188,10 @@ def _tag() -> str:
     return found
 
 
-def _add(writer: StoreWriter, tap: Tap, values: Tensor) -> None:
+@contextmanager
+def _told(tap: Tap) -> Iterator[None]:
     try:
-        writer.add(values)
+        yield
     except LayerlinkError as error:
         raise LayerlinkError(f"teacher.store: {name_of(tap)} cannot be stored. {error}") from error
 
