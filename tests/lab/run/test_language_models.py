@@ -14,15 +14,18 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
-from layerlink.errors import ProblemsError
+from layerlink.errors import ProblemsError, UsageError
+from layerlink.files.weights import load_weights
 from layerlink.lab.recipe.file import LoadedRecipe, load_recipe
 from layerlink.lab.run.evaluation import evaluate_run
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.interruption import Interrupted
 from layerlink.lab.run.setup.setup import set_up
+from layerlink.lab.run.trained import trained
 from layerlink.lab.run.training import train
 from layerlink.lab.run.verification import verify_run
 from layerlink.lab.run.watch import Watch
+from layerlink.models import build_model
 from layerlink.taps.modes import evaluating
 from tiny_bert import bert
 from tiny_llama import SPECIAL, WORDS, llama, recipe, tables
@@ -124,6 +127,20 @@ def test_a_student_begins_as_half_of_the_teachers_layers(place: Path, teacher: P
         if name != "lm_head.weight":  # tied to the embedding
             assert torch.equal(value, trained[theirs]), name
     assert torch.equal(student["lm_head.weight"], student["model.embed_tokens.weight"])
+
+
+def test_a_run_answers_no_texts_and_its_weights_are_those_of_a_model(place: Path, teacher: Path) -> None:
+    with pytest.raises(UsageError, match="is of a causal language model, which has no answer to a text"):
+        trained(RunFolder(teacher))
+    model = build_model(f"hf:{place / 'model'}", head="causal-lm", pretrained=False)
+    load_weights(model, teacher)
+    setup = set_up(loaded(place, f"hf:{place / 'model'}"))
+    inputs = setup.images.seen(setup.images.test, slice(0, 15))
+    with torch.no_grad():
+        nll = model.eval()(**inputs, labels=setup.images.test.labels[:15]).loss
+    result = RunFolder(teacher).read_result()
+    assert result["test_images"] == 15
+    assert float(nll.exp()) == pytest.approx(result["test_perplexity"], rel=1e-5)
 
 
 def test_an_encoder_is_no_causal_student(place: Path, tmp_path: Path) -> None:

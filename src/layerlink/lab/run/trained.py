@@ -66,6 +66,11 @@ def trained(run: RunFolder, overrides: Sequence[str] = (), *, trust_code: bool =
         raise UsageError(f"{run.path} is no folder of a run")
     run.read_result()
     loaded = trusted_recipe_of_run(run, overrides, trust_code=trust_code)
+    if isinstance(loaded.recipe.task.build(), CausalLM):
+        raise UsageError(
+            f"{run.path} is of a causal language model, which has no answer to a text but how it goes on. Its weights "
+            f"are {run.student}: layerlink.models.build_model(PLACE, head='causal-lm', ...) makes the model for them"
+        )
     facts, section = run.read_data(), loaded.recipe.student
     classes = facts.get("classes")
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes) or not classes:
