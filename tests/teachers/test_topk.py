@@ -52,6 +52,11 @@ def test_other_positions_are_told() -> None:
         topk_kl_of(logits(2, 4, 40), logs, chosen)
 
 
+def test_more_classes_than_there_are() -> None:
+    with pytest.raises(ll.UsageError, match="topk must be less than the 9 classes to be stored; got 9"):
+        FrozenTeacher(torch.nn.Linear(4, 9))(torch.randn(3, 4), [TopK(9, 1.0).tap])
+
+
 def test_a_tap_says_what_is_kept() -> None:
     assert TopK.of(TopK(64, 0.5).tap) == TopK(64, 0.5)
     assert str(TopK(64, 1.0)) == "top 64 of the logits at T 1"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from layerlink.errors import UsageError
 from layerlink.losses.outputs.topk_kl import top_of
 from layerlink.taps import Tap
 
@@ -54,7 +55,15 @@ class TopK:
         Returns:
             (N, ..., k + k // 2 + 1) int32: the classes, then pairs of float16 logarithms of their probabilities and of
             that of all others; what is left over of the last pair is 0.
+
+        Raises:
+            UsageError: where there are not more than k classes.
         """
+        if logits.shape[-1] <= self.k:
+            raise UsageError(
+                f"soft: topk must be less than the {logits.shape[-1]:,} classes to be stored; got {self.k:,}. Leave it "
+                "out, which compares all"
+            )
         return torch.stack([self._packed(each) for each in logits])  # one by one: softmaxes in float32 are large
 
     def _packed(self, logits: Tensor) -> Tensor:

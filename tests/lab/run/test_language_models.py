@@ -147,6 +147,17 @@ def test_a_student_begins_as_half_of_the_teachers_layers(place: Path, teacher: P
     assert torch.equal(student["lm_head.weight"], student["model.embed_tokens.weight"])
 
 
+def test_perplexity_is_that_of_the_models_own_loss(place: Path, teacher: Path) -> None:
+    model = ll.load(teacher).model
+    setup = set_up(loaded(place, f"hf:{place / 'model'}"))
+    inputs = setup.images.seen(setup.images.test, slice(0, 15))
+    with torch.no_grad():
+        nll = model.eval()(**inputs, labels=setup.images.test.labels[:15]).loss
+    result = RunFolder(teacher).read_result()
+    assert result["test_images"] == 15
+    assert float(nll.exp()) == pytest.approx(result["test_perplexity"], rel=1e-5)
+
+
 def test_an_encoder_is_no_causal_student(place: Path, tmp_path: Path) -> None:
     model = bert(tmp_path / "bert", words=WORDS)
     change = f"data.texts.tokenizer={place / 'model'}"

@@ -133,7 +133,8 @@ def _soft(setup: Setup) -> str:
     if soft is None:
         return ""
     squared = "with" if soft.t_squared else "without"
-    return f" + soft ({soft.form}, T = {soft.temperature:g}, {squared} T^2) * {soft.weight:g}"
+    top = "" if soft.topk is None else f" of the {soft.topk:,} likeliest and all others"
+    return f" + soft ({soft.form}{top}, T = {soft.temperature:g}, {squared} T^2) * {soft.weight:g}"
 
 
 def _shapes(report: LinkReport) -> str:
