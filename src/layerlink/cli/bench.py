@@ -42,7 +42,13 @@ def bench(
         speed = measure_speed(setup, tell=lambda name: status.update(f"timing {name}"))
     rows = [_row(part.name, part.timing, speed.batch, speed.share(part)) for part in speed.parts]
     rows.append(_row("whole step", speed.step, speed.batch, None))
-    columns = ("part", f"ms a batch of {speed.batch}", "quartiles", "images/s", "of the matrix rate")
+    columns = (
+        "part",
+        f"ms a batch of {speed.batch}",
+        "quartiles",
+        f"{setup.images.train.noun}/s",
+        "of the matrix rate",
+    )
     console.table(columns, rows)
     console.say(f"matrix rate: {speed.matrix_rate / 1e9:,.0f} GFLOP/s in {setup.precision}. Parts are timed alone.")
     for sentence in advice(speed, setup):

@@ -226,13 +226,13 @@ class Distiller(nn.Module):
             self.scales.by_teacher(taught)
         of_outputs = self._positions_of_output(student, target)
         contexts = contexts_of(self.objective.links, self.objective.parts, inputs, context, taught, of_outputs)
-        losses = self.objective(student, taught, context, self._factors(), contexts)
+        losses = self.objective(student, taught, context, self.factors, contexts)
         if torch.is_grad_enabled():
             self._check_mode()
             if idle := list(idle_links(self.objective.links, losses.terms, student)):
                 raise links_error(self.objective.links, idle)
             if self.scales is not None and self.scales.by_gradient(losses, student):
-                losses = self.objective.weigh(losses, self._factors())
+                losses = self.objective.weigh(losses, self.factors)
         return losses
 
     def _positions_of_output(self, student: Activations, target: Any) -> Tensor | None:
@@ -241,7 +241,9 @@ class Distiller(nn.Module):
             return None
         return self.task.positions(student.logits, target if isinstance(target, Tensor) else None, None)
 
-    def _factors(self) -> dict[str, float | Tensor]:
+    @property
+    def factors(self) -> dict[str, float | Tensor]:
+        """What links are scaled by now, by their text."""
         return self.scales.now if self.scales is not None else {}
 
     def _check_mode(self) -> None:

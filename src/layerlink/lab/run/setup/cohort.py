@@ -26,6 +26,7 @@ def shared_fields(recipe: Recipe) -> dict[str, Any]:
         "device": recipe.device,
         "precision": recipe.precision,
         "training.batch_size": recipe.training.batch_size,
+        "training.accumulate": recipe.training.accumulate,
     }
 
 

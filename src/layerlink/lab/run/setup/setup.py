@@ -96,6 +96,7 @@ class Setup:
             data.views,
             sizes,
             data.mixing,
+            training.accumulate,
         )
 
     @property
