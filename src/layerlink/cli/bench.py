@@ -44,7 +44,13 @@ def bench(
         console.say(note)
     rows = [_row(part.name, part.timing, speed.batch, speed.share(part)) for part in speed.parts]
     rows.append(_row("whole step", speed.step, speed.batch, None))
-    columns = ("part", f"ms a batch of {speed.batch}", "quartiles", "images/s", "of the matrix rate")
+    columns = (
+        "part",
+        f"ms a batch of {speed.batch}",
+        "quartiles",
+        f"{setup.images.train.noun}/s",
+        "of the matrix rate",
+    )
     console.table(columns, rows)
     console.say(f"matrix rate: {speed.matrix_rate / 1e9:,.0f} GFLOP/s in {setup.precision}. Parts are timed alone.")
     for sentence in advice(speed, setup):

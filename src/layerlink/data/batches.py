@@ -35,6 +35,7 @@ class Batch:
         stand_in: there are fewer images than processes, and this one has another's, which counts there.
         sizes: the same views in other sizes, by their pixels, for teachers that were trained on such.
         places: the indices as the host knows them; None where it does not.
+        together: all batches that make one update, this one among them; none where it makes one by itself.
     """
 
     images: Inputs
@@ -46,6 +47,12 @@ class Batch:
     stand_in: bool = False
     sizes: Mapping[ImageSize, Tensor] = field(default_factory=dict)
     places: Places | None = None
+    together: tuple[Batch, ...] = ()
+
+    @property
+    def ends_update(self) -> bool:
+        """Whether the weights change after it."""
+        return not self.together or self.step == self.together[-1].step
 
     @property
     def inputs(self) -> Inputs | dict[ImageSize, Tensor]:
@@ -84,6 +91,7 @@ class Batches:
         each: how many augmented views of every image a batch of an epoch holds: first one of all, then another of all.
         sizes: in which pixels, beside those of ``views``, a batch of an epoch holds its views.
         mixing: how a view of an epoch is made of two images; labels are probabilities then, or maps of both.
+        together: how many batches of an epoch make one update; what is left over at its end makes one, too.
     """
 
     images: Examples
@@ -94,6 +102,7 @@ class Batches:
     each: int = 1
     sizes: tuple[ImageSize, ...] = ()
     mixing: Mixing | None = None
+    together: int = 1
 
     def __len__(self) -> int:
         whole, rest = divmod(len(self.images), self.batch_size)
@@ -102,7 +111,17 @@ class Batches:
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
         """The epoch's batches in random order, augmented, from ``first_step`` on."""
         generator = torch.Generator().manual_seed((self.seed << 20) + epoch)
-        return self._cut(self.images.order(generator, self.batch_size), epoch, first_step, self.part)
+        steps = self._cut(self.images.order(generator, self.batch_size), epoch, first_step, self.part)
+        return steps if self.together == 1 else self._together(steps)
+
+    def _together(self, steps: Iterator[Batch]) -> Iterator[Batch]:
+        group: list[Batch] = []
+        for batch in steps:
+            group.append(batch)
+            if (batch.step + 1) % self.together == 0 or batch.step + 1 == len(self):
+                whole, group = tuple(group), []
+                for it in whole:
+                    yield replace(it, together=whole)
 
     def in_order(self) -> Iterator[Batch]:
         """Every image once, in the set's order, not augmented."""

@@ -27,7 +27,9 @@ def shares_of(distiller: Distiller, parts: Sequence[tuple[Mapping[str, Any], Any
     Returns:
         Of each part the shares by term, which sum to 1 over the parts; equal ones where nothing counts at all.
     """
-    counts = [_counts(distiller, inputs, labels) for inputs, labels in parts]
+    counts = [
+        {name: float(count) for name, count in counts_of(distiller, inputs, labels).items()} for inputs, labels in parts
+    ]
     names = list(counts[0]) if counts else []
     totals = {name: sum(count[name] for count in counts) for name in names}
     return [
@@ -48,26 +50,37 @@ def weighed(distiller_losses: Mapping[str, Tensor], weights: Mapping[str, float]
     return torch.stack(parts).sum() if parts else next(iter(distiller_losses.values())) * 0.0
 
 
-def _counts(distiller: Distiller, inputs: Mapping[str, Any], labels: Any) -> dict[str, float]:
-    examples = float(len(next(value for value in inputs.values() if isinstance(value, Tensor))))
+def counts_of(distiller: Distiller, inputs: Any, labels: Any) -> dict[str, float | Tensor]:
+    """How much of a part every term of the distiller is a mean over, as ``shares_of`` has it.
+
+    Args:
+        distiller: whose terms these are.
+        inputs: the student's, without labels.
+        labels: or None.
+
+    Returns:
+        By term a number, or a scalar on the device that nothing has waited for.
+    """
+    values = inputs.values() if isinstance(inputs, Mapping) else [inputs]
+    examples = float(len(next(value for value in values if isinstance(value, Tensor))))
     known, there = _of_labels(distiller.task, labels, examples)
-    counts = {"hard": known, "soft": there}
+    counts: dict[str, float | Tensor] = {"hard": known, "soft": there}
     for link in distiller.whole_objective.links:
         if link.where:
-            counts[link.text] = float(input_mask(inputs, link.where).sum())
+            counts[link.text] = input_mask(inputs, link.where).sum()
         else:
             counts[link.text] = there if link.at_output else examples
     return counts
 
 
-def _of_labels(task: Task, labels: Any, examples: float) -> tuple[float, float]:
+def _of_labels(task: Task, labels: Any, examples: float) -> tuple[float | Tensor, float | Tensor]:
     """How many labels are known, and how many are not ignored."""
     if not isinstance(labels, Tensor) or labels.is_floating_point():
         return examples, examples
     told = labels[:, 1:] if isinstance(task, CausalLM) else labels
-    there = torch.ones_like(told, dtype=torch.bool)
-    if (ignore := getattr(task, "ignore", None)) is not None:
-        there = told != ignore
-    unlabelled = getattr(task, "unlabelled", None)
+    ignore, unlabelled = getattr(task, "ignore", None), getattr(task, "unlabelled", None)
+    if ignore is None and unlabelled is None:
+        return float(told.numel()), float(told.numel())
+    there = torch.ones_like(told, dtype=torch.bool) if ignore is None else told != ignore
     known = there if unlabelled is None else there & (told != unlabelled)
-    return float(known.sum()), float(there.sum())
+    return known.sum(), there.sum()

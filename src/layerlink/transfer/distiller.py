@@ -250,16 +250,18 @@ class Distiller(nn.Module):
             self.scales.by_teacher(taught)
         of_outputs = positions_of_output(self.task, self.objective.links, student, target)
         contexts = contexts_of(self.objective.links, self.objective.parts, inputs, context, taught, of_outputs)
-        losses = self.objective(student, taught, context, self._factors(), contexts, cut)
+        losses = self.objective(student, taught, context, self.factors, contexts, cut)
         if torch.is_grad_enabled():
             self._check_mode()
             if idle := list(idle_links(self.objective.links, losses.terms, student)):
                 raise links_error(self.objective.links, idle)
             if self.scales is not None and self.scales.by_gradient(losses, student):
-                losses = self.objective.weigh(losses, self._factors())
+                losses = self.objective.weigh(losses, self.factors)
         return losses
 
-    def _factors(self) -> dict[str, float | Tensor]:
+    @property
+    def factors(self) -> dict[str, float | Tensor]:
+        """What links are scaled by now, by their text."""
         return self.scales.now if self.scales is not None else {}
 
     def _check_mode(self) -> None:

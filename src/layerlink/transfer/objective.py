@@ -44,7 +44,7 @@ class Losses:
     weights: Mapping[str, float]
     total: Tensor
     logits: Tensor | None
-    shares: dict[str, float] = field(default_factory=dict)
+    shares: Mapping[str, float | Tensor] = field(default_factory=dict)
 
     def __str__(self) -> str:
         terms = [
@@ -238,7 +238,7 @@ class Objective:
             losses: their terms, logits and shares count.
             factors: as in a call.
         """
-        terms, shares = losses.terms, {name: share for name, share in losses.shares.items() if share != 1}
+        terms, shares = losses.terms, _that_count(losses.shares)
         known: dict[str, float | Tensor] = {term.name: term.weight for term in self.terms}
         for name, factor in (factors or {}).items():
             if known.get(name):  # what counts nothing now counts nothing at any scale
@@ -248,6 +248,11 @@ class Objective:
 
 
 _NOTHING = torch.zeros(())
+
+
+def _that_count(shares: Mapping[str, float | Tensor]) -> dict[str, float | Tensor]:
+    """Without those that are 1; what is on the device is not looked at."""
+    return {name: share for name, share in shares.items() if isinstance(share, Tensor) or share != 1}
 
 
 def missing(link: Link, student: Activations, teacher: Activations) -> list[str]:

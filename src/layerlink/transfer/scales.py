@@ -146,7 +146,7 @@ class LinkScales(nn.Module):
         moments = self.parts.sum(torch.stack([mean, variance + mean**2]) * self.parts.share)
         return float(moments[1] - moments[0] ** 2)
 
-    def _norm(self, gradients: Sequence[Tensor | None], share: float = 1.0) -> Tensor:
+    def _norm(self, gradients: Sequence[Tensor | None], share: float | Tensor = 1.0) -> Tensor:
         """Of the whole batch's gradient: each part's is that of a mean over its own images."""
         norms = [torch.linalg.vector_norm(gradient.float()) for gradient in gradients if gradient is not None]
         norm: Tensor = norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms))

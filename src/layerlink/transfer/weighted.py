@@ -31,7 +31,9 @@ class Weights(Mapping[str, float]):
         return repr(dict(self))
 
 
-def weighted_sum(terms: dict[str, Tensor], weights: dict[str, float | Tensor], shares: dict[str, float]) -> Tensor:
+def weighted_sum(
+    terms: dict[str, Tensor], weights: dict[str, float | Tensor], shares: Mapping[str, float | Tensor]
+) -> Tensor:
     """The sum of the terms that count.
 
     Args:

@@ -36,7 +36,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         model = bert(folder / "model", layers=1)
         tables(folder / "data", train=72, dev=24, test=24)
         text = recipe(model, folder / "data", epochs=3, lr=0.01)
-        train(set_up(load_recipe("r.yaml", text=text)), RunFolder(folder / "run"))
+        train(set_up(load_recipe("r.yaml", ["data.licence=cc-by-4.0"], text=text)), RunFolder(folder / "run"))
     return folder / "run"
 
 
@@ -146,6 +146,7 @@ def test_a_card_speaks_of_texts(run: Path) -> None:
     text = card(RunFolder(run))
     assert "pipeline_tag: text-classification" in text
     assert "24 test texts, read once. The epoch was chosen on validation texts." in text
+    assert "licence of the data: cc-by-4.0" in text
     assert "image" not in text
 
 

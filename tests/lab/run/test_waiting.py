@@ -44,6 +44,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "scaled by teacher": (TEACHER + f'links: ["{LINK}, scale=teacher"]\n',),
     "scaled by gradient": (TEACHER + f'links: ["{LINK}, scale=gradient"]\n',),
     "fading, ema of links": (TEACHER + f'links: ["{LINK}, decay=linear, warmup=1"]\n', "training.ema=0.9"),
+    "accumulated": (TEACHER + f'links: ["{LINK}, scale=teacher"]\n', "training.accumulate=3", "data.labelled=100"),
     "peers": (PEERS,),
     "float16": (TEACHER + f'links: ["{LINK}, scale=gradient"]\n', "precision=float16", "training.clip_norm=1"),
     "bfloat16": (TEACHER + f'links: ["{LINK}"]\n', "precision=bfloat16"),

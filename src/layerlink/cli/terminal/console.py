@@ -42,7 +42,7 @@ class Console(Watch):
         self._task: TaskID | None = None
         self._epochs = self._steps = self._images = 0
         self._score = ACCURACY
-        self._header = ""
+        self._header, self._noun = "", "images"
         self._clock = self._last_line = time.monotonic()
 
     def say(self, text: str) -> None:
@@ -105,7 +105,7 @@ class Console(Watch):
     def begin(self, setup: Setup, run: RunFolder, epoch: int) -> None:
         """Training begins, or goes on."""
         self._epochs, self._steps = setup.recipe.training.epochs, len(setup.batches)
-        self._score, self._header = setup.task.score, ""
+        self._score, self._header, self._noun = setup.task.score, "", setup.images.train.noun
         if self._announce:
             self.say(f"{setup.loaded.source}   {setup.recipe.student.model}   {run.path}")
         if epoch:
@@ -122,7 +122,7 @@ class Console(Watch):
         """A step is done."""
         self._images += images
         now = time.monotonic()
-        rate = f"{self._images / max(now - self._clock, 1e-9):,.0f} images/s"
+        rate = f"{self._images / max(now - self._clock, 1e-9):,.0f} {self._noun}/s"
         if self._bar and self._task is not None:
             done = epoch * self._steps + step + 1
             self._bar.update(self._task, completed=done, rate=rate, description=f"epoch {epoch + 1}/{self._epochs}")
@@ -132,7 +132,9 @@ class Console(Watch):
 
     def epoch(self, run: RunFolder, row: dict[str, Any]) -> None:
         """An epoch is done."""
-        self.say_under(*epoch_lines(row, epochs=self._epochs, score=self._score, width=self.rich.width))
+        self.say_under(
+            *epoch_lines(row, epochs=self._epochs, score=self._score, width=self.rich.width, noun=self._noun)
+        )
         self._clock = self._last_line = time.monotonic()
         self._images = 0
 

@@ -12,7 +12,7 @@ NARROWEST, WIDEST = 9, 18  # a column of numbers, a term's name, in characters
 TOLD = ("validation, best", "worst")  # of several students
 
 
-def epoch_lines(row: dict[str, Any], *, epochs: int, score: Score, width: int) -> tuple[str, str]:
+def epoch_lines(row: dict[str, Any], *, epochs: int, score: Score, width: int, noun: str = "images") -> tuple[str, str]:
     """The header and the line of an epoch. Rows of one training have one header.
 
     Args:
@@ -20,7 +20,8 @@ def epoch_lines(row: dict[str, Any], *, epochs: int, score: Score, width: int) -
         epochs: of the training.
         score: the task's.
         width: in characters. What does not fit is left out, and stands in the run's metrics.csv: first the speed, then
-            the score of the training images, then the last terms, whose number is told.
+            the score of the training examples, then the last terms, whose number is told.
+        noun: what is trained on.
 
     >>> from layerlink.tasks import ACCURACY
     >>> row = {"epoch": 7, "hard": 0.91, "validation_accuracy": 74.25, "images_per_second": 1250.0}
@@ -35,7 +36,7 @@ def epoch_lines(row: dict[str, Any], *, epochs: int, score: Score, width: int) -
     ]
     train, rate = row.get(f"train_{name}"), f"{row['images_per_second']:,.0f}"
     more = [] if train is None else [_cell("train", short_score(score, train), NARROWEST)]
-    more.append(_cell("images/s", rate, NARROWEST))
+    more.append(_cell(f"{noun}/s", rate, NARROWEST))
     terms = [_cell(_short(key), f"{value:.4g}", NARROWEST) for key, value in row.items() if is_term(key)]
     while more and _length([*first, *more, *terms]) > width:
         more.pop()

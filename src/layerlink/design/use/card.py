@@ -35,7 +35,7 @@ LICENCES = {
 }
 _PLACE = re.compile(r"(?<![\w.])[~/][^\s'\"]*/")  # of this machine, which says nothing elsewhere
 _OWN = ("folder", "text")  # data sets of the user's
-_UNKNOWN = "not known to layerlink, which read it as your own: say it here before you publish"
+_UNKNOWN = "not known to layerlink, which read it as your own: say it (data.licence, or here) before you publish"
 _PIPELINES = {
     "classification": "image-classification",
     "multi-label": "image-classification",
@@ -205,7 +205,8 @@ def _data(data: dict[str, Any], recipe: Recipe) -> Iterator[str]:
         yield f"{part}: {one_line(str(data.get(part, 'not known')))}"
     if data.get("labelled"):
         yield f"labels of {data['labelled']:,} training {_noun(data)}; the others taught by the teacher alone"
-    yield f"licence of the data: {LICENCES.get(recipe.data.name, _UNKNOWN)}"
+    said = recipe.data.licence or LICENCES.get(recipe.data.name, _UNKNOWN)
+    yield f"licence of the data: {one_line(said)}"
 
 
 def _shown_size(value: Any) -> str:

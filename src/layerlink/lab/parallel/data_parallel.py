@@ -114,7 +114,7 @@ class DataParallel:
     def _once(self, gradient: Tensor) -> Tensor:
         return gradient / min(self.processes.size, self.images)
 
-    def _counts(self, name: str, losses: Losses) -> float:
+    def _counts(self, name: str, losses: Losses) -> float | Tensor:
         """How much a term's value here counts in the whole batch's, relative to the images here.
 
         One between images is the same in all processes, though its gradient here is that of these images alone.

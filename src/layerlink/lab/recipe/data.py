@@ -59,6 +59,9 @@ class DataSection(AugmentFields):
         "mean-std", description="subtract the training images' mean; divide by their standard deviation"
     )
 
+    licence: str | None = Field(
+        None, min_length=1, description="of the data, for model cards: a name such as cc-by-4.0, or a sentence"
+    )
     texts: TextSection | None = Field(None, description="columns, labels and tokens of the data set text")
 
     @property

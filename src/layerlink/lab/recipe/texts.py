@@ -12,7 +12,7 @@ from layerlink.errors import UsageError
 from layerlink.lab.recipe.section import Section, Whole, YesNo
 
 TEXT = "text"  # the data set's name
-_OF_TEXTS = ("name", "root", "texts", "train_images", "labelled", "validation", "split_seed")
+_OF_TEXTS = ("name", "root", "texts", "train_images", "labelled", "validation", "split_seed", "licence")
 
 Column = Annotated[int, Strict(), Field(ge=0)] | Annotated[str, Field(min_length=1)]
 

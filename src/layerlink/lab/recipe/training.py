@@ -16,6 +16,9 @@ class TrainingSection(Section):
 
     epochs: Whole = Field(25, ge=1, le=100_000, description="passes over the training images")
     batch_size: Whole = Field(128, ge=1, description="images a step, over all processes")
+    accumulate: Whole = Field(
+        1, ge=1, le=100_000, description="batches an update: their gradients are added up, each by what it counts"
+    )
     optimizer: str = Field(
         "sgd", description="sgd, adamw or any other of torch.optim by its name in small letters, such as nadam"
     )

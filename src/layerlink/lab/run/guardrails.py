@@ -94,8 +94,8 @@ def findings_after_epoch(
         shares = ", ".join(f"{100 * zeros:.1f} % of {name}" for name, zeros in dead.items())
         yield Finding(
             "dead",
-            f"dead layers: these activations are 0 on validation images: {shares}. Lower the links' weights or "
-            "training.lr, or set training.clip_norm=5",
+            f"dead layers: these activations are 0 on validation {setup.images.validation.noun}: {shares}. "
+            "Lower the links' weights or training.lr, or set training.clip_norm=5",
         )
 
 

@@ -14,6 +14,7 @@ from layerlink.data import Batch
 from layerlink.errors import LayerlinkError
 from layerlink.lab.parallel.data_parallel import DataParallel
 from layerlink.lab.parallel.processes import Processes, here
+from layerlink.lab.run.accumulation import part_of_update
 from layerlink.lab.run.faults import Fault, Faults
 from layerlink.lab.run.optimisation import begin_late, build_ema, build_optimizer, build_schedule, parameter_groups
 from layerlink.lab.run.scaling import GradientScale
@@ -74,7 +75,8 @@ class Learner:
         self.scale = GradientScale(setup.device) if setup.precision == "float16" else None
         if self.scale is not None and self.distiller.scales is not None:
             self.distiller.scales.loss_scale = self.scale.factor
-        self.schedule = build_schedule(self.optimizer, self.training, len(setup.batches))
+        updates = -(-len(setup.batches) // self.training.accumulate)  # an epoch
+        self.schedule = build_schedule(self.optimizer, self.training, updates)
         self.ema = build_ema(self.distiller.student, self.training)
         self.links_ema = build_ema(self.distiller.parts, self.training)
         self.lr = 0.0  # of the last step
@@ -105,7 +107,7 @@ class Learner:
                 return self.distiller.study(batch.images, also)
 
     def step(self, batch: Batch, taught: Activations | None = None, studied: Activations | None = None) -> Losses:
-        """Learn from one batch, without waiting for the device.
+        """Learn from one batch, without waiting for the device. Of batches that make one update the last makes it.
 
         Where a term is NaN or infinite, weights and the optimiser's state stay as they are, also in every step after
         that, until ``check_finite`` raises.
@@ -123,7 +125,10 @@ class Learner:
             losses = self._losses(batch, taught, studied)
             factor = None if self.scale is None else self.scale.factor
             found = self.faults.note(losses, batch, taught, factor)
-            _backward(losses.total if factor is None else losses.total * factor)
+            total = part_of_update(self.distiller, batch, losses, in_parts=self.parallel is not None)
+            _backward(total if factor is None else total * factor)
+        if not batch.ends_update:
+            return losses
         self.lr = float(self.schedule.get_last_lr()[0])
         self.update(found)
         self.optimizer.zero_grad()

@@ -119,7 +119,9 @@ def _train(members: list[Member], watch: Watch) -> None:
                 if not members:
                     return
                 step = batch.step + 1
-                if step == len(batches) or step % here().steps_between_questions:
+                if step == len(batches) or not batch.ends_update:  # gradients are in no checkpoint
+                    continue
+                if step // batches.together % here().steps_between_questions:
                     continue
                 stop, overdue = here().any(asked_to_stop.is_set(), saving.overdue())
                 if stop or overdue:

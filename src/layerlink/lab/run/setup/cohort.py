@@ -27,6 +27,7 @@ def shared_fields(recipe: Recipe) -> dict[str, Any]:
         "precision": recipe.precision,
         "compile": recipe.compile,
         "training.batch_size": recipe.training.batch_size,
+        "training.accumulate": recipe.training.accumulate,
     }
 
 

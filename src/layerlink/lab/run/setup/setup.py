@@ -97,6 +97,7 @@ class Setup:
             data.views,
             sizes,
             data.mixing,
+            training.accumulate,
         )
 
     @property

@@ -109,8 +109,8 @@ def _seen_otherwise(who: str, section: TeacherSection, weights: Path, images: Im
             )
     if taught.get("validation") != images.stamp["validation"]:
         yield (
-            "the student's validation images are not the teacher's, so the teacher may have been trained on some of "
-            "them: set data.validation and data.split_seed as in the teacher's recipe"
+            f"the student's validation {images.validation.noun} are not the teacher's, so the teacher may have been "
+            "trained on some of them: set data.validation and data.split_seed as in the teacher's recipe"
         )
 
 
