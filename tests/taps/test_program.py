@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from layerlink.models import build_model
+from layerlink.models.tiny_maps import use_tiny_map_convolutions
 from layerlink.taps import OUTPUT, Observed, Tap, program
 from layerlink.taps.observed import Precision, arithmetic
 from layerlink.taps.program import Compiling
@@ -252,3 +253,14 @@ def test_kernels_that_are_made_give_the_same_within_rounding(
     if "C++ compiler" in compiled.failure:
         pytest.skip("there is no C++ compiler here")
     assert not compiled.failure
+
+
+def test_convolutions_over_tiny_maps_are_plain_ones_in_a_program() -> None:
+    eager, other, taps, batch = pair("vgg")
+    assert use_tiny_map_convolutions(other.model)
+    for observed in (eager, other):
+        step(observed, batch, taps)
+    compiled = other.compile(taps, Compiling(ROWS))
+    assert differing(step(eager, batch, taps), step(other, batch, taps), 1e-3) == []
+    assert not compiled.failure
+    assert len(compiled._programs) == 1

@@ -87,10 +87,10 @@ def _tiny(x: Tensor) -> bool:
 def _ordinary(x: Tensor, weight: Tensor) -> bool:
     """Whether these are tensors with values, outside of compilers and function transforms."""
     return (
-        type(x) is Tensor
+        not torch.compiler.is_compiling()  # first: a compiler cannot ask a tensor all of what follows
+        and type(x) is Tensor
         and type(weight) in (Tensor, nn.Parameter)
         and not weight.is_inference()
-        and not torch.compiler.is_compiling()
         and not torch._C._get_tracing_state()
         and torch._C._functorch.maybe_current_level() is None
     )
