@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from layerlink.lab.bench.advice import advice
 from layerlink.lab.bench.costs import count_flops
@@ -46,6 +49,47 @@ def test_every_part_is_timed_and_nothing_learns(recipe: Make, quick: None) -> No
     assert speed.share(teacher) == pytest.approx(
         flops["teacher"] / (teacher.timing.median / 1000) / speed.matrix_rate, rel=1e-12
     )
+
+
+def test_an_adapter_is_timed_within_its_link_and_on_its_own(recipe: Make, quick: None) -> None:
+    link = "group3 -> group2 : mse, adapter=auto"
+    setup = set_up(recipe(f"links={json.dumps([link])}", links=True))
+    parts = measure_speed(setup).parts
+    assert [(part.name, part.within) for part in parts if link in part.name] == [
+        (link, None),
+        (f"adapter of {link}", link),
+    ]
+    own = {part.name: Timing(1, 1, 1, 7) for part in parts}
+    own[link], own[f"adapter of {link}"] = Timing(5, 5, 5, 7), Timing(4, 4, 4, 7)
+    speed = Speed(
+        64, 1e9, tuple(replace(part, timing=own[part.name], flops=None) for part in parts), Timing(9, 9, 9, 7)
+    )
+    said = advice(speed, setup)
+    assert said[0] == f"{link} takes 45 % of the time."  # of 5 + 6 parts of 1 ms: the adapter is not counted twice
+    assert any(text.startswith(f"Most of {link} is its adapter") for text in said)
+    assert not any(text.startswith("Links over large maps") for text in said)
+
+
+def test_links_between_images_are_said_to_be_quadratic(recipe: Make) -> None:
+    link = "group5 : rkd"
+    setup = set_up(recipe(f"links={json.dumps([link])}", links=True))
+    speed = Speed(64, 1e9, (*speed_of(data=1, student=1).parts, Part(link, Timing(2, 2, 2, 7))), Timing(4, 4, 4, 7))
+    said = advice(speed, setup)
+    assert any(text.startswith(f"{link} compares each image with every other, 4,096 pairs") for text in said)
+    assert not any("large maps" in text for text in said)
+
+
+def test_of_streamed_images_the_loader_is_named(recipe: Make, tmp_path: Path) -> None:
+    for number in range(40):
+        path = tmp_path / "photos" / "train" / f"class{number % 2}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(path)
+    root = tmp_path / "photos"
+    data = f"data={{name: folder, root: {root}, image_size: 32, validation: 4, memory_gb: 1e-6, workers: 3}}"
+    setup = set_up(recipe(data, "training.batch_size=8"))
+    (said,) = (text for text in advice(speed_of(data=5, student=1), setup) if "disk" in text)
+    assert "data.workers=3" in said
+    assert "data.memory_gb=0.1," in said  # 40 images of 3,072 bytes, rounded up to a tenth of 10^9
 
 
 def test_links_alone_that_end_soon_are_measured_as_at_the_start(recipe: Make, quick: None) -> None:

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from layerlink.data.examples import Inputs
+from layerlink.lab.bench.adapters import adapter_passes
 from layerlink.lab.run.setup.machine import free_memory
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.lab.run.step import losses_of, taught_for
 from layerlink.measure.flops import count_flops, count_parameters
 from layerlink.measure.timing import wait_for
-from layerlink.taps import trace
 from layerlink.taps.modes import untouched
 from layerlink.teachers import SeveralTeachers
 
@@ -120,25 +120,15 @@ def _teacher_flops(setup: Setup, image: Inputs) -> int:
 
 def _adapter_seconds(setup: Setup) -> dict[str, float]:
     """Forward and backward pass of every link's adapters over one batch, the best of a few."""
-    objective = setup.distiller.whole_objective
-    links = [link for link in objective.links if any(True for _ in objective.parts[link.text].adapters.parameters())]
-    taps = list(dict.fromkeys(tap for link in links for tap in link.student_taps))
-    if not taps:
-        return {}
-    batch = next(setup.batches.epoch(0))
-    given = trace(setup.student, taps, batch.images).values
     found = {}
-    for link in links:
-        adapters = objective.parts[link.text].adapters
-        inputs = [given[tap].detach().requires_grad_() for tap in link.student_taps]
+    for name, work in adapter_passes(setup, next(setup.batches.epoch(0))).items():
         times = []
-        with untouched(adapters), setup.arithmetic():
+        with untouched(setup.distiller.whole_objective.parts[name].adapters):
             for _ in range(_REPEATS):
                 start = _clock(setup)
-                outputs = [adapter(value) for adapter, value in zip(adapters, inputs, strict=True)]
-                torch.autograd.backward(outputs, [torch.ones_like(output) for output in outputs])
+                work()
                 times.append(_clock(setup) - start)
-        found[link.text] = min(times)
+        found[name] = min(times)
     setup.distiller.zero_grad()
     return found
 

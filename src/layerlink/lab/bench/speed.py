@@ -13,6 +13,7 @@ from torch import nn
 from layerlink.config.image_size import ImageSize, sides
 from layerlink.data import Batch, ImageSet, Views
 from layerlink.data.examples import first
+from layerlink.lab.bench.adapters import adapter_passes
 from layerlink.lab.recipe.file import load_recipe
 from layerlink.lab.run.compiling import ModelCompiler
 from layerlink.lab.run.mutual import learner_of
@@ -38,14 +39,16 @@ class Part:
     """One part of a step.
 
     Args:
-        name: "data", "teacher", "student", "labels", "soft", a link's text or "optimiser".
+        name: "data", "teacher", "student", "labels", "soft", a link's text, "adapter of" one, or "optimiser".
         timing: of a whole batch.
         flops: of a whole batch, by the models' definition; None where it is not matrix work.
+        within: the part that this one is a part of, such as a link of its adapter; None: of the step.
     """
 
     name: str
     timing: Timing
     flops: float | None = None
+    within: str | None = None
 
 
 @dataclass(frozen=True)
@@ -145,9 +148,12 @@ def measure_speed(setup: Setup, tell: Callable[[str], None] = lambda text: None)
         tell(name)
         parts.append(Part(name, measure(work, setup.device), flops))
     teach()
+    adapting = adapter_passes(setup, batch)
     for name, term in _terms(setup, batch, taught[0]).items():
         tell(name)
         parts.append(Part(name, measure(term, setup.device)))
+        if name in adapting:
+            parts.append(Part(f"adapter of {name}", measure(adapting[name], setup.device), within=name))
     tell("optimiser")
     _study(setup, batch)
     parts.append(Part("optimiser", measure(learner.update, setup.device)))
