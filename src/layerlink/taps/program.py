@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from layerlink.printable import one_line
 from layerlink.taps.compiled import is_compiled, outside_of_graphs
 from layerlink.taps.element import pick
 from layerlink.taps.in_place import snapshot
@@ -192,6 +191,8 @@ def from_a_compiler(error: BaseException) -> bool:
 
 def reason(error: BaseException) -> str:
     """What an error says, in a line: its first one that says something."""
+    from layerlink.printable import one_line  # an own loop that compiles nothing does not load it
+
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     cause = next((line for line in lines if "Error: " in line or "Compiler" in line), "")
     text = one_line(f"{type(error).__name__}: {cause or next(iter(lines), '')}")
