@@ -32,7 +32,7 @@ from layerlink.transfer.parties import (
     positions_of_output,
     read_skipped,
 )
-from layerlink.transfer.pieces import pieces_for
+from layerlink.transfer.pieces import pieces_for, read_of_student, read_of_teacher
 from layerlink.transfer.scales import LinkScales
 from layerlink.transfer.schedule import Decay
 from layerlink.transfer.timed import Hard, Soft
@@ -184,20 +184,7 @@ class Distiller(nn.Module):
     @property
     def wanted(self) -> tuple[Tap, ...]:
         """What the terms read of the teacher at this time of the training; nothing where none does."""
-        taps = self.objective.of_teacher
-        return taps if self.pieces is None else self.pieces.read_of_teacher(taps)
-
-    @property
-    def ever_wanted(self) -> tuple[Tap, ...]:
-        """What the terms read of the teacher at any time of the training."""
-        taps = self.whole_objective.of_teacher
-        return tuple(taps) if self.pieces is None else self.pieces.read_of_teacher(taps)
-
-    @property
-    def ever_studied(self) -> tuple[Tap, ...]:
-        """What the terms read of the student at any time of the training."""
-        taps = self.whole_objective.of_student
-        return tuple(taps) if self.pieces is None else tuple(self.pieces.read_of_student(taps))
+        return read_of_teacher(self.pieces, self.objective.of_teacher)
 
     def compare_whole(self) -> None:
         """Let outputs be compared whole, also where that could be done in pieces."""
@@ -287,9 +274,7 @@ class Distiller(nn.Module):
             inputs: as in a call.
             also: taps that somebody else asks for.
         """
-        wanted = dict.fromkeys((*self.objective.of_student, *self._always, *also))
-        if self.pieces is not None:
-            wanted = dict.fromkeys(self.pieces.read_of_student(self.objective.of_student, also))
+        wanted = read_of_student(self.pieces, (*self.objective.of_student, *self._always), also)
         stop = self.pieces is not None and OUTPUT not in wanted
         # A compiled pass has no places inside of it that gradients could be asked for.
         measures = self.scales is not None and (self.observed.programs is None or self.scales.may_measure)

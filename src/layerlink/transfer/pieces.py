@@ -32,18 +32,6 @@ class Pieces:
     student: Head
     teacher: Head | None
 
-    def read_of_student(self, taps: Iterable[Tap], also: Iterable[Tap] = ()) -> list[Tap]:
-        """What is read of the student in place of its output; that itself where somebody else asks for it."""
-        if OUTPUT in (asked := tuple(also)):
-            return list(dict.fromkeys((*taps, *asked)))
-        return list(dict.fromkeys((*(self.student.tap if tap == OUTPUT else tap for tap in taps), *asked)))
-
-    def read_of_teacher(self, taps: Iterable[Tap]) -> tuple[Tap, ...]:
-        """What is read of the teacher in place of its output."""
-        if self.teacher is None:
-            return tuple(taps)
-        return tuple(dict.fromkeys(self.teacher.tap if tap == OUTPUT else tap for tap in taps))
-
     def cut(self, student: Activations, taught: Activations | None) -> Cut | None:
         """A batch to be compared in pieces; None where the student's output was read, which is compared as it is."""
         head, hidden = self.teacher, student.values.get(self.student.tap)
@@ -55,6 +43,20 @@ class Pieces:
             return None
         there = head if made else None
         return Cut(self.task, self.student.layer, _standing_in(student, hidden), _taught(taught, there), there)
+
+
+def read_of_student(pieces: Pieces | None, taps: Iterable[Tap], also: Iterable[Tap] = ()) -> tuple[Tap, ...]:
+    """What is read of the student for terms that read ``taps``; its output itself where somebody else asks for it."""
+    if pieces is None or OUTPUT in (asked := tuple(also)):
+        return tuple(dict.fromkeys((*taps, *also)))
+    return tuple(dict.fromkeys((*(pieces.student.tap if tap == OUTPUT else tap for tap in taps), *asked)))
+
+
+def read_of_teacher(pieces: Pieces | None, taps: Iterable[Tap]) -> tuple[Tap, ...]:
+    """What is read of the teacher for terms that read ``taps``."""
+    if pieces is None or pieces.teacher is None:
+        return tuple(taps)
+    return tuple(dict.fromkeys(pieces.teacher.tap if tap == OUTPUT else tap for tap in taps))
 
 
 def _standing_in(given: Activations, hidden: Tensor) -> Activations:
@@ -124,5 +126,5 @@ def pieces_for(
     pieces = None if own is None else Pieces(task, own, other)
     if pieces is not None and other is not None and teacher is not None:
         # A first pass goes to the end, to see what runs how often: on two examples, not on a whole batch.
-        teacher(example, pieces.read_of_teacher(wanted))
+        teacher(example, read_of_teacher(pieces, wanted))
     return pieces

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
-from layerlink.data import Batch
-from layerlink.data.examples import Inputs, copied
+from layerlink.data.examples import copied
 from layerlink.lab.parallel.processes import here
 from layerlink.lab.run.learner import Learner
+from layerlink.lab.run.passes import Passes, passes_of_students, passes_of_teachers, study_for_nothing
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.lab.run.step import set_time, taught_for
 from layerlink.measure.timing import Timing, measure_in_turn
-from layerlink.taps import OUTPUT, Activations, Observed, Tap
-from layerlink.taps.modes import evaluating, untouched
+from layerlink.taps import Tap
 from layerlink.taps.program import Compiling, Programs, next_step, reason
-from layerlink.teachers import EMATeacher, FrozenTeacher, SeveralTeachers, Teacher
+from layerlink.teachers import EMATeacher, Teacher
 
 How = Literal["eager", "compiled", "graphs"]
 SHORTEST = 120.0  # seconds of a training for which measuring pays: compiling takes about one minute
@@ -53,35 +51,11 @@ def asked_ways(setup: Setup) -> Ways | None:
 
 
 @dataclass(frozen=True)
-class _Model:
-    """A model that may be compiled.
-
-    Args:
-        observed: as the training reads it.
-        taps: all that may be read.
-        ready: brings it into the mode in which it is read.
-        ask: makes a pass that reads taps.
-    """
-
-    observed: Observed
-    taps: tuple[Tap, ...]
-    ready: Callable[[], AbstractContextManager[Any]]
-    ask: Callable[[tuple[Tap, ...]], Activations]
-
-    def known(self) -> list[Tap]:
-        """The taps that an eager pass could read."""
-        self.observed.programs = None
-        with self.ready():
-            given = self.ask(self.taps)
-        return [tap for tap in self.taps if tap in given.values]
-
-
-@dataclass(frozen=True)
 class _Role:
     """The models of a role, and what a step makes of them: a forward pass, of students also the backward one."""
 
     name: Literal["teacher", "student"]
-    models: tuple[_Model, ...]
+    models: tuple[Passes, ...]
     work: Callable[[], None]
 
     def run(self, programs: Sequence[Programs | None]) -> None:
@@ -132,20 +106,21 @@ class ModelCompiler:
         before = list(kept) or [None] * len(self.learners)
         known = [asked_ways(it.setup) or was for it, was in zip(self.learners, before, strict=True)]
         of_teacher = next((ways.teacher for ways in known if ways is not None), None)
-        teachers = _Role("teacher", tuple(_teachers(self.learners, self.batch)), self._teach)
+        teachers = _Role("teacher", tuple(passes_of_teachers(self.learners, self.batch)), self._teach)
         found = self._run(teachers, of_teacher) if teachers.models and self._asks() else "eager"
         ways = []
         for number, learner in enumerate(self.learners):
             way = known[number]
-            role = _Role("student", tuple(_students(learner, self.batch)), lambda it=learner: _study(it, self.batch))  # type: ignore[misc]
+            work = partial(study_for_nothing, learner, self.batch)
+            role = _Role("student", tuple(passes_of_students(learner, self.batch)), work)
             ways.append(Ways(found, self._run(role, None if way is None else way.student)))
         return ways
 
     def run_eagerly(self) -> None:
         """Compile nothing any more."""
         for model in (
-            *_teachers(self.learners, self.batch),
-            *(m for it in self.learners for m in _students(it, self.batch)),
+            *passes_of_teachers(self.learners, self.batch),
+            *(m for it in self.learners for m in passes_of_students(it, self.batch)),
         ):
             model.observed.programs = None
 
@@ -234,76 +209,3 @@ class ModelCompiler:
 
         works = [lambda programs=programs: once(programs) for programs in ways]
         return measure_in_turn(works, self.setup.device, _SECONDS)
-
-
-def _teachers(learners: Sequence[Learner], batch: Batch) -> Iterator[_Model]:
-    """The frozen models that teach, and averages of students."""
-    taps = dict.fromkeys(tap for it in learners for tap in it.distiller.ever_wanted)
-    taught_by = learners[0].setup.taught_by
-    several = taught_by.teachers if isinstance(taught_by, SeveralTeachers) else {"": taught_by}
-    for name, teacher in several.items():
-        if isinstance(teacher, FrozenTeacher):
-            own = tuple(replace(tap, of="") for tap in taps if tap.of == name)
-            yield _model_of(teacher, own, batch.inputs)
-    for learner in learners:
-        if isinstance(learner.distiller.teacher, EMATeacher):
-            yield _model_of(learner.distiller.teacher, tuple(taps), batch.images)
-
-
-def _model_of(teacher: FrozenTeacher | EMATeacher, taps: tuple[Tap, ...], inputs: Any) -> _Model:
-    @contextmanager
-    def ready() -> Iterator[None]:
-        with evaluating(teacher.model):
-            yield
-
-    return _Model(teacher.observed, taps, ready, lambda asked: teacher(copied(inputs), asked))
-
-
-def _students(learner: Learner, batch: Batch) -> Iterator[_Model]:
-    """The student, and its peers."""
-    everyone = [learner, *learner.peers.values()]
-    others = [tap for it in everyone for tap in it.distiller.ever_wanted] if learner.peers else []
-    for each in everyone:
-        observed = each.distiller.observed
-        taps = dict.fromkeys((*each.distiller.ever_studied, *(replace(tap, of="") for tap in others)))
-        there = tuple(tap for tap in taps if tap == OUTPUT or not observed.missing([tap]))
-
-        @contextmanager
-        def ready(each: Learner = each) -> Iterator[None]:
-            with untouched(each.distiller.student):
-                each.distiller.train()
-                yield
-
-        def ask(asked: tuple[Tap, ...], each: Learner = each) -> Activations:
-            return _read(each, copied(batch.images), asked)
-
-        yield _Model(observed, there, ready, ask)
-
-
-def _read(learner: Learner, images: Inputs, also: Sequence[Tap] = ()) -> Activations:
-    scales = learner.distiller.scales
-    try:
-        if scales is not None:
-            scales.rests = True
-        with learner.setup.arithmetic():
-            return learner.distiller.study(images, also)
-    finally:
-        if scales is not None:
-            scales.rests = False
-
-
-def _study(learner: Learner, batch: Batch) -> None:
-    """A forward and a backward pass of a student and its peers, of which nothing is kept."""
-    everyone = [learner, *learner.peers.values()]
-    for each in everyone:
-        set_time(each.setup, batch)
-    for each in everyone:
-        others = [tap for it in everyone if it is not each for tap in it.distiller.wanted] if learner.peers else []
-        student = each.distiller.student
-        with untouched(student):
-            each.distiller.train()
-            given = _read(each, copied(batch.images), [replace(tap, of="") for tap in others])
-            values = [value.float().mean() for value in given.values.values() if value.requires_grad]
-            parameters = [it for it in student.parameters() if it.requires_grad]
-            if values and parameters:
-                torch.autograd.grad(torch.stack(values).sum(), parameters, allow_unused=True)
