@@ -8,10 +8,17 @@
 # PAIR: vgg13-vgg8 or resnet32x4-resnet8x4. TEACHER: weights of a teacher that is trained already. SECONDS_MAX: ask the
 # training to stop after so long, at the next step, with everything saved (exit code 3: call again); for machines that are
 # lent by the slice. EXTRA takes further key=value overrides, such as seeds=3 or precision=bfloat16.
+#
+# Where the data comes in pieces (benchmarks/pieces.py), in calls of their own: PIECES=runs/pieces/cifar100. Until all are there
+# nothing is trained (exit code 3: send the next); then they are put together in DATA, by default runs/data/cifar100.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 LAYERLINK=${LAYERLINK:-layerlink}
 PAIR=${PAIR:-vgg13-vgg8}
+if [ -n "${PIECES:-}" ]; then
+    DATA=${DATA:-runs/data/cifar100}
+    "${PYTHON:-python3}" benchmarks/pieces.py join "$PIECES" "$DATA" || exit
+fi
 DATA=${DATA:-../shared/data/cifar100}
 set -- "${1:-}"
 size=()

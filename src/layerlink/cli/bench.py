@@ -40,6 +40,8 @@ def bench(
     console.say(f"{what}   {setup.precision} on {processor_name(setup.device)}")
     with console.rich.status("") as status:
         speed = measure_speed(setup, tell=lambda name: status.update(f"timing {name}"))
+    for note in speed.notes:
+        console.say(note)
     rows = [_row(part.name, part.timing, speed.batch, speed.share(part)) for part in speed.parts]
     rows.append(_row("whole step", speed.step, speed.batch, None))
     columns = (

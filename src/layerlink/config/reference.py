@@ -80,7 +80,7 @@ def _values(annotation: Any) -> str:
     bare = _bare(annotation)
     origin, inside = get_origin(bare), get_args(bare)
     if origin is Literal:
-        return ", ".join(f"`{value}`" for value in inside)
+        return ", ".join(f"`{_written(value)}`" for value in inside)
     if origin is dict:
         return "by name: " + (_values(inside[1]) or "values")
     if origin in (tuple, list):

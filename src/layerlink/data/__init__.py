@@ -8,6 +8,7 @@ from layerlink.data.images import ImageSet, Source
 from layerlink.data.normalisation import channel_statistics, normalisation
 from layerlink.data.sources import SOURCES, load_source
 from layerlink.data.splits import split
+from layerlink.data.text.sequences import SequenceSet, SequenceViews
 from layerlink.data.text.textset import TextSet
 from layerlink.data.text.views import TextViews
 from layerlink.data.views import Views
@@ -18,6 +19,8 @@ __all__ = [
     "Batches",
     "Examples",
     "ImageSet",
+    "SequenceSet",
+    "SequenceViews",
     "Source",
     "TextSet",
     "TextViews",

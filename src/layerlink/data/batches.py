@@ -7,12 +7,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from layerlink.config.image_size import ImageSize, sides, size_of
 from layerlink.data.augment import Mixing
-from layerlink.data.augment.mixing import Mixed, mixed_images, mixed_labels
+from layerlink.data.augment.augmentation import Places
+from layerlink.data.augment.mixing import Mixed, mixed_images, mixed_labels, partners
+from layerlink.data.copies import to_device
 from layerlink.data.examples import Examples, Inputs, copied
 from layerlink.data.text.views import TextViews
 from layerlink.data.views import Views
@@ -31,6 +34,7 @@ class Batch:
         whole: how many images the step has in all processes that train together; None where these are all.
         stand_in: there are fewer images than processes, and this one has another's, which counts there.
         sizes: the same views in other sizes, by their pixels, for teachers that were trained on such.
+        places: the indices as the host knows them; None where it does not.
         together: all batches that make one update, this one among them; none where it makes one by itself.
     """
 
@@ -42,6 +46,7 @@ class Batch:
     whole: int | None = None
     stand_in: bool = False
     sizes: Mapping[ImageSize, Tensor] = field(default_factory=dict)
+    places: Places | None = None
     together: tuple[Batch, ...] = ()
 
     @property
@@ -125,7 +130,8 @@ class Batches:
     def _cut(self, order: Tensor, epoch: int | None, first_step: int, part: tuple[int, int]) -> Iterator[Batch]:
         views = [self.views.drawn(n) for n in range(1 if epoch is None else self.each)]
         steps: deque[_Step] = deque()
-        for rows in self.images.ahead(self._places(order, epoch, first_step, part, views, steps)):
+        asked = self._places(order, epoch, first_step, part, views, steps)
+        for rows in self.images.ahead(asked, again=epoch is not None):
             step = steps.popleft()
             indices = step.indices
             made = [self._made(it, rows, step, number, epoch) for number, it in enumerate(views)]
@@ -133,7 +139,8 @@ class Batches:
             labels = _joined([labels for _, labels in made])
             others = dict(zip(self.sizes, sizes, strict=False))
             indices = indices.repeat(len(views)) if len(views) > 1 else indices
-            yield Batch(images, labels, indices, epoch, step.number, step.whole, step.stand_in, others)
+            places = np.tile(step.places, len(views))
+            yield Batch(images, labels, indices, epoch, step.number, step.whole, step.stand_in, others, places)
 
     def _places(
         self,
@@ -146,19 +153,23 @@ class Batches:
     ) -> Iterator[Tensor]:
         """The places of what each step reads: its examples, then those that they are mixed with; ``steps`` grows."""
         place, parts = part
-        order = order.to(self.images.labels.device)
+        known, order = order.numpy(), to_device(order, self.images.labels.device)
         for number in range(first_step, len(self)):
-            end = (number + 1) * self.batch_size if number + 1 < len(self) else None
-            whole = order[number * self.batch_size : end]
-            count = len(whole)
-            indices = whole[place * count // parts : (place + 1) * count // parts]
-            stand_in = not len(indices)
+            end = (number + 1) * self.batch_size if number + 1 < len(self) else len(known)
+            first, count = number * self.batch_size, end - number * self.batch_size
+            own = slice(first + place * count // parts, first + (place + 1) * count // parts)
+            stand_in = own.start == own.stop
             if stand_in:  # models need an image to run on
-                indices = whole[:1]
+                own = slice(first, first + 1)
+            indices, places = order[own], known[own]
             mixed = [] if epoch is None else [self._mixed(it, indices, epoch) for it in views]
             kept = [it for it in mixed if it is not None]
-            steps.append(_Step(number, indices, None if parts == 1 else count, stand_in, kept))
-            yield torch.cat([indices, *(it.partner for it in kept)]) if kept else indices
+            others = [partners(places, it.seed, epoch or 0, len(self.images)) for it in views] if kept else []
+            steps.append(_Step(number, indices, places, None if parts == 1 else count, stand_in, kept, others))
+            if self.images.read_on_host:
+                yield torch.from_numpy(np.concatenate([places, *others]))
+            else:
+                yield torch.cat([indices, *(it.partner for it in kept)]) if kept else indices
 
     def _mixed(self, views: Any, indices: Tensor, epoch: int) -> Mixed | None:
         if self.mixing is None or not isinstance(views, Views):
@@ -170,15 +181,17 @@ class Batches:
         sizes = self.sizes if epoch is not None else ()
         every = [views, *(views.of_size(size) for size in sizes if isinstance(views, Views))]
 
-        def seen(rows: Any, places: Tensor) -> tuple[list[Inputs], Tensor]:
-            labels = views.labels(self.images.labels[places], places, epoch)
-            return [it(rows, places, epoch) for it in every], labels
+        def seen(rows: Any, indices: Tensor, places: Places) -> tuple[list[Inputs], Tensor]:
+            labels = views.labels(self.images.labels[indices], indices, epoch, places)
+            return [it(rows, indices, epoch, places) for it in every], labels
 
         if not step.mixed:
-            return seen(rows, step.indices)
+            return seen(rows, step.indices, step.places)
         count, how = len(step.indices), step.mixed[number]
-        own, labels = seen(rows[:count], step.indices)
-        others, their_labels = seen(rows[(number + 1) * count : (number + 2) * count], how.partner)
+        own, labels = seen(rows[:count], step.indices, step.places)
+        others, their_labels = seen(
+            rows[(number + 1) * count : (number + 2) * count], how.partner, step.partners[number]
+        )
         images: list[Inputs] = [
             mixed_images(cast(Tensor, it), cast(Tensor, other), how) for it, other in zip(own, others, strict=True)
         ]
@@ -192,16 +205,20 @@ class _Step:
     Args:
         number: from 0, within the epoch.
         indices: places of the examples that count here.
+        places: the same as the host knows them.
         whole: as of a batch.
         stand_in: as of a batch.
         mixed: how each view's images are mixed with others; empty where they are not.
+        partners: the places of these others, as the host knows them.
     """
 
     number: int
     indices: Tensor
+    places: Places
     whole: int | None
     stand_in: bool
     mixed: list[Mixed]
+    partners: list[Places]
 
 
 def _joined(parts: list[Any]) -> Any:

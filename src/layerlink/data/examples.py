@@ -28,6 +28,7 @@ class Examples(ABC):
 
     noun: ClassVar[str] = "examples"
     exactly: ClassVar[str] = "value for value"  # how copies are alike, for messages
+    read_on_host: ClassVar[bool] = False  # rows are asked for by places of the host, wherever they go
     labels: Tensor
     classes: tuple[str, ...]
 
@@ -43,12 +44,14 @@ class Examples(ABC):
     def rows(self, places: Tensor | slice) -> Any:
         """What views make the models' inputs of, for the examples at ``places`` (int64, any order, or a slice)."""
 
-    def ahead(self, steps: Iterable[Tensor]) -> Iterator[Any]:
+    def ahead(self, steps: Iterable[Tensor], *, again: bool = False) -> Iterator[Any]:
         """The rows of one batch after the other; what has to be read is read before it is asked for.
 
         Args:
             steps: the places of each batch.
+            again: whether the same will be asked for once more, as by the next epoch.
         """
+        del again
         return map(self.rows, steps)
 
     @abstractmethod
@@ -87,6 +90,10 @@ class Examples(ABC):
         for tensor in (*self.tensors().values(), self.labels):
             crc = zlib.crc32(tensor.contiguous().numpy().data, crc)
         return f"{len(self)} {self.noun}, crc32 {crc:08x}"
+
+    def at_once(self, count: int) -> int:
+        """How many of ``count`` examples a model is asked about at once, where nothing is trained."""
+        return count
 
     def check_labels(self, rows: int) -> None:
         """Raise ``LayerlinkError`` where labels do not fit ``rows`` rows or their classes."""

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from layerlink.config.image_size import ImageSize, plain, sides
-from layerlink.data.augment.augmentation import Augmentation
+from layerlink.data.augment.augmentation import Augmentation, Places
 from layerlink.data.augment.draws import bits
 from layerlink.data.augment.windows import nearest, sampled
 
@@ -46,13 +46,20 @@ class Views:
     ignore: int | None = None
     more: Augmentation | None = None
 
-    def __call__(self, images: Tensor, indices: Tensor | None = None, epoch: int | None = None) -> Tensor:
+    def __call__(
+        self,
+        images: Tensor,
+        indices: Tensor | None = None,
+        epoch: int | None = None,
+        places: Places | None = None,
+    ) -> Tensor:
         """The view of a batch.
 
         Args:
             images: (N, C, H, W) uint8.
             indices: (N,) int64, which images of the data set these are; None for the plain view.
             epoch: from 0; None for the plain view, without augmentation.
+            places: the indices as the host knows them, so that no device is waited for; None: they are read.
 
         Returns:
             (N, C, height, width) float32 in channels-last memory.
@@ -60,15 +67,17 @@ class Views:
         if self.augment != "none" and epoch is not None and indices is not None:
             images = self._augmented(images, indices, epoch)
         if self.more is not None and epoch is not None and indices is not None:
-            return self._with_more(self.more, images, indices, epoch)
+            return self._with_more(self.more, images, indices, epoch, places)
         return self._normalised(scaled(images.to(torch.float32, memory_format=torch.channels_last), self.image_size))
 
-    def _with_more(self, more: Augmentation, images: Tensor, indices: Tensor, epoch: int) -> Tensor:
+    def _with_more(
+        self, more: Augmentation, images: Tensor, indices: Tensor, epoch: int, places: Places | None
+    ) -> Tensor:
         windows = more.windows(images, indices, self.seed, epoch, self.image_size)
         pixels = (
             scaled(images.float(), self.image_size) if windows is None else sampled(images, windows, self.image_size)
         )
-        pixels = self._normalised(more.coloured(pixels, indices, self.seed, epoch))
+        pixels = self._normalised(more.coloured(pixels, indices, self.seed, epoch, places))
         return more.erased(pixels, indices, self.seed, epoch).contiguous(memory_format=torch.channels_last)
 
     def _normalised(self, pixels: Tensor) -> Tensor:
@@ -87,13 +96,20 @@ class Views:
         """What tells a run's inputs from others, for JSON."""
         return {"image_size": plain(self.image_size), "mean": list(self.mean), "std": list(self.std)}
 
-    def labels(self, labels: Tensor, indices: Tensor | None = None, epoch: int | None = None) -> Tensor:
+    def labels(
+        self,
+        labels: Tensor,
+        indices: Tensor | None = None,
+        epoch: int | None = None,
+        places: Places | None = None,
+    ) -> Tensor:
         """What becomes of labels as images become views: maps (N, H, W) go along, all others stay as they are.
 
         Args:
             labels: (N, ...), as in ``ImageSet``.
             indices: as in a call.
             epoch: as in a call.
+            places: as in a call.
 
         Returns:
             Maps (N, height, width), by the nearest pixel.
@@ -108,7 +124,7 @@ class Views:
             if windows is not None:
                 maps = nearest(maps[:, 0], windows, self.image_size, self.ignore or 0)[:, None]
             maps = self._scaled_maps(maps)
-            return self.more.moved(maps[:, 0], indices, self.seed, epoch, self.ignore or 0)
+            return self.more.moved(maps[:, 0], indices, self.seed, epoch, self.ignore or 0, places)
         return self._scaled_maps(maps)[:, 0]
 
     def _scaled_maps(self, maps: Tensor) -> Tensor:

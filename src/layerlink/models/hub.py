@@ -31,7 +31,8 @@ def hub_model(
     """A model of ``transformers``.
 
     Args:
-        place: a folder in the layout of the Hugging Face hub, which is read without a network; or a name there.
+        place: a folder in the layout of the Hugging Face hub, or one with a GGUF file, or such a file: they are read
+            without a network. Or a name on the hub.
         head: what it answers, a key of ``HEADS``. A head that is not in its weights is drawn anew.
         layers: which layers to keep, from 0, in this order; None: all.
         pretrained: read its weights; else the folder's configuration alone is read and all weights are drawn.
@@ -50,7 +51,7 @@ def hub_model(
         raise UsageError(unknown_name("head", head, HEADS))
     where, only_here = options_of(place)
     own = {name: config.pop(name) for name in _ALSO if name in config}
-    with quiet(transformers):
+    with quiet(transformers, only_here):
         try:
             known = transformers.AutoConfig.from_pretrained(where, **only_here)
         except Exception as error:  # noqa: BLE001 - whatever the library raises of what is not there
@@ -60,15 +61,27 @@ def hub_model(
         try:
             if pretrained:
                 model = make.from_pretrained(where, config=known, **only_here, **own)
+                _of_plain_weights(model, only_here)
             else:
                 model = make.from_config(known, trust_remote_code=False, **own)
         except Exception as error:  # noqa: BLE001 - the same
             hint = " pretrained: false takes its configuration alone" if pretrained else ""
             raise UsageError(f"model hf:{place} with {head} could not be made: {first_line(error)}.{hint}") from None
+    if head == "causal-lm":
+        model.config.use_cache = False  # of keys and values, which only making up texts needs: ``generate`` has its own
     if layers is not None:
         _keep(model, list(layers), place)
     found: nn.Module = model.float().train()
     return found
+
+
+def _of_plain_weights(model: Any, options: dict[str, Any]) -> None:
+    """Weights of a GGUF file were quantised there; here they are numbers like any other, to be trained and saved."""
+    if "gguf_file" not in options:
+        return
+    model.is_quantized, model.hf_quantizer = False, None
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
 
 
 def _change(place: str, known: Any, config: dict[str, Any]) -> None:

@@ -51,6 +51,12 @@ def _is_inside(model: nn.Module, path: str) -> bool:
     return False
 
 
+def is_compiled(model: nn.Module) -> bool:
+    """Whether a model, or a part of it, is compiled by whoever made it."""
+    modules = model.modules()
+    return any(hasattr(it, "_orig_mod") or getattr(it, "_compiled_call_impl", None) is not None for it in modules)
+
+
 def has_fused_path(model: nn.Module) -> bool:
     """Whether torch may run some of its layers as one operation, in which none of their parts is seen."""
     return any(isinstance(module, nn.TransformerEncoderLayer | nn.MultiheadAttention) for module in model.modules())

@@ -13,6 +13,7 @@ from torch.autograd.graph import get_gradient_edge
 from layerlink.errors import UsageError
 from layerlink.taps.activations import Activations
 from layerlink.taps.element import ElementError, pick
+from layerlink.taps.program import Compiling, Programs
 from layerlink.taps.recorder import Recorder
 from layerlink.taps.tap import OUTPUT, Tap
 
@@ -62,6 +63,7 @@ class Observed:
         self.arithmetic = arithmetic
         self.view = view
         self._recorder = Recorder(model, role)
+        self.programs: Programs | None = None  # what its passes are compiled to; None where they are run eagerly
 
     def seen(self, inputs: Any) -> Any:
         """What the model sees of ``inputs``."""
@@ -89,18 +91,32 @@ class Observed:
         taps = tuple(wanted)
         inner = [tap for tap in taps if tap != OUTPUT]
         inputs = self.seen(inputs)
+        output = len(inner) < len(taps)
+        stop_early = stop_early and not output
         with self.arithmetic():
-            recording = self._recorder.record(
-                inputs, inner, edges=edges, stop_early=stop_early and len(inner) == len(taps)
-            )
+            recording = None
+            if self.programs is not None and not edges:
+                recording = self.programs.record(inputs, inner, output=output, whole=not stop_early)
+            if recording is None:
+                recording = self._recorder.record(inputs, inner, edges=edges, stop_early=stop_early)
         given = Activations(
             None, recording.values, recording.problems, recording.edges, recording.skipped, recording.output
         )
-        if len(inner) < len(taps):
+        if output:
             self._take_output(recording.output, given, edges=edges)
         elif glance and isinstance(recording.output, Tensor):
             given.values[OUTPUT] = recording.output.detach()
         return given
+
+    def compile(self, taps: Iterable[Tap], how: Compiling) -> Programs:
+        """Let passes that read some of ``taps`` be compiled from now on; others are run as before.
+
+        Args:
+            taps: an eager pass has read them in the mode that the model is in now, with or without gradients as now.
+            how: see there.
+        """
+        self.programs = Programs(self._recorder, (tap for tap in taps if tap != OUTPUT), how)
+        return self.programs
 
     def never_repeat(self) -> None:
         """Let a pass whose value was lost be an error: other processes would have to repeat it as well."""

@@ -68,7 +68,7 @@ class Recorder:
         self._untouched: set[tuple[Tap, bool]] = set()  # with the mode; nothing has overwritten them yet
         self._overwritten: set[tuple[Tap, bool]] = set()  # at some time: they are copied for good
         self._fired: set[Tap] = set()
-        self._fused = has_fused_path(model)
+        self.fused = has_fused_path(model)
         self.repeats = True  # a pass whose value was lost; not where others would have to repeat it as well
 
     def missing(self, taps: Iterable[Tap]) -> dict[Tap, str]:
@@ -98,7 +98,7 @@ class Recorder:
         again = self.repeats and self.model.training and not all(map(self.must_copy, asked))
         before = Before(self.model) if again else None
         given = tree_map_only(Tensor, snapshot, inputs) if again else inputs
-        with outside_of_graphs(self.model, asked, fused=self._fused):
+        with outside_of_graphs(self.model, asked, fused=self.fused):
             try:
                 return self._record(given, asked, edges=edges, stop_early=stop_early)
             except OverwrittenError:
@@ -182,7 +182,7 @@ class _Pass:
         try:
             for group in groups:
                 module = self.recorder.model.get_submodule(group[0])
-                handles.append(_register(module, group, read))
+                handles.append(register(module, group, read))
             yield
         finally:
             for handle in handles:
@@ -191,7 +191,7 @@ class _Pass:
     def _read(self, tap: Tap, value: Any) -> None:
         name = tap.module or "the model"
         try:
-            original = pick(*_default_element(tap, value), name)
+            original = pick(*element_of(tap, value), name)
         except ElementError as error:
             self.recording.problems[tap] = f"{self.recorder.role}: {error}"
             return
@@ -223,7 +223,8 @@ class _Pass:
             recording.values.pop(tap, None)
 
 
-def _register(module: nn.Module, group: tuple[str, str], read: Any) -> Any:
+def register(module: nn.Module, group: tuple[str, str], read: Any) -> Any:
+    """Hang a hook that calls ``read(group, value)`` on a module's input, as (args, kwargs), or its output."""
     if group[1] == "input":
         return module.register_forward_pre_hook(
             lambda _module, args, kwargs: read(group, (args, kwargs)), with_kwargs=True
@@ -231,7 +232,7 @@ def _register(module: nn.Module, group: tuple[str, str], read: Any) -> Any:
     return module.register_forward_hook(lambda _module, _args, output: read(group, output))
 
 
-def _default_element(tap: Tap, value: Any) -> tuple[Any, tuple[str, ...]]:
+def element_of(tap: Tap, value: Any) -> tuple[Any, tuple[str, ...]]:
     """On the input side ``value`` is (args, kwargs): the first key chooses, and without one the first input."""
     if tap.side == "output":
         return value, tap.element

@@ -124,11 +124,11 @@ class CausalLM(_Tokens):
     def positions(self, output: Tensor, target: Tensor | None, mask: Tensor | None) -> Tensor | None:
         """Tokens after which comes one that counts; of the caller's mask, both."""
         target = target if target is not None and target.ndim == 2 else None
-        found = super().positions(output, _next(target, self.ignore), None)
+        found = None if target is None else super().positions(output, following(target, self.ignore), None)
         seen = super().positions(output, None, mask)
         if seen is None:
             return found
-        pairs = seen & _next(seen, fill=False) if target is not None else seen
+        pairs = seen & following(seen, fill=False) if target is not None else seen
         return pairs if found is None else found & pairs
 
     def hard(
@@ -136,19 +136,19 @@ class CausalLM(_Tokens):
     ) -> Tensor:
         """Cross-entropy with the next tokens, mean over those that count."""
         self._check(output, target)
-        wanted = _next(target, self.ignore)
+        wanted = following(target, self.ignore)
         there = self.known(wanted, wanted != self.ignore if mask is None else mask)
         return hard_cross_entropy(output, wanted, label_smoothing=label_smoothing, mask=there)
 
     def counted(self, output: Tensor, target: Tensor, mask: Tensor | None) -> Tensor | None:
         """Next tokens that are known."""
-        wanted = _next(target, self.ignore)
+        wanted = following(target, self.ignore)
         there = self.known(wanted, wanted != self.ignore if mask is None else mask)
         return None if there is None else there.sum()
 
     def judge(self, output: Tensor, target: Tensor) -> Tensor:
         """(n, 3): next tokens that count, the sum of their negative log-likelihoods in nats, how many were answered."""
-        wanted = _next(target, self.ignore)
+        wanted = following(target, self.ignore)
         there = wanted != self.ignore
         known_label = wanted.masked_fill(~there, 0)
         losses = F.cross_entropy(output.float().flatten(0, 1), known_label.flatten(), reduction="none").view_as(wanted)
@@ -178,8 +178,6 @@ def _exp(nats: float) -> float:
     return min(math.exp(min(nats, 700.0)), 1e15)  # a number that files can hold
 
 
-def _next(target: Tensor | None, fill: int | bool) -> Tensor:
-    """What comes next at every place; ``fill`` at the last."""
-    if target is None:
-        return None  # type: ignore[return-value]
+def following(target: Tensor, fill: int | bool) -> Tensor:
+    """What comes next at every place of (N, L); ``fill`` at the last."""
     return torch.cat([target[:, 1:], torch.full_like(target[:, :1], fill)], dim=1)

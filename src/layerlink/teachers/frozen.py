@@ -18,6 +18,7 @@ from layerlink.taps.observed import Arithmetic
 from layerlink.teachers.peer import PeerTeacher
 from layerlink.teachers.several import SeveralTeachers
 from layerlink.teachers.teacher import CalledTeacher, Teacher, is_teacher
+from layerlink.teachers.topk import TopK
 from layerlink.teachers.trained import trained_elsewhere
 
 
@@ -80,13 +81,19 @@ class FrozenTeacher:
         """
         if not self._fixed and any(module.training for module in self.model.modules()):
             set_mode(self.model, training=False)
-        taps = tuple(wanted)
+        asked = tuple(wanted)
+        packed = {tap: how for tap in asked if (how := TopK.of(tap)) is not None}
+        taps = tuple(dict.fromkeys(OUTPUT if tap in packed else tap for tap in asked))
         # A model may work in place on what it gets, now and then; a view is a copy already.
         given = inputs if self.observed.view is not None else tree_map_only(Tensor, snapshot, inputs)
         activations = self.observed.read(given, taps, stop_early=self._seen_whole.issuperset(taps))
         self._seen_whole.update(taps)
         if OUTPUT in activations.problems:
             raise UsageError(activations.problems[OUTPUT])
+        for tap, how in packed.items():
+            activations.values[tap] = how.pack(activations.values[OUTPUT])
+        if packed and OUTPUT not in asked:
+            del activations.values[OUTPUT]
         return activations
 
 

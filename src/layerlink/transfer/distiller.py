@@ -14,8 +14,6 @@ from layerlink.errors import UsageError
 from layerlink.losses import Context, Facts
 from layerlink.taps import OUTPUT, Activations, Observed, Tap
 from layerlink.taps.lazy import has_lazy_layers
-from layerlink.taps.modes import evaluating
-from layerlink.taps.randomness import kept
 from layerlink.tasks import Task, as_task
 from layerlink.teachers import SeveralTeachers, Teacher, as_teacher, models_of
 from layerlink.teachers.trained import is_trained_by
@@ -31,7 +29,10 @@ from layerlink.transfer.parties import (
     fill_from_example,
     missing_taps,
     of_teachers,
+    positions_of_output,
+    read_skipped,
 )
+from layerlink.transfer.pieces import pieces_for
 from layerlink.transfer.scales import LinkScales
 from layerlink.transfer.schedule import Decay
 from layerlink.transfer.timed import Hard, Soft
@@ -62,8 +63,8 @@ class Distiller(nn.Module):
         teacher_head: the name of the teacher's classifier, for losses that ask for it; with ``example`` it is found.
         student_head: the same of the student.
         example: inputs of two examples. Where given, both models are run on them and links that cannot be compared are
-            told now, before there is an optimiser, and not at the first batch. Needed where a link has an adapter or
-            a loss with parameters: they are made from the shapes.
+            told now, not at the first batch. Needed where a link has an adapter or a loss with parameters, made from
+            the shapes; and for outputs of language models to be compared in pieces (``Losses.logits`` is None then).
         facts: of the training, for losses that ask for them, such as the number of training examples.
         task: what outputs mean, such as ``layerlink.MultiLabel()``, or its name: it decides the labels' loss, which
             positions count and how softened outputs are compared.
@@ -112,15 +113,15 @@ class Distiller(nn.Module):
         shared = check_models(modules, student)
         if has_lazy_layers(student):
             fill_from_example(student, example)
-        self._student = Observed(student, "student", output=student_logits, head=student_head)
+        self.observed = Observed(student, "student", output=student_logits, head=student_head)
         self._always = (OUTPUT,) if student_logits else ()  # who names the output has it
         asked = as_looked_at(teacher, teacher_logits, teacher_head)
-        problems += missing_taps(readable, asked, self._student)
+        problems += missing_taps(readable, asked, self.observed)
         if problems:
             raise links_error(links, problems)
         defaults = {"scale": link_scale, "until": link_until, "decay": link_decay}
         every_link = tuple(link.filled(**defaults) for link in readable.values())
-        parts = parts_of(every_link, asked, self._student, example, facts or Facts())
+        parts = parts_of(every_link, asked, self.observed, example, facts or Facts())
         self.parts = nn.ModuleDict({str(index): part for index, part in enumerate(parts)})
         by_text = {link.text: part for link, part in zip(every_link, parts, strict=True)}
         self.task = as_task(task)
@@ -143,6 +144,8 @@ class Distiller(nn.Module):
         self._by_gradient = any(link.scale == "gradient" for link in every_link)
         if self._by_gradient and not self.objective.labels.weight and not (soft and soft.weight):
             raise UsageError("scale=gradient compares with the gradient of the labels: give hard or soft a weight > 0")
+        seen = None if self._always or self._by_gradient else example
+        self.pieces = pieces_for(self.whole_objective.terms, self.task, self.observed, self.teacher, seen)
         self._progress: float | None = None  # until ``at`` is told
         self._told_of_mode = False
 
@@ -168,6 +171,7 @@ class Distiller(nn.Module):
         scaled by the whole batch. Gradients are the whole batch's where the processes' are averaged and their parts are
         equal, as ``DistributedDataParallel`` does.
         """
+        self.compare_whole()
         for part in self.objective.parts.values():
             part.across = across
         time = self.objective.time
@@ -175,12 +179,29 @@ class Distiller(nn.Module):
         self.objective = replace(self.objective, across=across) if time is not None else self.whole_objective
         if self.scales is not None:
             self.scales.parts = across
-        self._student.never_repeat()
+        self.observed.never_repeat()
 
     @property
     def wanted(self) -> tuple[Tap, ...]:
         """What the terms read of the teacher at this time of the training; nothing where none does."""
-        return self.objective.of_teacher
+        taps = self.objective.of_teacher
+        return taps if self.pieces is None else self.pieces.read_of_teacher(taps)
+
+    @property
+    def ever_wanted(self) -> tuple[Tap, ...]:
+        """What the terms read of the teacher at any time of the training."""
+        taps = self.whole_objective.of_teacher
+        return tuple(taps) if self.pieces is None else self.pieces.read_of_teacher(taps)
+
+    @property
+    def ever_studied(self) -> tuple[Tap, ...]:
+        """What the terms read of the student at any time of the training."""
+        taps = self.whole_objective.of_student
+        return tuple(taps) if self.pieces is None else tuple(self.pieces.read_of_student(taps))
+
+    def compare_whole(self) -> None:
+        """Let outputs be compared whole, also where that could be done in pieces."""
+        self.pieces = None
 
     def forward(
         self,
@@ -221,12 +242,15 @@ class Distiller(nn.Module):
                 )
             taught = self.teacher(inputs, self.wanted, indices=indices)
         student = self.study(inputs) if studied is None else studied
+        cut = None if self.pieces is None else self.pieces.cut(student, taught)
+        if cut is not None:
+            student, taught = cut.student, cut.taught
         context = Context(labels=target, indices=indices, mask=mask, progress=self._progress, views=views)
         if self.scales is not None and taught is not None:
             self.scales.by_teacher(taught)
-        of_outputs = self._positions_of_output(student, target)
+        of_outputs = positions_of_output(self.task, self.objective.links, student, target)
         contexts = contexts_of(self.objective.links, self.objective.parts, inputs, context, taught, of_outputs)
-        losses = self.objective(student, taught, context, self.factors, contexts)
+        losses = self.objective(student, taught, context, self.factors, contexts, cut)
         if torch.is_grad_enabled():
             self._check_mode()
             if idle := list(idle_links(self.objective.links, losses.terms, student)):
@@ -234,12 +258,6 @@ class Distiller(nn.Module):
             if self.scales is not None and self.scales.by_gradient(losses, student):
                 losses = self.objective.weigh(losses, self.factors)
         return losses
-
-    def _positions_of_output(self, student: Activations, target: Any) -> Tensor | None:
-        """Which positions of the output the task lets count, for links between outputs; None where all do."""
-        if student.logits is None or not any(link.at_output for link in self.objective.links):
-            return None
-        return self.task.positions(student.logits, target if isinstance(target, Tensor) else None, None)
 
     @property
     def factors(self) -> dict[str, float | Tensor]:
@@ -270,15 +288,14 @@ class Distiller(nn.Module):
             also: taps that somebody else asks for.
         """
         wanted = dict.fromkeys((*self.objective.of_student, *self._always, *also))
-        given = self._student.read(inputs, wanted, edges=self._by_gradient, glance=True)
-        unread = [tap for tap in wanted if tap in given.problems and tap != OUTPUT]
-        if unread and self.student.training:
-            # A layer that is left out at random may be so in the very first pass; in eval mode all of them run.
-            # Nothing is put back in place: the pass before is still to be gone back through.
-            with evaluating(self.student), kept():
-                there = self._student.read(inputs, unread).values
-            given.skipped |= there.keys()
-            given.problems = {tap: reason for tap, reason in given.problems.items() if tap not in there}
+        if self.pieces is not None:
+            wanted = dict.fromkeys(self.pieces.read_of_student(self.objective.of_student, also))
+        stop = self.pieces is not None and OUTPUT not in wanted
+        # A compiled pass has no places inside of it that gradients could be asked for.
+        measures = self.scales is not None and (self.observed.programs is None or self.scales.may_measure)
+        edges = self._by_gradient and measures
+        given = self.observed.read(inputs, wanted, edges=edges, glance=not stop, stop_early=stop)
+        read_skipped(self.observed, inputs, wanted, given)
         return given
 
     def trainable_parameters(self) -> Iterator[nn.Parameter]:

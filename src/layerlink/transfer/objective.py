@@ -14,6 +14,8 @@ from layerlink.errors import UsageError
 from layerlink.losses import Context, ShapeError
 from layerlink.taps import OUTPUT, Activations, Tap
 from layerlink.tasks import Classification, Task
+from layerlink.tasks.classes import ClassTask
+from layerlink.transfer.cut import Cut
 from layerlink.transfer.link import Link
 from layerlink.transfer.link_list import links_error
 from layerlink.transfer.link_part import Across, LinkPart, advice, build_part
@@ -32,7 +34,8 @@ class Losses:
         weights: the factor of each term. Where a link is scaled by its gradient it is read off the device when it is
             asked for.
         total: the weighted sum, to call ``backward`` on.
-        logits: the student's output, such as scores (N, C); None for a student whose logits nothing asked for.
+        logits: the student's output, such as scores (N, C); None for a student whose logits nothing asked for, or
+            that were compared in pieces.
         shares: where several processes have a part of the batch each, how much a term of this part counts in the whole
             batch's, relative to the part's share of images; terms that are not named count by that share.
     """
@@ -86,6 +89,8 @@ class Objective:
             raise UsageError("label_smoothing is of the task's own labels' loss; hard has a loss of its own")
         if self.soft is not None and not isinstance(self.soft, Soft):
             raise UsageError(f"soft must be layerlink.Soft(temperature=..., weight=...) or None; got {self.soft!r}")
+        if self.soft is not None and self.soft.topk is not None and not isinstance(self.task, ClassTask):
+            raise UsageError(f"soft: topk is of outputs with a score a class; the task {self.task.name} has none")
         if self.time is None and not self._weights:
             raise UsageError("nothing to learn from: give hard, soft or a link a weight > 0")
 
@@ -175,6 +180,7 @@ class Objective:
         target: Tensor | Context | None,
         factors: Mapping[str, float | Tensor] | None = None,
         contexts: Mapping[str, Context] | None = None,
+        cut: Cut | None = None,
     ) -> Losses:
         """Compare student and teacher.
 
@@ -185,6 +191,7 @@ class Objective:
                 the batch.
             factors: what links are scaled by, by their text; 1 for all others.
             contexts: what is known of the batch for terms that have it otherwise, by name, such as their masks.
+            cut: compares the outputs, where that is done in pieces: student and teacher are its own.
 
         Raises:
             ProblemsError: every link that cannot be compared.
@@ -196,8 +203,11 @@ class Objective:
             raise UsageError(f"nothing to learn from at epoch {self.time:g}: no term counts then")
         context = target if isinstance(target, Context) else Context(labels=target)
         of_terms = {term.name: (contexts or {}).get(term.name, context) for term in self.terms}
-        terms: dict[str, Tensor] = {}
+        terms, in_pieces = dict[str, Tensor](), {} if cut is None else cut(self.terms, of_terms)
         for term in self.terms:
+            if term.name in in_pieces:
+                terms[term.name] = in_pieces[term.name]
+                continue
             if _is_skipped(term, student, teacher):
                 continue
             try:
@@ -212,7 +222,8 @@ class Objective:
             for term in self.terms
             if across is not None and term.name in terms
         }
-        return self.weigh(Losses(terms, {}, _NOTHING, self._logits(student), shares), factors)
+        logits = self._logits(student) if cut is None else None
+        return self.weigh(Losses(terms, {}, _NOTHING, logits, shares), factors)
 
     def _logits(self, student: Activations) -> Tensor | None:
         """The output, or what of it labels are compared with."""

@@ -6,11 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from layerlink.errors import UsageError, unknown_name
-from layerlink.taps import Observed, Tap
+from layerlink.taps import OUTPUT, Activations, Observed, Tap
 from layerlink.taps.lazy import fill_lazy_layers
+from layerlink.taps.modes import evaluating
+from layerlink.taps.randomness import kept
+from layerlink.tasks import Task
 from layerlink.teachers import EMATeacher, SeveralTeachers, Teacher, as_teacher
 from layerlink.teachers.looked import Looked
 from layerlink.transfer.link import Link
@@ -92,3 +95,22 @@ def check_models(teachers: Iterable[nn.Module], student: Any) -> bool:
     if nothing_to_train:
         raise UsageError("the student has no parameter to train: every one is frozen")
     return bool(shared)
+
+
+def read_skipped(student: Observed, inputs: Any, wanted: Iterable[Tap], given: Activations) -> None:
+    """See which taps that were not read are of layers that a training leaves out at random; ``given`` tells it then."""
+    unread = [tap for tap in wanted if tap in given.problems and tap != OUTPUT]
+    if unread and student.model.training:
+        # A layer that is left out at random may be so in the very first pass; in eval mode all of them run.
+        # Nothing is put back in place: the pass before is still to be gone back through.
+        with evaluating(student.model), kept():
+            there = student.read(inputs, unread).values
+        given.skipped |= there.keys()
+        given.problems = {tap: reason for tap, reason in given.problems.items() if tap not in there}
+
+
+def positions_of_output(task: Task, links: Iterable[Link], student: Activations, target: Any) -> Tensor | None:
+    """Which positions of the output the task lets count, for links between outputs; None where all do."""
+    if student.logits is None or not any(link.at_output for link in links):
+        return None
+    return task.positions(student.logits, target if isinstance(target, Tensor) else None, None)

@@ -49,6 +49,7 @@ class LinkScales(nn.Module):
     """
 
     parts: Parts | None = None
+    rests = False  # while passes are tried of which nothing is learnt
     loss_scale: Tensor | None = None  # of float16: unscaled, small gradients of such activations would be 0
 
     def __init__(self, links: Sequence[Link]) -> None:
@@ -89,6 +90,13 @@ class LinkScales(nn.Module):
             degree = loss_kind(link.loss).degree
             self._factors[link.text] = 1 / variance if degree == 2 else variance ** (-(degree or 0) / 2)
 
+    @property
+    def may_measure(self) -> bool:
+        """Whether the next step may measure gradients; any other needs no ``edges``."""
+        by_gradient = (link.text for link in self.links if link.scale == "gradient")
+        again = self.loss_scale is not None and any(text not in self._factors for text in by_gradient)
+        return not self.rests and (not self._steps % GRADIENTS_EVERY or again)
+
     def by_gradient(self, losses: Losses, student: Activations) -> bool:
         """Measure the gradients where that is due.
 
@@ -100,10 +108,11 @@ class LinkScales(nn.Module):
             Whether factors changed.
         """
         due = [link for link in self.links if link.scale == "gradient" and link.text in losses.terms]
+        measures = self.may_measure
         self._steps += 1
         # A scale that is too large at first makes a measurement say nothing: the next step is another chance.
-        again = self.loss_scale is not None and any(link.text not in self._factors for link in due)
-        if not due or ((self._steps - 1) % GRADIENTS_EVERY and not again):
+        again = any(link.text not in self._factors for link in due)
+        if not due or not measures or ((self._steps - 1) % GRADIENTS_EVERY and not again):
             return False
         name = "hard" if "hard" in losses.terms else "soft"
         labels = self._scaled(losses.terms[name] * losses.weights[name])

@@ -12,8 +12,10 @@ from torch import Tensor
 
 from layerlink.errors import UsageError
 from layerlink.losses import Context
+from layerlink.losses.outputs.topk_kl import topk_kl, topk_kl_of
 from layerlink.taps import Activations, Tap
 from layerlink.tasks import Softening, Task
+from layerlink.teachers.topk import TopK
 from layerlink.transfer.link import Link
 from layerlink.transfer.link_part import Across, LinkPart, share_of
 from layerlink.transfer.timed import Hard, Soft
@@ -128,13 +130,18 @@ class SoftTerm:
         taught = [] if teacher is None else [_read(teacher, tap) for tap in self.soft.teacher_taps]
         given = [value for value in taught if value is not None]
         if learnt is None or not given or len(given) < len(taught):
-            raise UsageError("the soft loss needs the logits of both models")
-        return self.task.soft(
-            learnt,
-            given[0] if self.soft.teachers is None else self._averaged(given),
-            Softening(self.soft.temperature, self.soft.t_squared, self.soft.form),
-            self._mask(learnt, context),
-        )
+            raise UsageError(_not_given(self.soft.top, teacher))
+        mask = self._mask(learnt, context)
+        if self.soft.top is not None:
+            return topk_kl_of(learnt, *self.soft.top.unpack(given[0]), mask=mask, **self._softened)
+        compared = given[0] if self.soft.teachers is None else self._averaged(given)
+        if self.soft.topk is not None:
+            return topk_kl(learnt, compared, mask=mask, k=self.soft.topk, **self._softened)
+        return self.task.soft(learnt, compared, Softening(**self._softened, form=self.soft.form), mask)
+
+    @property
+    def _softened(self) -> dict[str, Any]:
+        return {"temperature": self.soft.temperature, "t_squared": self.soft.t_squared}
 
     def _averaged(self, outputs: list[Tensor]) -> Tensor:
         """One output for those of several teachers.
@@ -211,6 +218,17 @@ class LinkTerm:
     def share(self, student: Activations, context: Context, across: Across) -> float:
         """As the part found it."""
         return self.part.share
+
+
+def _not_given(top: TopK | None, teacher: Activations | None) -> str:
+    """Why there is nothing to compare with."""
+    others = [] if teacher is None else [it for tap in teacher.values if (it := TopK.of(tap)) is not None]
+    if top is not None and others:
+        return (
+            f"soft needs the {top} and the teacher gives the {', '.join(map(str, others))}: what is kept of it holds "
+            "for one temperature and number of classes. Set soft to these, or store it again"
+        )
+    return "the soft loss needs the logits of both models"
 
 
 def _all(values: dict[Tap, Tensor], taps: Iterable[Tap]) -> tuple[Tensor, ...]:

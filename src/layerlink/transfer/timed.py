@@ -11,6 +11,7 @@ from torch import Tensor
 
 from layerlink.errors import UsageError
 from layerlink.taps import OUTPUT, Tap
+from layerlink.teachers.topk import TopK
 from layerlink.transfer.schedule import Decay, Schedule, is_number
 from layerlink.user_code import named
 
@@ -125,6 +126,8 @@ class Soft(Timed):
         teacher_output: the same of the teacher's output.
         teachers: where there are several, the weight of each by name, > 0; None: all count alike.
         average: of several, "probabilities" that are softened, or their "logits".
+        topk: k of the loss ``topk_kl``: the teacher's k likeliest classes are compared, and all others as one.
+        stored: the teacher gives these alone, as a store keeps them; see ``layerlink.teachers.topk.TopK``.
         start, until, warmup, decay: as in ``Timed``.
 
     Raises:
@@ -139,6 +142,8 @@ class Soft(Timed):
     teacher_output: str = ""
     teachers: Mapping[str, float] | None = None
     average: Literal["probabilities", "logits"] = "probabilities"
+    topk: int | None = None
+    stored: bool = False
 
     def __post_init__(self) -> None:
         if not LOWEST_T <= self.temperature <= HIGHEST_T:
@@ -153,6 +158,12 @@ class Soft(Timed):
             raise UsageError(f"soft: teachers must be weights > 0 by name; got {dict(self.teachers)}")
         if self.average not in ("probabilities", "logits"):
             raise UsageError(f"soft: average must be 'probabilities' or 'logits'; got {self.average!r}")
+        if self.topk is not None and (type(self.topk) is not int or self.topk < 1 or self.form != "kl"):
+            raise UsageError(
+                f"soft: topk must be a whole number >= 1, with form kl; got {self.topk!r} with {self.form}"
+            )
+        if self.stored and (self.topk is None or self.teachers is not None or self.teacher_output):
+            raise UsageError("soft: stored is of the topk of one teacher's logits")
         _ = self.student_tap, self.teacher_taps  # checked
 
     @property
@@ -161,8 +172,15 @@ class Soft(Timed):
         return _output_tap("soft: output", self.output) if self.output else OUTPUT
 
     @property
+    def top(self) -> TopK | None:
+        """What a store keeps for it; None where the teacher gives its output."""
+        return TopK(self.topk, self.temperature) if self.stored and self.topk is not None else None
+
+    @property
     def teacher_taps(self) -> tuple[Tap, ...]:
         """What it reads of the teacher, or of each of several."""
+        if self.top is not None:
+            return (self.top.tap,)
         tap = _output_tap("soft: teacher_output", self.teacher_output) if self.teacher_output else OUTPUT
         return (tap,) if self.teachers is None else tuple(replace(tap, of=name) for name in self.teachers)
 

@@ -7,6 +7,8 @@ import multiprocessing
 import os
 import pickle
 import signal
+import subprocess
+import sys
 import tarfile
 import time
 from collections.abc import Callable
@@ -85,6 +87,8 @@ def test_batches_are_those_of_images_in_memory(workers: int, folder: Path) -> No
                 assert torch.equal(x.images, y.images)  # type: ignore[arg-type]
                 assert torch.equal(x.labels, y.labels)
                 assert torch.equal(x.indices, y.indices)
+    del other, b
+    gc.collect()
     assert multiprocessing.active_children() == []
 
 
@@ -113,10 +117,24 @@ def test_parts_are_cut_without_decoding(folder: Path, monkeypatch: pytest.Monkey
     assert len(pickle.dumps(part.pixels)) < 20_000
 
 
-def test_a_loop_that_is_left_leaves_no_process(folder: Path) -> None:
-    batches = Batches(streamed("folder", folder, 2).train, VIEWS, 4).epoch(0)
+def test_processes_are_kept_from_epoch_to_epoch_and_end_with_the_images(folder: Path) -> None:
+    batches = Batches(streamed("folder", folder, 2).train, VIEWS, 4)
+    epoch = batches.epoch(0)
+    next(epoch)
+    one = {it.pid for it in multiprocessing.active_children()}
+    epoch.close()  # type: ignore[attr-defined]
+    list(batches.epoch(1))
+    assert {it.pid for it in multiprocessing.active_children()} == one
+    assert len(one) == 2
+    del epoch, batches
+    gc.collect()
+    assert multiprocessing.active_children() == []
+
+
+def test_a_pass_in_order_leaves_no_process(folder: Path) -> None:
+    batches = Batches(streamed("folder", folder, 2).train, VIEWS, 4).in_order()
     next(batches)
-    assert multiprocessing.active_children()
+    assert len(multiprocessing.active_children()) == 2
     batches.close()  # type: ignore[attr-defined]
     del batches
     gc.collect()
@@ -124,14 +142,42 @@ def test_a_loop_that_is_left_leaves_no_process(folder: Path) -> None:
 
 
 def test_a_process_that_dies_is_told(folder: Path) -> None:
-    batches = Batches(streamed("folder", folder, 1).train, VIEWS, 2).epoch(0)
-    next(batches)
+    batches = Batches(streamed("folder", folder, 1).train, VIEWS, 2)
+    epoch = batches.epoch(0)
+    next(epoch)
     (child,) = multiprocessing.active_children()
     assert child.pid is not None
     os.kill(child.pid, signal.SIGKILL)
     time.sleep(0.5)
     with pytest.raises(LayerlinkError, match="a process that reads images ended on its own"):
-        list(batches)
+        list(epoch)
+    assert len(list(batches.epoch(0))) == len(batches)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+def test_processes_end_with_a_parent_that_is_killed(folder: Path) -> None:
+    code = (
+        "import multiprocessing, sys, time\n"
+        "from layerlink.data.batches import Batches\n"
+        "from layerlink.data.sources import load_source\n"
+        "from layerlink.data.stream.images import Streaming\n"
+        "from layerlink.data.views import Views\n"
+        "from pathlib import Path\n"
+        "images = load_source('folder', Path(sys.argv[1]), size=24, streaming=Streaming(1, 2)).train\n"
+        "epoch = Batches(images, Views(24, (0.1, 0.2, 0.3), (1.0, 0.5, 0.25), 'none'), 4).epoch(0)\n"
+        "next(epoch)\n"
+        "print(*[it.pid for it in multiprocessing.active_children()], flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        children = [int(it) for it in parent.stdout.readline().split()]
+        parent.kill()
+    assert len(children) == 2
+    until = time.monotonic() + 20
+    while any(Path(f"/proc/{it}/cmdline").is_file() and Path(f"/proc/{it}/cmdline").read_bytes() for it in children):
+        assert time.monotonic() < until
+        time.sleep(0.1)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -249,5 +295,5 @@ def test_names_that_the_files_tell_are_those_of_numbers() -> None:
 def test_files_of_a_folder_are_all_there(folder: Path) -> None:
     source = streamed("folder", folder)
     assert isinstance(source.train, StreamedImages)
-    pictures = source.train.pixels.pictures
+    pictures = source.train.pixels.decoder.pictures
     assert [pictures.where(index) for index in range(len(pictures))] == [str(it) for it in files_of(folder, "train")]

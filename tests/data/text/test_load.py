@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from layerlink.data.text import load as load_module
+from layerlink.data.text import folder as folder_module
 from layerlink.data.text.load import Texts, load_texts
 from layerlink.data.text.tables import Wanted
 from layerlink.data.text.tokens import Tokenizer
@@ -53,7 +53,7 @@ def test_files_are_used_for_what_they_are_called(own: Tokenizer, tmp_path: Path)
 def test_the_second_time_comes_from_the_cache(own: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tables(tmp_path / "data", train=30, dev=8)
     first = load_texts(root, HOW, own)
-    monkeypatch.setattr(load_module, "read_table", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr(folder_module, "read_table", lambda *_: pytest.fail("read again"))
     again = load_texts(root, HOW, own)
     assert again.train.checksum == first.train.checksum
     assert again.notes == first.notes

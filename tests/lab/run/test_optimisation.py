@@ -8,6 +8,7 @@ from torch.optim import lr_scheduler
 
 from layerlink.lab.recipe.optimizers import OPTIMIZERS
 from layerlink.lab.recipe.training import TrainingSection
+from layerlink.lab.run import optimisation
 from layerlink.lab.run.optimisation import build_ema, build_optimizer, build_schedule, lr_factor
 
 STEPS = 7  # per epoch
@@ -121,3 +122,24 @@ def test_every_optimizer_of_torch_steps_as_its_own_class_does(name: str) -> None
             optimizer.zero_grad()
     assert not torch.equal(ours, torch.tensor([[1.0, -2.0]]))
     torch.testing.assert_close(ours, torchs, rtol=1e-6, atol=1e-7)
+
+
+def test_an_optimiser_that_does_not_fuse_on_a_device_is_made_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refusing(torch.optim.Adagrad):
+        def step(self, closure: object = None) -> None:  # type: ignore[override]
+            if self.defaults["fused"]:
+                raise RuntimeError("`fused=True` requires all the params to be floating point Tensors of cpu")
+            super().step()
+
+    training = TrainingSection(optimizer="adagrad", lr=0.1)
+    optimisation.fuses.cache_clear()
+    monkeypatch.setitem(OPTIMIZERS, "adagrad", Refusing)
+    parameter = torch.nn.Parameter(torch.ones(1))
+    optimizer = build_optimizer([{"params": [parameter]}], training)
+    optimisation.fuses.cache_clear()
+    assert not optimizer.defaults["fused"]
+    parameter.grad = torch.ones(1)
+    optimizer.step()
+    assert float(parameter.detach()) == pytest.approx(0.9)
+    monkeypatch.undo()
+    assert build_optimizer([parameter], training).defaults["fused"]

@@ -9,6 +9,7 @@ import torch
 
 from layerlink.errors import UsageError
 from layerlink.lab.recipe.file import LoadedRecipe
+from layerlink.lab.run.evaluation import set_up_again
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.setup.setup import set_up
 from layerlink.lab.run.training import train
@@ -36,6 +37,21 @@ def test_a_run_holds_to_the_last_bit_and_nothing_is_written(run: RunFolder) -> N
     assert found.reading == found.recorded
     assert found.holds
     assert {path: path.stat().st_mtime_ns for path in run.path.iterdir()} == before
+
+
+def test_a_run_that_rounds_to_8_bits_holds_and_its_student_is_plain(recipe: Make, tmp_path: Path) -> None:
+    overrides = ("training.epochs=1", "training.batch_size=32")
+    found = {}
+    for int8 in (False, True):
+        folder = RunFolder(tmp_path / str(int8))
+        train(set_up(recipe(*overrides, f"training.int8={str(int8).lower()}", links=True)), folder)
+        found[int8] = verify_run(folder)
+        assert found[int8].holds
+    rounded, plain = found[True].losses, found[False].losses
+    assert rounded != plain
+    assert rounded == pytest.approx(plain, rel=0.05)
+    again = set_up_again(RunFolder(tmp_path / "True")).distiller.student
+    assert not [it for it in again.modules() if "Rounded" in type(it).__name__]
 
 
 def test_losses_or_accuracy_that_differ_are_found(run: RunFolder) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,10 @@ from layerlink.lab.run.member import Member
 from layerlink.lab.run.mutual import learner_of
 from layerlink.lab.run.resume import Position
 from layerlink.lab.run.setup.cohort import set_up_cohort
+from layerlink.lab.run.step import taught_for
+from layerlink.lab.run.teaching.cohort_teacher import CohortTeacher
 from layerlink.lab.run.watch import Watch
+from layerlink.teachers import StoredTeacher
 from layerlink.transfer import Losses
 from waiting import Waits
 
@@ -33,6 +38,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "alone, adamw": ("training.optimizer=adamw",),
     "alone, ema": ("training.ema=0.9",),
     "alone, clipped": ("training.clip_norm=1",),
+    "int8": (TEACHER, "training.int8=true"),
     "soft": (TEACHER,),
     "links": (TEACHER + f'links: ["{LINK}"]\n',),
     "scaled by teacher": (TEACHER + f'links: ["{LINK}, scale=teacher"]\n',),
@@ -110,6 +116,45 @@ def check(members: list[Member], first: int = 1) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_no_step_waits_and_one_look_is_taken_in_fifty(case: str, tmp_path: Path) -> None:
     check(members_of(tmp_path, [recipes(tmp_path, *CASES[case])]))
+
+
+STORED = TEACHER.replace("weights: own", "weights: own, store: {root: ROOT}") + f'links: ["{LINK}"]\n'
+AUGMENTED = {
+    "crop-flip": ("data.augment=crop-flip",),
+    "resized, coloured, erased": ("data.resized_crop=[0.3, 1.0]", "data.colour=0.3", "data.cutout=0.5"),
+    "randaugment": ("data.randaugment=[2, 9]",),
+    "randaugment and mixed": ("data.randaugment=[2, 9]", "data.mixup=0.4", "data.cutmix=1.0"),
+}
+
+
+@pytest.mark.parametrize("case", AUGMENTED)
+def test_no_batch_waits_to_be_made(case: str, tmp_path: Path) -> None:
+    """On the host it is known which views have which operation, and what they are mixed with."""
+    (member,) = members_of(tmp_path, [recipes(tmp_path, *AUGMENTED[case])])
+    coming = member.setup.batches.epoch(0)
+    next(coming)
+    for _ in range(3):
+        with Waits() as seen:
+            next(coming)
+        # Arrays of the host become tensors, which a GPU copies by itself; nothing is read.
+        assert seen.counts.keys() <= ({"lift_fresh", "numpy"} if "randaugment" in case else set()), seen.places
+
+
+def test_nor_does_what_is_read_of_a_store_wait(tmp_path: Path) -> None:
+    """Rows are asked for by places that the host knows, and are copied beside the device's work."""
+    loaded = recipes(tmp_path, STORED.replace("ROOT", str(tmp_path / "stores")), "data.augment=none")
+    (member,) = members_of(tmp_path, [loaded])
+    teacher = CohortTeacher([member.setup], Watch()).at(0, [member.setup])
+    assert isinstance(teacher, StoredTeacher)
+    for batch in islice(member.setup.batches.epoch(0), 2):
+        unreadable = replace(batch, indices=batch.indices.to("meta"))  # a device that gives no value to the host
+        taught = taught_for(teacher, [member.setup], unreadable)
+        live = taught_for(member.setup.taught_by, [member.setup], batch)
+        assert taught is not None
+        assert live is not None
+        assert taught.values.keys() == live.values.keys()
+        for tap, value in taught.values.items():
+            assert torch.allclose(value.float(), live.values[tap], atol=0.02)
 
 
 def test_nor_does_a_cohort_whose_students_are_looked_at_together(tmp_path: Path) -> None:

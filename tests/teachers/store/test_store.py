@@ -343,7 +343,7 @@ def test_reading_needs_no_right_to_write(tmp_path: Path) -> None:
 
 
 def test_an_unknown_dtype_is_told() -> None:
-    with pytest.raises(UsageError, match="dtype must be one of float32, bfloat16, uint8; got 'int4'"):
+    with pytest.raises(UsageError, match="dtype must be one of float32, bfloat16, uint8, int32; got 'int4'"):
         StoreWriter(Path("store"), {}, rows=1, dtype="int4")  # type: ignore[arg-type]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from layerlink.cli.terminal.console import Console
 from layerlink.config.image_size import shown
-from layerlink.data import TextSet, TextViews
+from layerlink.data import SequenceViews, TextSet, TextViews
 from layerlink.files.paths import expanded
 from layerlink.lab.bench.costs import Costs
 from layerlink.lab.parallel.processes import here
@@ -110,8 +110,11 @@ def _seen(setup: Setup) -> str:
     views, data = setup.images.views, setup.recipe.data
     if isinstance(views, TextViews):
         train = setup.images.train
+        if isinstance(views, SequenceViews) and views.packing:
+            return f"each of {views.max_length} tokens of {views.tokenizer}"
         mean = float(train.lengths.double().mean()) if isinstance(train, TextSet) else 0.0
-        return f"{_labels(setup)}up to {views.max_length} tokens of {views.tokenizer}, {mean:.0f} of them on average"
+        labels = _labels(setup) if train.classes else ""
+        return f"{labels}up to {views.max_length} tokens of {views.tokenizer}, {mean:.0f} of them on average"
     more = f", {data.described}" if data.described else ""
     return f"{shown(views.image_size)}, {_labels(setup)}normalize {data.normalize}, augment {data.augment}{more}"
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from layerlink.config.image_size import ImageSize, sides
 from layerlink.data.augment import colour, policy
-from layerlink.data.augment.draws import uniform
+from layerlink.data.augment.draws import uniform, uniform_on_host
 from layerlink.data.augment.windows import Windows
+
+Places = NDArray[np.int64]  # in the data set, of a batch's images
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class Augmentation:
         (height, width), (high, wide) = images.shape[-2:], sides(size)
         if self.resized_crop is not None:
             area = draw("area", *self.resized_crop) * height * width
-            low, most = (torch.tensor(it, dtype=torch.float64).log().item() for it in self.crop_ratio)
+            low, most = map(_log, self.crop_ratio)
             ratio = draw("ratio", low, most).exp() * wide / high
             tall, broad = (area / ratio).sqrt().clamp_max(height), (area * ratio).sqrt().clamp_max(width)
             longest = float(height), float(width)
@@ -68,8 +73,16 @@ class Augmentation:
             return None
         return Windows(draw("top") * (height - tall), draw("left") * (width - broad), tall, broad, longest)
 
-    def coloured(self, views: Tensor, indices: Tensor, seed: int, epoch: int) -> Tensor:
-        """Views (N, C, H, W) float32 of 0..255 with other colours, moved and turned."""
+    def coloured(self, views: Tensor, indices: Tensor, seed: int, epoch: int, places: Places | None = None) -> Tensor:
+        """Views (N, C, H, W) float32 of 0..255 with other colours, moved and turned.
+
+        Args:
+            views: to be changed.
+            indices: (N,) int64, of images.
+            seed: of the views.
+            epoch: from 0.
+            places: the indices as the host knows them; None: they are read.
+        """
         if self.colour is not None:
             changes = zip(
                 ("brightness", "contrast", "saturation", "hue"),
@@ -81,7 +94,7 @@ class Augmentation:
             for name, change, most, middle in changes:
                 if most:
                     views = change(views, uniform(indices, seed, epoch, name, middle - most, middle + most))
-        for which, sign, strength in self._operations(indices, seed, epoch):
+        for which, sign, strength in self._operations(indices, seed, epoch, places):
             views = policy.apply(views, which, sign, strength)
         return views
 
@@ -101,20 +114,35 @@ class Augmentation:
         )
         return views.masked_fill(square, fill)
 
-    def moved(self, maps: Tensor, indices: Tensor, seed: int, epoch: int, fill: int) -> Tensor:
+    def moved(
+        self, maps: Tensor, indices: Tensor, seed: int, epoch: int, fill: int, places: Places | None = None
+    ) -> Tensor:
         """Maps of the views' size, moved and erased as their images are."""
-        for which, sign, strength in self._operations(indices, seed, epoch):
+        for which, sign, strength in self._operations(indices, seed, epoch, places):
             maps = policy.apply_to_maps(maps, which, sign, strength, fill)
         return self.erased(maps, indices, seed, epoch, fill)
 
-    def _operations(self, indices: Tensor, seed: int, epoch: int) -> list[tuple[Tensor, Tensor, float]]:
+    def _operations(
+        self, indices: Tensor, seed: int, epoch: int, places: Places | None
+    ) -> list[tuple[Tensor, Tensor, float]]:
         count, strength = self.randaugment or (0, 0.0)
-        kinds = len(policy.OPERATIONS)
+        if not count:
+            return []
+        kinds, known = len(policy.OPERATIONS), indices.cpu().numpy() if places is None else places
         return [
             (
-                uniform(indices, seed, epoch, f"operation {n}", 0, kinds).long().clamp_max(kinds - 1),
+                _whole_below(kinds, uniform_on_host(known, seed, epoch, f"operation {n}", 0, kinds)),
                 torch.where(uniform(indices, seed, epoch, f"sign {n}") < 0.5, -1.0, 1.0).double(),
                 strength / policy.STRONGEST,
             )
             for n in range(count)
         ]
+
+
+@lru_cache(maxsize=16)
+def _log(number: float) -> float:
+    return torch.tensor(number, dtype=torch.float64).log().item()
+
+
+def _whole_below(most: int, numbers: NDArray[np.float64]) -> Tensor:
+    return torch.from_numpy(np.minimum(numbers.astype(np.int64), most - 1))

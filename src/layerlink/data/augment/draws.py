@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 # Multipliers of splitmix64 (Steele, Lea & Flood 2014, "Fast splittable pseudorandom number generators"), as
@@ -43,6 +45,23 @@ def uniform(indices: Tensor, seed: int, epoch: int, purpose: str, low: float = 0
     """
     drawn = bits(indices, seed + (PURPOSES[purpose] << 40), epoch) >> 10  # as many as a float64 holds
     return low + (high - low) * (drawn.double() / 2**53)
+
+
+def uniform_on_host(
+    places: NDArray[np.int64], seed: int, epoch: int, purpose: str, low: float = 0.0, high: float = 1.0
+) -> NDArray[np.float64]:
+    """As ``uniform``, bit by bit, for whoever must know the numbers where no device is waited for."""
+    known, golden = places.astype(np.uint64), np.uint64(_GOLDEN % (1 << 64))
+    first = np.uint64((seed + (PURPOSES[purpose] << 40)) % (1 << 64))
+    state = _mix_on_host(np.full_like(known, first) * golden + np.uint64(epoch))
+    drawn = _mix_on_host(state + (known + np.uint64(1)) * golden) & np.uint64(0x7FFFFFFFFFFFFFFF)
+    return low + (high - low) * ((drawn >> np.uint64(10)).astype(np.float64) / 2**53)
+
+
+def _mix_on_host(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(_MIX1 % (1 << 64))
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(_MIX2 % (1 << 64))
+    return state ^ (state >> np.uint64(31))
 
 
 def _mix(state: Tensor) -> Tensor:

@@ -7,10 +7,10 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
-from layerlink.data.augment.draws import uniform
+from layerlink.data.augment.draws import uniform, uniform_on_host
 
 _STEPS = 8192  # of the table of a distribution
 
@@ -74,6 +74,12 @@ class Mixing:
         return Mixed(partner, added, box, torch.where(pasted, 1 - pixels, added))
 
 
+def partners(places: NDArray[np.int64], seed: int, epoch: int, count: int) -> NDArray[np.int64]:
+    """The other images' places, of images that the host knows."""
+    drawn = uniform_on_host(places, seed, epoch, "partner", 0, count).astype(np.int64)
+    return np.minimum(drawn, count - 1)
+
+
 def mixed_images(views: Tensor, others: Tensor, how: Mixed) -> Tensor:
     """Views (N, C, H, W) float32, and the others', as one."""
     share = how.own.float().view(-1, 1, 1, 1)
@@ -87,7 +93,8 @@ def mixed_labels(labels: Tensor, others: Tensor, how: Mixed, classes: int) -> Te
     if labels.ndim == 3:
         return torch.where(_inside(how.box, (labels.shape[1], labels.shape[2])), others, labels)
     share = how.share[:, None]
-    return (share * F.one_hot(labels, classes) + (1 - share) * F.one_hot(others, classes)).float()
+    every = torch.arange(classes, device=labels.device)  # one_hot would read the labels
+    return (share * (labels[:, None] == every) + (1 - share) * (others[:, None] == every)).float()
 
 
 def _inside(box: Tensor, size: tuple[int, int]) -> Tensor:
@@ -102,13 +109,18 @@ def _inside(box: Tensor, size: tuple[int, int]) -> Tensor:
 
 def _beta(uniforms: Tensor, alpha: float) -> Tensor:
     """Numbers of the Beta distribution with both parameters ``alpha``, from uniform ones by its inverse."""
-    table = torch.from_numpy(_table(alpha)).to(uniforms.device)
+    table = _table_on(alpha, uniforms.device)
     folded = 2 * torch.minimum(uniforms, 1 - uniforms)  # it is symmetric
     place = torch.searchsorted(table, folded).clamp(1, _STEPS)
     low, high = table[place - 1], table[place]
     at = (place - 1 + (folded - low) / (high - low).clamp_min(1e-300)) / _STEPS
     lower = 0.5 * at ** (1 / min(alpha, 1.0))
     return torch.where(uniforms < 0.5, lower, 1 - lower)
+
+
+@lru_cache(maxsize=16)
+def _table_on(alpha: float, device: torch.device) -> Tensor:
+    return torch.from_numpy(_table(alpha)).to(device)
 
 
 @lru_cache(maxsize=16)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from layerlink.data.augment import colour
+from layerlink.data.copies import to_device
 
 STRONGEST = 10  # of strengths
 MOST_OPERATIONS = 8
@@ -65,15 +67,12 @@ def apply(images: Tensor, which: Tensor, sign: Tensor, strength: float) -> Tenso
 
     Args:
         images: (N, C, H, W) float32, 0..255.
-        which: (N,) int64, of ``OPERATIONS``.
+        which: (N,) int64, of ``OPERATIONS``, on the host: how many views each has is known without waiting.
         sign: (N,) float64, +1 or -1.
         strength: 0..1.
     """
     found = images.clone()
-    for place, name in enumerate(OPERATIONS):
-        chosen = (which == place).nonzero()[:, 0]
-        if not len(chosen):
-            continue
+    for name, chosen in _chosen(which, images.device):
         if name in COLOURS:
             found[chosen] = COLOURS[name](images[chosen], strength, sign[chosen])
         else:
@@ -86,14 +85,23 @@ def apply(images: Tensor, which: Tensor, sign: Tensor, strength: float) -> Tenso
 def apply_to_maps(maps: Tensor, which: Tensor, sign: Tensor, strength: float, fill: int) -> Tensor:
     """What becomes of maps (N, H, W) as ``apply`` moves their images: by the nearest pixel."""
     found = maps.clone()
-    for place, name in enumerate(OPERATIONS):
-        chosen = (which == place).nonzero()[:, 0]
-        if name in COLOURS or not len(chosen):
+    for name, chosen in _chosen(which, maps.device):
+        if name in COLOURS:
             continue
         grid = _grid(name, maps, sign[chosen], strength)
         moved = F.grid_sample((maps[chosen, None].float() - fill), grid, mode="nearest", align_corners=False)
         found[chosen] = (moved[:, 0] + fill).to(maps.dtype)
     return found
+
+
+def _chosen(which: Tensor, device: torch.device) -> Iterator[tuple[str, Tensor]]:
+    """The operations that some views have, and the rows of these, in one copy to the device."""
+    known = which.numpy()
+    rows = to_device(torch.from_numpy(np.argsort(known, kind="stable")), device)
+    ends = np.cumsum(np.bincount(known, minlength=len(OPERATIONS)))
+    for name, first, end in zip(OPERATIONS, (0, *ends[:-1]), ends, strict=True):
+        if end > first:
+            yield name, rows[int(first) : int(end)]
 
 
 def _grid(name: str, images: Tensor, sign: Tensor, strength: float) -> Tensor:

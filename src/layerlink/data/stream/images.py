@@ -7,7 +7,7 @@ import os
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import ClassVar, cast
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from layerlink.config.image_size import ImageSize, sides
 from layerlink.data.formats.decode import MOST_PIXELS, decode_all
 from layerlink.data.images import ImageSet
 from layerlink.data.stream.pictures import Pictures
-from layerlink.data.stream.pixels import StreamedPixels
+from layerlink.data.stream.pixels import Decoder, StreamedPixels
 
 MEMORY = 4_000_000_000  # bytes of pixels beyond which images are streamed, unless one says otherwise
 STATISTICS = 2048  # images that mean and standard deviation are taken of
@@ -53,6 +53,8 @@ class Streaming:
 class StreamedImages(ImageSet):
     """Images whose pixels are decoded batch by batch; ``images`` are ``StreamedPixels`` in a tensor's place."""
 
+    read_on_host: ClassVar[bool] = True
+
     @property
     def pixels(self) -> StreamedPixels:
         """What ``images`` are here."""
@@ -79,14 +81,14 @@ class StreamedImages(ImageSet):
         count = min(STATISTICS, len(self))
         return self.pixels[torch.arange(count) * len(self) // count].cpu()
 
-    def ahead(self, steps: Iterable[Tensor]) -> Iterator[Tensor]:
+    def ahead(self, steps: Iterable[Tensor], *, again: bool = False) -> Iterator[Tensor]:
         """The rows of one batch after the other, decoded ahead."""
-        return self.pixels.ahead(steps)
+        return self.pixels.ahead(steps, again=again)
 
     @property
     def checksum(self) -> str:
         """The number of images and a CRC of what they are known by, of which these are, and of labels."""
-        crc = zlib.crc32(self.pixels.places.tobytes(), self.pixels.pictures.checksum())
+        crc = zlib.crc32(self.pixels.places.tobytes(), self.pixels.decoder.pictures.checksum())
         crc = zlib.crc32(self.labels.cpu().contiguous().numpy().data, crc)
         return f"{len(self)} {self.noun}, streamed, crc32 {crc:08x}"
 
@@ -120,9 +122,9 @@ def images_from(
     """
     targets = torch.tensor(labels, dtype=torch.int64)
     workers = 0 if streaming is None else streaming.processes
-    pixels = StreamedPixels(pictures, np.arange(len(pictures)), size, most_pixels, workers)
+    pixels = StreamedPixels(Decoder(pictures, size, most_pixels), np.arange(len(pictures)), workers)
     if streaming is None:
-        found = decode_all(len(pictures), size, pixels.decoded, skip_bad=skip_bad)
+        found = decode_all(len(pictures), size, pixels.decoder, skip_bad=skip_bad)
         return ImageSet(torch.from_numpy(found.pixels), targets[torch.from_numpy(found.kept)], classes), found.bad
     bad: tuple[str, ...] = ()
     if skip_bad:

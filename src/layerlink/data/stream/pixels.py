@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -13,13 +15,40 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from layerlink.config.image_size import ImageSize, sides
+from layerlink.data.copies import ahead, to_device
 from layerlink.data.formats.decode import MOST_PIXELS, BadImageError, Pixels, decode_all
 from layerlink.data.formats.fitted import decode_fitted
 from layerlink.data.stream.pictures import Pictures
-from layerlink.data.stream.workers import read_ahead
+from layerlink.data.stream.workers import Readers
 
 _CPU = torch.device("cpu")
 _CHUNK = 16  # images a piece of work of a thread
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """One image after the other of ``pictures``.
+
+    Args:
+        pictures: encoded images.
+        size: that each is brought to, in pixels: of a square or (height, width).
+        most_pixels: that an image may have; of a larger one nothing is decoded.
+    """
+
+    pictures: Pictures
+    size: ImageSize
+    most_pixels: int = MOST_PIXELS
+
+    def __call__(self, index: int) -> Pixels:
+        """The image at an index, (height, width, 3) uint8.
+
+        Raises:
+            BadImageError: where it cannot be used.
+            LayerlinkError: where it cannot be read.
+        """
+        pictures = self.pictures
+        where, formats = pictures.where(index), pictures.formats(index)
+        return decode_fitted(pictures.read(index), where, formats, self.size, False, self.most_pixels)[0]
 
 
 @dataclass(frozen=True)
@@ -27,18 +56,14 @@ class StreamedPixels:
     """(N, 3, height, width) uint8 of which only what is asked for is ever decoded: ``pixels[places]``, a tensor.
 
     Args:
-        pictures: encoded images.
-        places: (N,) int64, which of them these are.
-        size: that each is brought to, in pixels: of a square or (height, width).
-        most_pixels: that an image may have; of a larger one nothing is decoded.
+        decoder: what makes pixels of an image.
+        places: (N,) int64, which of its images these are.
         workers: processes that decode ahead of a training.
         device: where the tensors go.
     """
 
-    pictures: Pictures
+    decoder: Decoder
     places: NDArray[np.int64]
-    size: ImageSize
-    most_pixels: int = MOST_PIXELS
     workers: int = 0
     device: torch.device = _CPU
     dtype = torch.uint8
@@ -47,7 +72,7 @@ class StreamedPixels:
     @property
     def shape(self) -> torch.Size:
         """(N, 3, height, width)."""
-        return torch.Size((len(self.places), 3, *sides(self.size)))
+        return torch.Size((len(self.places), 3, *sides(self.decoder.size)))
 
     def __len__(self) -> int:
         return len(self.places)
@@ -58,9 +83,7 @@ class StreamedPixels:
         Raises:
             LayerlinkError: where one cannot be read or decoded.
         """
-        chosen = self._chosen(places)
-        found = decode_all(len(chosen), self.size, lambda row: self.decoded(int(chosen[row])))
-        return torch.from_numpy(found.pixels).to(self.device)
+        return to_device(self._pixels(self._chosen(places)), self.device)
 
     def taken(self, places: Tensor | slice) -> StreamedPixels:
         """Some of the images; nothing is decoded."""
@@ -70,26 +93,17 @@ class StreamedPixels:
         """The same images, whose tensors go to ``device``."""
         return replace(self, device=device)
 
-    def decoded(self, index: int) -> Pixels:
-        """One image of ``pictures``, (height, width, 3) uint8.
-
-        Raises:
-            BadImageError: where it cannot be used.
-            LayerlinkError: where it cannot be read.
-        """
-        pictures = self.pictures
-        where, formats = pictures.where(index), pictures.formats(index)
-        return decode_fitted(pictures.read(index), where, formats, self.size, False, self.most_pixels)[0]
-
-    def ahead(self, steps: Iterable[Tensor]) -> Iterator[Tensor]:
+    def ahead(self, steps: Iterable[Tensor], *, again: bool = False) -> Iterator[Tensor]:
         """The pixels of one batch after the other, decoded ahead by ``workers`` processes.
+
+        Args:
+            steps: which images each batch has.
+            again: whether the processes are kept for the next time.
 
         Raises:
             LayerlinkError: where an image cannot be used, or a process died.
         """
-        if not self.workers:
-            return (self[places] for places in steps)
-        return read_ahead(self.decoded, (self._chosen(it) for it in steps), self.workers, self.device)
+        return ahead(self._on_host(steps, again), self.device)
 
     def usable(self) -> tuple[StreamedPixels, NDArray[np.int64], tuple[str, ...]]:
         """Every image is decoded once, and those that cannot be used are left out.
@@ -101,7 +115,7 @@ class StreamedPixels:
 
         def look(row: int) -> None:
             try:
-                self.decoded(int(self.places[row]))
+                self.decoder(int(self.places[row]))
             except BadImageError as error:
                 bad[row] = str(error)
 
@@ -110,6 +124,24 @@ class StreamedPixels:
                 pass
         kept = np.array([row for row in range(len(self)) if row not in bad], dtype=np.int64)
         return replace(self, places=self.places[kept]), kept, tuple(bad[row] for row in sorted(bad))
+
+    @cached_property
+    def _readers(self) -> Readers:
+        return Readers(self.decoder, self.workers)
+
+    def _on_host(self, steps: Iterable[Tensor], again: bool) -> Iterator[Tensor]:
+        chosen = (self._chosen(it) for it in steps)
+        if not self.workers:
+            yield from map(self._pixels, chosen)
+        elif again:
+            yield from self._readers.ahead(chosen)
+        else:
+            with closing(Readers(self.decoder, self.workers)) as readers:
+                yield from readers.ahead(chosen)
+
+    def _pixels(self, chosen: NDArray[np.int64]) -> Tensor:
+        found = decode_all(len(chosen), self.decoder.size, lambda row: self.decoder(int(chosen[row])))
+        return torch.from_numpy(found.pixels)
 
     def _chosen(self, places: Tensor | slice) -> NDArray[np.int64]:
         if isinstance(places, slice):

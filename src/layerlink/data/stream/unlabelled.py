@@ -17,7 +17,7 @@ from layerlink.data.formats.folder_tree import below, order
 from layerlink.data.images import UNLABELLED, ImageSet
 from layerlink.data.stream.images import StreamedImages, Streaming, images_from, pixel_bytes
 from layerlink.data.stream.pictures import PictureFiles, Pictures
-from layerlink.data.stream.pixels import StreamedPixels
+from layerlink.data.stream.pixels import Decoder, StreamedPixels
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.files.paths import expanded
 
@@ -82,9 +82,10 @@ def with_unlabelled(
     labels = torch.cat((images.labels, _no_labels(images, len(files))))
     if isinstance(images, StreamedImages):
         own = images.pixels
-        both = JoinedPictures((own.pictures, files))
-        places = np.concatenate((own.places, len(own.pictures) + np.arange(len(files))))
-        pixels = StreamedPixels(both, places, size, most_pixels, streaming.processes)
+        labelled = own.decoder.pictures
+        both = Decoder(JoinedPictures((labelled, files)), size, most_pixels)
+        places = np.concatenate((own.places, len(labelled) + np.arange(len(files))))
+        pixels = StreamedPixels(both, places, streaming.processes)
         return StreamedImages(cast(Tensor, pixels), labels, images.classes)
     if streaming.needed(total, size):
         raise LayerlinkError(

@@ -12,17 +12,15 @@ from torch import Tensor
 from layerlink.data.cache import cached
 from layerlink.data.images import Source
 from layerlink.data.splits import hold_out
+from layerlink.data.text.folder import Folder
 from layerlink.data.text.labels import as_classes, without_labels
-from layerlink.data.text.parts import ACCEPTED, Parts, find_tables, is_saved_dataset
-from layerlink.data.text.saved import read_saved
-from layerlink.data.text.tables import Table, Wanted, read_table
+from layerlink.data.text.tables import Table, Wanted
 from layerlink.data.text.textset import TextSet
 from layerlink.data.text.tokens import Tokenizer
 from layerlink.errors import LayerlinkError, UsageError
-from layerlink.files.paths import expanded
 
 TEST_SHARE = 5  # a fifth of the training texts, where there is no test file
-_COMPARED = 64  # texts that two tokenizers are compared on
+COMPARED = 64  # texts that two tokenizers are compared on
 
 
 @dataclass(frozen=True)
@@ -66,53 +64,26 @@ def load_texts(
         UsageError: where the folder or a column is not there, or a teacher's tokens are others.
         LayerlinkError: where a file cannot be read, or texts have no label.
     """
-    if root is None:
-        raise UsageError(f"text needs root, a folder. {ACCEPTED}")
-    root = expanded(root)
-    if not root.is_dir():
-        raise UsageError(f"text: root {str(root)!r} is no folder. {ACCEPTED}")
-    saved = is_saved_dataset(root)
-    parts = Parts({}, []) if saved else find_tables(root)
-    files = sorted(path for path in root.rglob("*") if path.is_file()) if saved else _all(parts)
+    folder = Folder.at(root)
     settings = json.dumps(
         [list(texts.wanted.columns), texts.wanted.label, texts.classes, texts.max_length, tokenizer.vocabulary]
         + [it.vocabulary for it in teachers]
     )
 
     def build() -> Source:
-        tables = read_saved(root, texts.wanted) if saved else _read(parts, texts.wanted)
-        return _source(tables, texts, tokenizer, teachers)
+        return _source(folder.read(texts.wanted), texts, tokenizer, teachers)
 
-    source = cached(build, name="text", root=root, files=files, settings=settings, cache=cache, kind=TextSet)
-    ignored = [path.name for path in parts.others]
-    warnings = [f"{', '.join(ignored[:5])} {'is' if len(ignored) == 1 else 'are'} not read"] if ignored else []
-    return replace(source, warnings=(*source.warnings, *warnings))
-
-
-def _all(parts: Parts) -> list[Path]:
-    return [path for files in parts.files.values() for path in files]
-
-
-def _read(parts: Parts, wanted: Wanted) -> dict[str, list[Table]]:
-    """Every table; all missing columns are told at once."""
-    found: dict[str, list[Table]] = {}
-    problems = []
-    for role, files in parts.files.items():
-        for path in files:
-            try:
-                found.setdefault(role, []).append(read_table(path, wanted))
-            except UsageError as error:
-                problems.append(str(error))
-    if problems:
-        raise UsageError("; ".join(problems))
-    return found
+    source = cached(
+        build, name="text", root=folder.root, files=folder.files, settings=settings, cache=cache, kind=TextSet
+    )
+    return replace(source, warnings=(*source.warnings, *folder.warnings))
 
 
 def _source(
     tables: Mapping[str, list[Table]], texts: Texts, tokenizer: Tokenizer, teachers: Sequence[Tokenizer]
 ) -> Source:
     kept = {role: list(parts) for role, parts in tables.items()}
-    _check_tokenizers(kept["train"], tokenizer, teachers)
+    check_tokenizers(kept["train"], tokenizer, teachers)
     notes = [f"{', '.join(table.path.name for table in parts)}: {role}" for role, parts in kept.items()]
     if "test" in kept and without_labels(kept["test"]):
         notes.append(f"{kept.pop('test')[0].path.name} has no labels and is not read")
@@ -135,8 +106,9 @@ def _source(
     return Source(train, test, (), sets.get("validation"), tuple(notes))
 
 
-def _check_tokenizers(tables: Sequence[Table], tokenizer: Tokenizer, teachers: Sequence[Tokenizer]) -> None:
-    some = [column[:_COMPARED] for column in tables[0].columns]
+def check_tokenizers(tables: Sequence[Table], tokenizer: Tokenizer, teachers: Sequence[Tokenizer]) -> None:
+    """Raise ``UsageError`` where a teacher's tokenizer makes other tokens of the texts than the student's."""
+    some = [column[:COMPARED] for column in tables[0].columns]
     for other in teachers:
         why = tokenizer.differs(other, some)
         if why:

@@ -37,11 +37,10 @@ def read_saved(root: Path, wanted: Wanted) -> dict[str, list[Table]]:
 
 
 def _table(path: Path, split: Any, wanted: Wanted) -> Table:
-    missing = [name for name in (*wanted.columns, wanted.label) if name not in split.column_names]
+    missing = [name for name in wanted.every if name not in split.column_names]
     if missing:
         told = "; ".join(unknown_name("column", str(name), split.column_names) for name in missing)
         raise UsageError(f"{path}: {told} It has {', '.join(split.column_names)}")
-    names = getattr(split.features[wanted.label], "names", None)
-    texts = [list(split[name]) for name in wanted.columns]
+    names = None if wanted.label is None else getattr(split.features[wanted.label], "names", None)
     classes = tuple(map(str, names)) if isinstance(names, list) and names else None
-    return of_columns(path, texts, list(split[wanted.label]), classes)
+    return of_columns(path, [list(split[name]) for name in wanted.every], wanted, classes)

@@ -178,11 +178,10 @@ def _parquet(path: Path, wanted: Wanted) -> Table:
 
 
 def of_columns(
-    path: Path, texts: Sequence[Sequence[Any]], labels: Sequence[Any], classes: tuple[str, ...] | None
+    path: Path, columns: Sequence[Sequence[Any]], wanted: Wanted, classes: tuple[str, ...] | None = None
 ) -> Table:
-    """A table of columns that another library has read."""
-    each = enumerate(zip(*texts, labels, strict=True), 1)
-    wanted = Wanted(tuple(range(len(texts))), len(texts))
+    """A table of the wanted columns, which another library has read."""
+    each = enumerate(zip(*columns, strict=True), 1)
     return _table(path, wanted, [(f"row {n}", list(row)) for n, row in each], classes)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -72,13 +72,13 @@ class TextSet(Examples):
         each = torch.arange(len(lengths), device=starts.device).repeat_interleave(lengths, output_size=total)
         tokens = torch.arange(total, device=starts.device) - first[each] + starts[each]
         segments = None if self.segments is None else self.segments[tokens]
-        return TextSet(self.tokens[tokens], first, self.labels[places], self.classes, segments)
+        return replace(self, tokens=self.tokens[tokens], starts=first, labels=self.labels[places], segments=segments)
 
     def to(self, device: torch.device) -> TextSet:
         """The same set on ``device``."""
         segments = None if self.segments is None else self.segments.to(device)
         starts, labels = self.starts.to(device), self.labels.to(device)
-        return TextSet(self.tokens.to(device), starts, labels, self.classes, segments)
+        return replace(self, tokens=self.tokens.to(device), starts=starts, labels=labels, segments=segments)
 
     def tensors(self) -> dict[str, Tensor]:
         """Tokens, starts and segments."""

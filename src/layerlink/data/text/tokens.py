@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from layerlink.errors import LayerlinkError
+from layerlink.errors import LayerlinkError, UsageError
 from layerlink.files.hub import not_there, options_of, quiet
 from layerlink.optional import need
 
@@ -43,7 +43,7 @@ class Tokenizer:
         transformers = need("transformers", "text", "reading texts")
         where, only_here = options_of(place)
         try:
-            with quiet(transformers):
+            with quiet(transformers, only_here):
                 own = transformers.AutoTokenizer.from_pretrained(where, **only_here)
         except Exception as error:  # noqa: BLE001 - whatever the library raises of what is not there
             raise not_there("tokenizer ", place, error) from None
@@ -89,6 +89,32 @@ class Tokenizer:
         tokens = torch.from_numpy(np.array(ids, dtype=np.int32))
         kinds = torch.from_numpy(np.array(segments, dtype=np.uint8)) if self.has_segments else None
         return tokens, torch.tensor(ends), kinds
+
+    def documents(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Whole texts as tokens, one after the other, each with the token that ends a text at its end.
+
+        Args:
+            texts: none of them empty.
+
+        Returns:
+            Tokens (T,) int32 and starts (N + 1,) int64.
+
+        Raises:
+            UsageError: where the tokenizer has no token that ends a text.
+        """
+        end = self.own.eos_token_id
+        if end is None:
+            raise UsageError(
+                f"the tokenizer {self.place} has no token that ends a text (eos_token), so texts would run into each "
+                "other: it is of no causal language model. Name one: data.texts.tokenizer"
+            )
+        parts: list[Any] = []
+        for start in range(0, len(texts), _AT_A_TIME):
+            given = self.own(list(texts[start : start + _AT_A_TIME]), padding=False, truncation=False, verbose=False)
+            rows = (row if row and row[-1] == end else [*row, end] for row in given["input_ids"])
+            parts += [np.array(row, dtype=np.int32) for row in rows]
+        starts = torch.tensor([0, *(len(row) for row in parts)]).cumsum(0)
+        return torch.from_numpy(np.concatenate(parts)), starts
 
     def differs(self, other: Tokenizer, texts: Sequence[Sequence[str]]) -> str:
         """How another tokenizer sees texts otherwise, a sentence; empty where both give the same tokens.

@@ -29,13 +29,16 @@ class TextViews:
     max_length: int
     padding: int = 0
 
-    def __call__(self, texts: TextSet, indices: Tensor | None = None, epoch: int | None = None) -> dict[str, Tensor]:
+    def __call__(
+        self, texts: TextSet, indices: Tensor | None = None, epoch: int | None = None, places: object = None
+    ) -> dict[str, Tensor]:
         """The view of a batch: the same in every epoch.
 
         Args:
             texts: n of them.
             indices: not looked at.
             epoch: not looked at.
+            places: not looked at.
 
         Returns:
             ``input_ids`` and ``attention_mask``, (n, L) int64 of the longest text's L tokens, the mask 1 where there
@@ -55,7 +58,9 @@ class TextViews:
         padded[there] = values.long()
         return padded
 
-    def labels(self, labels: Tensor, indices: Tensor | None = None, epoch: int | None = None) -> Tensor:
+    def labels(
+        self, labels: Tensor, indices: Tensor | None = None, epoch: int | None = None, places: object = None
+    ) -> Tensor:
         """The labels as they are."""
         return labels
 

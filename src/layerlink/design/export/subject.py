@@ -19,6 +19,7 @@ from layerlink.data.examples import Examples
 from layerlink.data.images import images_of
 from layerlink.data.preprocessing import Preprocessing
 from layerlink.data.text.preprocessing import TextPreprocessing
+from layerlink.data.text.sequences import SequenceSet
 from layerlink.design.export.pictures import TakenImages
 from layerlink.design.export.portable import Portable, portable
 from layerlink.design.export.samples import spread
@@ -113,6 +114,11 @@ def subject_of(
     setup = set_up_again(run, overrides, trust_code=trust_code)
     train, all_test = setup.images.train, setup.images.test
     taking: Taking
+    if isinstance(train, SequenceSet):
+        raise UsageError(
+            "a language model is not exported yet. layerlink.load(RUN).model.save_pretrained(FOLDER) writes it as "
+            "transformers and what reads its folders take it"
+        )
     if isinstance(train, TextSet):
         refuse_of_images(size, preprocessing)
         taking = _taken_texts(setup)

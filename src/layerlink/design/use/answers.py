@@ -17,6 +17,7 @@ from layerlink.design.use.usable import Usable
 from layerlink.errors import UsageError
 from layerlink.files.whole import write_text
 from layerlink.printable import in_a_cell
+from layerlink.tasks import CausalLM
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,14 @@ def answers_of(model: Usable, places: Sequence[Path], columns: Sequence[str] = (
         columns: of texts in these tables; none: those that the model was trained on.
 
     Raises:
-        UsageError: where one of them is not there, or there is nothing to answer in all of them.
+        UsageError: where one of them is not there, there is nothing to answer in all of them, or it is a language
+            model.
     """
+    if isinstance(model.task, CausalLM):
+        raise UsageError(
+            "a language model answers with no class. In Python: layerlink.load(RUN).model.generate(...) goes on with "
+            "texts"
+        )
     missing = [str(place) for place in places if not place.exists()]
     if missing:
         raise UsageError(f"there is no {' and no '.join(missing)}")

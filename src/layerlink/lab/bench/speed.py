@@ -14,6 +14,7 @@ from layerlink.config.image_size import ImageSize, sides
 from layerlink.data import Batch, ImageSet, Views
 from layerlink.data.examples import first
 from layerlink.lab.recipe.file import load_recipe
+from layerlink.lab.run.compiling import ModelCompiler
 from layerlink.lab.run.mutual import learner_of
 from layerlink.lab.run.setup.fast_paths import keep_cast_weights, make_fast
 from layerlink.lab.run.setup.images import Images
@@ -56,12 +57,14 @@ class Speed:
         matrix_rate: FLOP/s of a large matrix product in the run's arithmetic.
         parts: each measured alone.
         step: all of them together, as they are trained.
+        notes: how models are run, where the recipe compiles them.
     """
 
     batch: int
     matrix_rate: float
     parts: tuple[Part, ...]
     step: Timing
+    notes: tuple[str, ...] = ()
 
     def share(self, part: Part) -> float | None:
         """Of the matrix rate, 0..1 (above 1 where a fast path saves FLOPs of the definition)."""
@@ -109,6 +112,7 @@ def measure_speed(setup: Setup, tell: Callable[[str], None] = lambda text: None)
     """
     batches = _endless(setup)
     batch = next(batches)
+    setup.distiller.compare_whole()  # each loss is measured by itself
     teacher = setup.taught_by if setup.distiller.objective.needs_teacher else None
     learner = learner_of(setup)
     for each in (learner, *learner.peers.values()):
@@ -117,6 +121,11 @@ def measure_speed(setup: Setup, tell: Callable[[str], None] = lambda text: None)
             group["lr"] = 0.0
     learner.start_epoch(0)
     taught: list[Activations | None] = [None]
+    notes: list[str] = []
+    if setup.recipe.compile is not False:
+        tell("the compiler")
+        ways = ModelCompiler([learner], teacher, (0, 0), notes.append, notes.append).compile()[0]
+        notes.append(f"run: teacher {ways.teacher}, student {ways.student}")
 
     def teach() -> None:
         taught[0] = taught_for(teacher or setup.distiller.teacher, [setup], batch)
@@ -144,7 +153,7 @@ def measure_speed(setup: Setup, tell: Callable[[str], None] = lambda text: None)
     parts.append(Part("optimiser", measure(learner.update, setup.device)))
     tell("the whole step")
     whole = measure(step, setup.device)
-    return Speed(len(batch.labels), matrix_rate(setup.device, setup.precision), tuple(parts), whole)
+    return Speed(len(batch.labels), matrix_rate(setup.device, setup.precision), tuple(parts), whole, tuple(notes))
 
 
 def matrix_rate(device: torch.device, precision: Precision) -> float:

@@ -91,20 +91,19 @@ class DataParallel:
         none = losses.total.detach().float() * 0
         given = [losses.terms[name].detach().float() if name in losses.terms else none for name in names]
         counted = [value * self._counts(name, losses) for name, value in zip(names, given, strict=True)]
-        present = [none + (name in losses.terms) for name in names]
-        sums = self.sum(
-            torch.cat([torch.stack([*counted, losses.total.detach().float()]) * self.share, torch.stack(present)])
-        )
-        terms = dict(zip(names, sums[: len(names)].unbind(), strict=True))
-        total, there = sums[len(names)], sums[len(names) + 1 :].tolist()
-        if losses.shares or min(there) < self.processes.size:
-            total = torch.stack([term * self._weight(name) for name, term in terms.items()]).sum()
-        left_out = [name for name, count in zip(names, there, strict=True) if count < self.processes.size]
-        if left_out:
-            shares = self.sum(torch.stack([none + self.share * (name in losses.terms) for name in left_out]))
-            for name, share in zip(left_out, shares.tolist(), strict=True):
-                terms[name] = terms[name] / share if share else terms[name]
-        return {name: term for name, term in terms.items() if there[names.index(name)]}, total
+        present = torch.stack([none + (name in losses.terms) for name in names])
+        own = torch.stack([*counted, losses.total.detach().float()]) * self.share
+        sums = self.sum(torch.cat([own, present, present * self.share]))
+        count = len(names)
+        means, total, there, shares = sums[:count], sums[count], sums[count + 1 : 2 * count + 1], sums[2 * count + 1 :]
+        weighted = torch.stack([mean * self._weight(name) for name, mean in zip(names, means, strict=True)]).sum()
+        everywhere = there == self.processes.size
+        total = weighted if losses.shares else torch.where(everywhere.all(), total, weighted.to(total.dtype))
+        means = torch.where(everywhere | (shares == 0), means, means / shares)
+        terms = dict(zip(names, means.unbind(), strict=True))
+        if len(losses.terms) < count:  # which terms nobody has is asked by those alone that lack some themselves
+            terms = {name: terms[name] for name, found in zip(names, there.tolist(), strict=True) if found}
+        return terms, total
 
     def _weight(self, name: str) -> float | Tensor:
         """A term's weight at this time, scaled where it is."""

@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, model_validator
 
 from layerlink.lab.recipe.section import FilePath, PixelSize, Section
-from layerlink.teachers.store import StoreDtype
 
 OWN = Path("own")  # as weights: those that the model's own callable has loaded
 
@@ -49,7 +48,9 @@ class StudentSection(ModelSection):
 class StoreSection(Section):
     """What the teacher gives, kept on disk and read back; `store: auto` is short for the defaults."""
 
-    dtype: StoreDtype = Field("bfloat16", description="of stored layers; logits are float32. uint8: per channel")
+    dtype: Literal["float32", "bfloat16", "uint8"] = Field(
+        "bfloat16", description="of stored layers; logits are float32, or as soft.topk has them. uint8: per channel"
+    )
     budget_gb: float = Field(8.0, gt=0, description="10^9 bytes on disk; what is over it is computed on every batch")
     root: FilePath | None = Field(None, description="folder of the stores; by default in layerlink's cache")
 

@@ -13,6 +13,7 @@ from pydantic import (
 
 from layerlink.config.image_size import ImageSize, alike, shown, sides
 from layerlink.errors import unknown_name
+from layerlink.lab.recipe.compiling import CompileField
 from layerlink.lab.recipe.data import DataSection
 from layerlink.lab.recipe.models import EMA, NamedTeacher, StudentField, TeacherField, TeacherName, TeacherSection
 from layerlink.lab.recipe.peers import Peer, PeerName, recipes_of_peers, taught_by_peers
@@ -66,6 +67,8 @@ class Recipe(Section):
         description="of the arithmetic; weights are float32. auto: float32, or bfloat16 where this machine multiplies "
         "it fast; float16, with scaled gradients, is for GPUs without it",
     )
+
+    compile: CompileField = False
 
     @field_validator("links")
     @classmethod

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from layerlink.errors import UsageError
-from layerlink.lab.recipe.section import Section, YesNo
+from layerlink.lab.recipe.section import Section, Whole, YesNo
 from layerlink.transfer import Hard, Link, Soft
 from layerlink.transfer.schedule import Decay
 from layerlink.transfer.timed import HIGHEST_T, LOWEST_T
@@ -64,6 +64,12 @@ class SoftSection(TimedSection):
     weight: float = Field(1.0, ge=0, description="what the term is multiplied by")
     t_squared: YesNo = Field(True, description="also by T^2, which keeps gradients alike at every T")
     form: Literal["kl", "cross-entropy"] = Field("kl", description="their gradients are the same")
+    topk: Whole | None = Field(
+        None,
+        ge=1,
+        lt=2**24,
+        description="compare the teacher's so many likeliest classes, and all others as one; teacher.store keeps these",
+    )
     output: str = Field("", description="element of the student's output that is compared, such as [1]")
     teacher_output: str = Field("", description="the same of the teacher's output")
     teachers: dict[str, float] | None = Field(None, description="of several, the weight of each; None: all alike")
@@ -90,6 +96,7 @@ class SoftSection(TimedSection):
             self.teacher_output,
             self.teachers,
             self.average,
+            self.topk,
             **self.time,
         )
 

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, Strict, model_validator
 
 from layerlink.data.text.tables import Wanted
 from layerlink.errors import UsageError
-from layerlink.lab.recipe.section import Section, Whole
+from layerlink.lab.recipe.section import Section, Whole, YesNo
 
 TEXT = "text"  # the data set's name
 _OF_TEXTS = ("name", "root", "texts", "train_images", "labelled", "validation", "split_seed", "licence")
@@ -30,22 +30,47 @@ class TextSection(Section):
         max_length=2,
         description="the column of texts, or two of which each pair is one; in files without a line of names, from 0",
     )
-    label: Column = Field("label", description="the column of labels: names, or whole numbers")
+    label: Column | None = Field(
+        None, description="the column of labels, names or whole numbers; None: label. Of causal-lm there is none"
+    )
     classes: tuple[str, ...] | None = Field(
         None, min_length=2, description="names of the labels 0, 1, ..., or the labels in their order; None: the files'"
     )
-    max_length: Whole = Field(128, ge=4, le=131_072, description="tokens of a text; longer ones are cut")
+    max_length: Whole = Field(
+        128, ge=4, le=131_072, description="tokens of a text, longer ones are cut; of causal-lm tokens of a sequence"
+    )
+    packing: YesNo = Field(
+        True,
+        description="of causal-lm: texts are joined and cut into sequences of max_length; false: each is one, padded",
+    )
     tokenizer: str | None = Field(None, description="a name or folder; None: that of the student, where it is hf:...")
 
     @property
     def wanted(self) -> Wanted:
-        """What is read of a table."""
-        return Wanted(self.columns, self.label)
+        """What is read of a table with labels."""
+        return Wanted(self.columns, "label" if self.label is None else self.label)
+
+    def problems(self, *, causal: bool) -> list[str]:
+        """What the task has no use for, in sentences.
+
+        Args:
+            causal: whether it is that of causal language models.
+        """
+        if not causal:
+            return [] if self.packing else ["packing: false is of the task causal-lm; leave it out"]
+        found = [f"{it} is of labels, and the task causal-lm has none: leave it out" for it in self._of_labels()]
+        if len(self.columns) > 1:
+            found.append(f"columns must be one for the task causal-lm; got {list(self.columns)}")
+        return found
+
+    def _of_labels(self) -> list[str]:
+        return [name for name in ("label", "classes") if getattr(self, name) is not None]
 
     @model_validator(mode="after")
     def _fits_together(self) -> TextSection:
+        by_place = self.label is None and isinstance(self.columns[0], int)  # then there is no label, or it is missing
         try:
-            assert self.wanted  # noqa: S101 - made to be checked
+            assert Wanted(self.columns, None) if by_place else self.wanted  # noqa: S101 - made to be checked
         except UsageError as error:
             raise ValueError(str(error)) from None
         return self

@@ -45,6 +45,9 @@ class TrainingSection(Section):
     )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of a label that is spread over all classes")
     ema: float | None = Field(None, gt=0, lt=1, description="decay per step of averaged weights, which are kept")
+    int8: YesNo = Field(
+        False, description="the student's convolutions and linear layers round to 8 bits in training, as int8 files do"
+    )
     keep: Literal["best", "last"] = Field(
         "best", description="epoch whose weights are kept, by the task's validation score"
     )

@@ -16,6 +16,7 @@ from layerlink.lab.run.resume import Position
 from layerlink.lab.run.step import taught_for
 from layerlink.lab.run.teaching.cohort_teacher import CohortTeacher
 from layerlink.lab.run.watch import Watch
+from layerlink.lab.run.ways import compiled_again
 from layerlink.transfer import Activations
 
 Place = tuple[int, int]
@@ -58,9 +59,18 @@ def step_from(run: RunFolder, learner: Learner, teachers: CohortTeacher, until: 
             f"{run.path} has {epochs} epochs of {len(batches)} steps; there is no epoch {until[0] + 1}, step "
             f"{until[1] + 1}"
         )
-    (epoch, step), came_from = _begin(run, learner, until)
+    (epoch, step), came_from, compiled = _begin(run, learner, until)
+    learner.start_epoch(epoch)
+    with compiled_again(learner, teachers.at(epoch, [setup]), (epoch, step), compiled):
+        return _repeated((epoch, step), learner, teachers, until, watch, came_from)
+
+
+def _repeated(
+    place: Place, learner: Learner, teachers: CohortTeacher, until: Place, watch: Watch, came_from: str
+) -> Step:
+    (epoch, step), setup, done = place, learner.setup, 0
+    batches = setup.batches
     total = (until[0] - epoch) * len(batches) + until[1] - step
-    done = 0
     while True:
         learner.start_epoch(epoch)
         teacher = teachers.at(epoch, [setup])
@@ -103,12 +113,12 @@ def is_finite(learner: Learner) -> bool:
     return True
 
 
-def _begin(run: RunFolder, learner: Learner, until: Place) -> tuple[Place, str]:
+def _begin(run: RunFolder, learner: Learner, until: Place) -> tuple[Place, str, Mapping[str, Any]]:
     for path in run.checkpoints:
         with suppress(LayerlinkError, LookupError, TypeError, ValueError):  # a damaged one: the one before it
             known = run.read_checkpoint(path)
-            place = Position.from_state(known["position"]).place
-            if place <= until:
+            position = Position.from_state(known["position"])
+            if position.place <= until:
                 load(learner, known["learner"])
-                return place, f"{path.name}, and the steps since"
-    return (0, 0), "the beginning, and all steps since"
+                return position.place, f"{path.name}, and the steps since", position.compiled
+    return (0, 0), "the beginning, and all steps since", {}

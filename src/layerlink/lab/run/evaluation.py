@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from layerlink.data import Batches, Examples, TextViews, Views
+from layerlink.data import Batches, Examples, SequenceViews, TextViews, Views
 from layerlink.data.normalisation import Renormalised
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.files.paths import expanded
@@ -58,7 +58,7 @@ def each_image(
     found = []
     # A model that draws random numbers in evaluation, too, answers the same again.
     with seeded(here().rank), evaluating(observed.model), observed.arithmetic():
-        for batch in Batches(mine, views, EVALUATION_BATCH).in_order():
+        for batch in Batches(mine, views, images.at_once(EVALUATION_BATCH)).in_order():
             found.append(reading(observed.logits(batch.images), batch.labels))
     return tuple(_whole(parts, own, len(images)) for parts in zip(*found, strict=True))
 
@@ -102,9 +102,10 @@ class Reading:
 def read_images(observed: Observed, setup: Setup) -> Reading:
     """What a model gives for the test images."""
     task, images = setup.task, setup.images.test
+    alike = not isinstance(setup.images.views, SequenceViews) or setup.images.views.packing  # in their shapes
 
     def reading(output: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
-        answered = task.answers(output)
+        answered = task.answers(output) if alike else None
         return task.judge(output, labels), *([] if answered is None else [answered])
 
     judged, *answered = each_image(observed, images, setup.images.views, reading)
@@ -292,7 +293,8 @@ def dead_layers(model: nn.Module, setup: Setup) -> dict[str, float]:
     handles = [module.register_forward_hook(look(name)) for name, module in model.named_modules() if name]
     try:
         with evaluating(model), setup.arithmetic():
-            call_model(model, setup.images.seen(setup.images.validation, slice(0, EVALUATION_BATCH)))
+            validation = setup.images.validation
+            call_model(model, setup.images.seen(validation, slice(0, validation.at_once(EVALUATION_BATCH))))
     finally:
         for handle in handles:
             handle.remove()

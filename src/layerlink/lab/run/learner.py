@@ -21,6 +21,7 @@ from layerlink.lab.run.scaling import GradientScale
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.lab.run.step import losses_of, set_time, taught_for
 from layerlink.lab.run.update import Update
+from layerlink.models.rounded import round_in_training
 from layerlink.taps import OUTPUT, Tap
 from layerlink.taps.randomness import RandomState, kept
 from layerlink.transfer import Activations, Losses
@@ -64,6 +65,8 @@ class Learner:
         self.setup = setup
         self.distiller = setup.distiller
         self.training = setup.recipe.training
+        if self.training.int8:
+            round_in_training(self.distiller.student)
         may_skip = setup.precision == "float16" and setup.device.type == "cuda"
         groups = parameter_groups(self.distiller, self.training)
         self.optimizer = build_optimizer(groups, self.training, may_skip=may_skip)

@@ -150,6 +150,8 @@ def finish(member: Member) -> dict[str, Any]:
         result["link_parameters"] = own  # of adapters and trained losses, which are not in the student
     if learner.distiller.scales is not None:
         result["link_factors"] = learner.distiller.scales.factors
+    if position.compiled:
+        result["compiled"] = position.compiled
     if learner.peers:
         scores = _peers_scores(learner, score)
         result["peers"] = {

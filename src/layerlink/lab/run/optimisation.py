@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 import torch
@@ -39,11 +40,25 @@ def build_optimizer(
         given |= {"momentum": training.momentum, "nesterov": training.nesterov}
     if takes(name, "weight_decay"):
         given["weight_decay"] = training.weight_decay
-    if takes(name, "fused"):
+    groups: list[Any] = list(parameters)
+    every = (it for group in groups for it in (group["params"] if isinstance(group, dict) else [group]))
+    if takes(name, "fused") and fuses(name, next((it.device.type for it in every), "cpu")):
         given["fused"] = True
     elif may_skip and takes(name, "capturable"):
         given["capturable"] = True
-    return OPTIMIZERS[name](parameters, **given)
+    return OPTIMIZERS[name](groups, **given)
+
+
+@cache
+def fuses(name: str, device: str) -> bool:
+    """Whether an optimiser's fused step runs on a kind of device: torch refuses some only as they step."""
+    tried = nn.Parameter(torch.zeros(1, device=device))
+    tried.grad = torch.zeros_like(tried)
+    try:
+        OPTIMIZERS[name]([tried], lr=0.1, fused=True).step()
+    except RuntimeError:
+        return False
+    return True
 
 
 def begin_late(optimizer: torch.optim.Optimizer, *, may_skip: bool = False) -> None:

@@ -44,6 +44,7 @@ class Position:
         saved_best_epoch: what it was at the last checkpoint.
         first_losses: the weighted sums of the first steps, to verify the run by.
         unread_losses: those that are on the device yet.
+        compiled: how teacher and student are run, where that was measured.
     """
 
     epoch: int = 0
@@ -55,6 +56,7 @@ class Position:
     saved_best_epoch: int = 0
     first_losses: list[float] = field(default_factory=list)
     unread_losses: list[Tensor] = field(default_factory=list)
+    compiled: dict[str, Any] = field(default_factory=dict)
 
     @property
     def place(self) -> tuple[int, int]:

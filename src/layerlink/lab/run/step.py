@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import torch
+from torch import Tensor
+
 from layerlink.data import Batch
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.taps import Activations, Tap
+from layerlink.taps.program import next_step
 from layerlink.taps.randomness import seeded
 from layerlink.teachers import Teacher
 from layerlink.transfer import Losses
@@ -19,7 +23,11 @@ def set_time(setup: Setup, batch: Batch) -> None:
 
 
 def taught_for(teacher: Teacher | None, setups: Iterable[Setup], batch: Batch) -> Activations | None:
-    """One pass of the teacher over a batch, for all that its students ask at this step; None where none asks."""
+    """One pass of the teacher over a batch, for all that its students ask at this step; None where none asks.
+
+    A step begins here.
+    """
+    next_step()
     wanted: dict[Tap, None] = {}
     for setup in setups:
         set_time(setup, batch)
@@ -28,7 +36,14 @@ def taught_for(teacher: Teacher | None, setups: Iterable[Setup], batch: Batch) -
         return None
     # What a teacher draws, if it draws, follows from the step: the same alone, in a cohort, and after a resume.
     with seeded(((batch.epoch or 0) << 24) + batch.step):
-        return teacher(batch.inputs, tuple(wanted), indices=batch.indices)
+        return teacher(batch.inputs, tuple(wanted), indices=_indices(teacher, batch))
+
+
+def _indices(teacher: Teacher, batch: Batch) -> Tensor:
+    """Of the host, for a teacher that reads rows there."""
+    if batch.places is None or not getattr(teacher, "reads_on_host", False):
+        return batch.indices
+    return torch.from_numpy(batch.places)
 
 
 def losses_of(setup: Setup, batch: Batch, taught: Activations | None, studied: Activations | None = None) -> Losses:

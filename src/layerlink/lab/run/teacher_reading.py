@@ -48,10 +48,10 @@ def read_teacher(setup: Setup) -> TeacherReading | None:
 
 def _reading(setup: Setup, teacher: Observed, images: Examples) -> TeacherReading:
     task = setup.task
-    few = images.select(slice(0, EVALUATION_BATCH))
+    few = images.select(slice(0, images.at_once(EVALUATION_BATCH)))
 
     def reading(output: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
-        answers = task.answers(output)
+        answers = task.answers(output) if task.one_class else None
         return task.judge(output, labels), _is_softmax(output), *([] if answers is None else [answers])
 
     judged, softmax, *answers = each_image(teacher, few, setup.images.views, reading)

@@ -20,7 +20,7 @@ from layerlink.lab.recipe.texts import TextSection
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.ownership import trusted_recipe_of_run
 from layerlink.lab.run.setup.models import MadeFor, make_model
-from layerlink.tasks import Task
+from layerlink.tasks import CausalLM, Task
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,14 @@ def trained(run: RunFolder, overrides: Sequence[str] = (), *, trust_code: bool =
     loaded = trusted_recipe_of_run(run, overrides, trust_code=trust_code)
     facts, section = run.read_data(), loaded.recipe.student
     classes = facts.get("classes")
-    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes) or not classes:
+    task = loaded.recipe.task.build()
+    named = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
+    if not isinstance(classes, list) or not named or not (classes or isinstance(task, CausalLM)):
         raise LayerlinkError(f"{run.data} is damaged: classes must be names; got {classes!r:.60}")
     preprocessing, made_for, sample = _seen(facts, run, loaded.recipe, len(classes))
     model = make_model(section, made_for, loaded.recipe.seed, lambda: sample, "student")
     load_weights(model, run.path)
-    return Trained(model.eval(), preprocessing, tuple(classes), loaded.recipe.task.build(), loaded.recipe, run)
+    return Trained(model.eval(), preprocessing, tuple(classes), task, loaded.recipe, run)
 
 
 def _seen(
@@ -84,7 +86,8 @@ def _seen(
         section = recipe.data.texts or TextSection.model_validate({})
         texts = TextPreprocessing.of_run(facts, run.data, section.columns)
         tokens = torch.zeros(2, 4, dtype=torch.int64)
-        return texts, MadeFor(classes, 32, 3, texts=True), {"input_ids": tokens, "attention_mask": tokens + 1}
+        head = "causal-lm" if isinstance(recipe.task.build(), CausalLM) else "sequence-classification"
+        return texts, MadeFor(classes, 32, 3, head), {"input_ids": tokens, "attention_mask": tokens + 1}
     images = Preprocessing.of_run(facts, run.data)
     size, channels = images.image_size, images.channels
     return images, MadeFor(classes, size, channels), torch.zeros(2, channels, *sides(size))

@@ -25,6 +25,7 @@ from layerlink.lab.run.step import taught_for
 from layerlink.lab.run.teaching.cohort_teacher import CohortTeacher
 from layerlink.lab.run.tracking import tracked
 from layerlink.lab.run.watch import Watch
+from layerlink.lab.run.ways import compile_models
 from layerlink.teachers import Teacher
 from layerlink.transfer import Losses
 
@@ -106,6 +107,8 @@ def _train(members: list[Member], watch: Watch) -> None:
         return
     batches, (epoch, step) = members[0].setup.batches, min(member.position.place for member in members)
     saving, teachers = Saving(), CohortTeacher([member.setup for member in members], watch)
+    compile_models(members, teachers, watch)
+    members = still_in(members, watch)
     with stop_signals() as asked_to_stop:
         while members:
             for member in members:

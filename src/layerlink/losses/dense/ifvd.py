@@ -37,7 +37,7 @@ def ifvd(
         are resized as masks are, by the nearest centre.
     Weight: 200, at the features before the last layer.
     When: semantic segmentation.
-    Cost: one pass over both maps, and their classes' centres.
+    Cost: a few passes over both maps, and as much memory again for centres.
     """
     teacher = teacher.detach()
     require_maps("ifvd", student, teacher)
@@ -60,22 +60,23 @@ def _places(labels: Tensor, student: Tensor, ignore: int | None) -> tuple[Tensor
             f"ifvd needs int64 labels ({count}, H, W), or ({count},) of whole images; got {labels.dtype} "
             f"{tuple(labels.shape)}"
         )
-    classes, which = torch.unique(labels, return_inverse=True)
-    if which.ndim == 1:
-        which = which[:, None, None]
     size = (student.shape[2], student.shape[3])
-    resized = F.interpolate(which[:, None].double(), size=size, mode="nearest-exact")[:, 0].long()
-    resized = resized.expand(count, *size)
-    image = torch.arange(count, device=labels.device)[:, None, None]
-    teaching = torch.ones_like(resized, dtype=torch.bool) if ignore is None else classes[resized] != ignore
-    return (resized + image * len(classes)).flatten(), teaching.flatten()
+    where = labels if labels.ndim == 3 else labels[:, None, None]
+    resized = F.interpolate(where[:, None].double(), size=size, mode="nearest-exact")[:, 0].long()
+    teaching = torch.ones_like(resized, dtype=torch.bool) if ignore is None else resized != ignore
+    # Of each image at most one centre a position: how many there are is not asked of the device.
+    ordered, order = resized.flatten(1).sort(dim=1, stable=True)
+    changes = ordered[:, 1:] != ordered[:, :-1]
+    ranks = F.pad(changes.cumsum(1), (1, 0))
+    first = torch.arange(count, device=labels.device)[:, None] * ordered.shape[1]
+    places = torch.zeros_like(order).scatter_(1, order, ranks) + first
+    return places.flatten(), teaching.flatten()
 
 
 def _variation(values: Tensor, places: Tensor, kept: Tensor) -> Tensor:
     """The cosine at every position: (N * H * W,); what is not kept is 0 in ``values``."""
     rows = at_least_float32(values).movedim(1, -1).flatten(0, 2)
-    centres = rows.new_zeros(int(places.max()) + 1, rows.shape[1])
-    sizes = rows.new_zeros(len(centres)).index_add(0, places, kept.to(rows.dtype)).clamp_min(1)
+    sizes = rows.new_zeros(len(rows)).index_add(0, places, kept.to(rows.dtype)).clamp_min(1)
     with own_digits(rows):
-        centres = centres.index_add(0, places, rows) / sizes[:, None]
+        centres = torch.zeros_like(rows).index_add(0, places, rows) / sizes[:, None]
         return (unit(rows, 1) * unit(centres, 1)[places]).sum(1)

@@ -8,7 +8,7 @@ from torch import Tensor
 from layerlink.errors import UsageError
 from layerlink.losses.masking import channel_axis, cleared, mean_of
 from layerlink.losses.outputs.standardise import comparable
-from layerlink.losses.shapes import ShapeError, require_classes, require_equal_shapes
+from layerlink.losses.shapes import ShapeError, at_least_float32, require_classes, require_equal_shapes
 
 
 def topk_kl(
@@ -62,9 +62,53 @@ def topk_kl(
     if k < other.shape[-1]:
         chosen = other.topk(k, dim=-1).indices
         own, other = _with_rest(own, chosen), _with_rest(other, chosen)
+    return _mean(own, other, mask, temperature if t_squared else 1.0)
+
+
+def topk_kl_of(
+    student: Tensor,
+    logs: Tensor,
+    chosen: Tensor,
+    *,
+    mask: Tensor | None = None,
+    temperature: float = 1.0,
+    t_squared: bool = True,
+) -> Tensor:
+    """As ``topk_kl``, where of the teacher the likeliest classes alone are known, at this temperature.
+
+    Args:
+        student: logits (N, C) or (N, L, C), any floating dtype.
+        logs: (N, k + 1) or (N, L, k + 1), the logarithms of the teacher's probabilities, of all other classes last.
+        chosen: (N, k) or (N, L, k) int64, the classes.
+        mask: bool (N,) or (N, L), the positions that count.
+        temperature: T > 0, that of the teacher's.
+        t_squared: multiply by T^2.
+
+    Returns:
+        Scalar in nats, float32 or wider.
+
+    Raises:
+        ShapeError: where they are of other positions or classes.
+    """
+    if student.ndim not in (2, 3) or student.shape[:-1] != chosen.shape[:-1] or chosen.shape[-1] >= student.shape[-1]:
+        raise ShapeError(
+            f"topk_kl needs of every row of logits (N, C) or (N, L, C) fewer than C classes of the teacher; got "
+            f"{tuple(student.shape)} and {tuple(chosen.shape)}"
+        )
+    own = (at_least_float32(cleared("topk_kl", student, mask)) / temperature).log_softmax(-1)
+    return _mean(_with_rest(own, chosen), logs.to(own.dtype), mask, temperature if t_squared else 1.0)
+
+
+def top_of(logits: Tensor, k: int, temperature: float) -> tuple[Tensor, Tensor]:
+    """The k likeliest classes of logits (..., C), C > k: logarithms (..., k + 1), of all others last, and classes."""
+    logs = (at_least_float32(logits) / temperature).log_softmax(-1)
+    chosen = logs.topk(k, dim=-1).indices
+    return _with_rest(logs, chosen), chosen
+
+
+def _mean(own: Tensor, other: Tensor, mask: Tensor | None, factor: float) -> Tensor:
     rows = (other.exp() * (other - own)).sum(-1)
-    loss = mean_of(rows if mask is None else rows * mask, mask)
-    return loss * temperature**2 if t_squared else loss
+    return mean_of(rows if mask is None else rows * mask, mask) * factor**2
 
 
 def _with_rest(log_p: Tensor, chosen: Tensor) -> Tensor:

@@ -69,6 +69,7 @@ class CRD(nn.Module):
             self.register_buffer(f"scale_{side}", torch.zeros((), dtype=torch.float64))  # Z; 0 until it is known
         self.register_buffer("seed", torch.randint(1 << 31, ()))
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+        self._known: dict[str, tuple[Tensor, int, int]] = {}  # what the host knows of buffers, see _read
 
     def forward(self, student: Tensor, teacher: Tensor, *, indices: Tensor) -> Tensor:
         """The loss of a batch (N, ...), with ``indices`` (N,) int64 of which training examples these are."""
@@ -82,13 +83,33 @@ class CRD(nn.Module):
         )
         drawn = self._draw(indices)
         buffers = dict(self.named_buffers())
-        loss = self._one_way(own, buffers["memory_teacher"][drawn], buffers["scale_student"])
-        loss = loss + self._one_way(other, buffers["memory_student"][drawn], buffers["scale_teacher"])
+        loss = self._one_way(own, buffers["memory_teacher"][drawn], "scale_student")
+        loss = loss + self._one_way(other, buffers["memory_student"][drawn], "scale_teacher")
         if self._learns():
             self._remember(buffers["memory_student"], indices, own)
             self._remember(buffers["memory_teacher"], indices, other)
+            count = self._read("steps")
             self.steps += 1
+            self._note("steps", count + 1)
         return loss
+
+    def _read(self, name: str) -> int:
+        """A whole number of the device, which is asked only where somebody else has changed it."""
+        value: Tensor = self.get_buffer(name)
+        known = self._known.get(name)
+        if known is None or value.is_inference() or known[0] is not value or known[1] != value._version:
+            number = int(value != 0) if value.is_floating_point() else int(value)
+            self._note(name, number)
+            return number
+        return known[2]
+
+    def _note(self, name: str, number: int) -> None:
+        value = self.get_buffer(name)
+        if not value.is_inference():
+            self._known[name] = value, value._version, number
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**vars(self), "_known": {}}
 
     def _learns(self) -> bool:
         """Whether this is a step of a training, to be remembered."""
@@ -96,18 +117,24 @@ class CRD(nn.Module):
 
     def _draw(self, indices: Tensor) -> Tensor:
         """Every example itself, then its negatives: (N, 1 + negatives)."""
-        generator = torch.Generator().manual_seed((int(self.seed) * 1_000_003 + int(self.steps)) % (1 << 62))
+        generator = torch.Generator().manual_seed((self._read("seed") * 1_000_003 + self._read("steps")) % (1 << 62))
         size = (len(indices), self.negatives)
-        others = torch.randint(self.train_size - 1, size, generator=generator).to(indices.device)
+        others = torch.randint(self.train_size - 1, size, generator=generator)
+        if indices.device.type == "cuda":  # from such memory it is copied while the host goes on
+            others = others.pin_memory()
+        others = others.to(indices.device, non_blocking=True)
         others = others + (others >= indices[:, None])  # never the example itself
         return torch.cat([indices[:, None], others], dim=1)
 
-    def _one_way(self, features: Tensor, memory: Tensor, scale: Tensor) -> Tensor:
+    def _one_way(self, features: Tensor, memory: Tensor, name: str) -> Tensor:
+        scale = self.get_buffer(name)
         with own_digits(features):
             scores = (torch.einsum("nkd,nd->nk", memory.to(features.dtype), features) / self.temperature).exp()
-        known = scale if scale else scores.detach().double().mean() * self.train_size
-        if self._learns():
+        is_known = bool(self._read(name))
+        known = scale if is_known else scores.detach().double().mean() * self.train_size
+        if self._learns() and not is_known:
             scale.copy_(known)
+            self._note(name, 1)
         p = scores / known.to(scores.dtype)
         noise = self.negatives / self.train_size
         same = (p[:, 0] / (p[:, 0] + noise + EPSILON)).log()

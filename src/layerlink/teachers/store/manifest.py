@@ -16,8 +16,13 @@ from layerlink.errors import LayerlinkError, UsageError
 from layerlink.files.inside import read_bytes, read_text
 from layerlink.files.own import is_own, mark_of
 
-StoreDtype = Literal["float32", "bfloat16", "uint8"]
-DTYPES: dict[str, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16, "uint8": torch.uint8}
+StoreDtype = Literal["float32", "bfloat16", "uint8", "int32"]
+DTYPES: dict[str, torch.dtype] = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "uint8": torch.uint8,
+    "int32": torch.int32,  # of what is packed, see ``layerlink.teachers.topk``
+}
 FORMAT = 1
 """Raise it whenever the files are laid out otherwise."""
 

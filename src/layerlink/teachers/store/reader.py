@@ -70,32 +70,38 @@ class TensorStore:
         return sum(file.stat().st_size for file in self.folder.iterdir())
 
     @torch.no_grad()
-    def read(self, indices: Tensor) -> Tensor:
+    def read(self, indices: Tensor, device: torch.device | None = None) -> Tensor:
         """The rows at ``indices``.
 
         Args:
-            indices: (N,) int64 in any order, on the device that the rows are wanted on.
+            indices: (N,) int64 in any order. Those of a device are waited for.
+            device: where the rows are wanted; by default that of the indices.
 
         Returns:
-            (N, *shape), in bfloat16 where that is how they are stored, else in float32; in channels-last memory
-            where they were written so.
+            (N, *shape), in bfloat16 or int32 where that is how they are stored, else in float32; in channels-last
+            memory where they were written so.
 
         Raises:
             UsageError: for a row that is not there.
         """
-        rows = indices.cpu()
+        rows, device = indices.cpu(), device or indices.device
         if len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < self._rows:
             raise UsageError(
                 f"{self.folder} holds rows 0 .. {self._rows - 1}; got {int(rows.min())} .. {int(rows.max())}"
             )
-        values = self._values.index_select(0, rows).to(indices.device)
+        values = _copied(self._values.index_select(0, rows), device)
         if self._channels_last:
             values = values.movedim(-1, 1)
         if self.dtype != "uint8":
             return values
-        steps = self._steps.index_select(0, torch.bucketize(rows, self._chunk_ends, right=True)).to(indices.device)
+        steps = _copied(self._steps.index_select(0, torch.bucketize(rows, self._chunk_ends, right=True)), device)
         low, step = (steps[:, part].reshape(table_shape(len(rows), self.shape)) for part in (0, 1))
         return values.to(torch.float32).mul_(step).add_(low)
+
+
+def _copied(tensor: Tensor, device: torch.device) -> Tensor:
+    """On the device; a GPU copies it by itself while the host goes on."""
+    return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
 
 
 def _mapped(path: Path, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,6 +27,24 @@ from layerlink.teachers.store.manifest import (
     with_checksum,
     with_mark,
 )
+
+
+class Encoded(NamedTuple):
+    """Rows as a store keeps them.
+
+    Args:
+        kept: their values, in the store's dtype and order of axes.
+        steps: of uint8, lowest value and step of every channel, (2, channels).
+        finite: whether all values are.
+        squares: the sum of the values' squares, where they are kept in fewer digits.
+        squares_off: the sum of the squares of what that changes.
+    """
+
+    kept: Tensor
+    steps: Tensor | None
+    finite: Tensor
+    squares: Tensor | None
+    squares_off: Tensor | None
 
 
 class StoreWriter:
@@ -56,6 +74,7 @@ class StoreWriter:
         self._channels_last = False
         self._chunk_ends: list[int] = []
         self._squares, self._squares_off = 0.0, 0.0
+        self._encoded = 0  # rows
 
     def __enter__(self) -> StoreWriter:
         with _told_as_error(self.folder):
@@ -73,36 +92,56 @@ class StoreWriter:
         Raises:
             LayerlinkError: for NaN or infinity, other shapes than before, or a full disk.
         """
+        self.write(self.encoded(values))
+
+    @torch.no_grad()
+    def encoded(self, values: Tensor) -> Encoded:
+        """The next rows as they are kept, where they are, without waiting for a device; ``write`` takes them in order.
+
+        Raises:
+            LayerlinkError: for other shapes than before.
+        """
         values = values.detach()
-        first = self._chunk_ends[-1] if self._chunk_ends else 0
         if self._shape is None:
             self._shape = tuple(values.shape[1:])
             self._channels_last = _is_channels_last(values)
-        if values.shape[1:] != self._shape or first + len(values) > self._rows:
+        if values.shape[1:] != self._shape or self._encoded + len(values) > self._rows:
             raise LayerlinkError(
-                f"{self.folder}: expected at most {self._rows - first} more rows of {self._shape}; "
+                f"{self.folder}: expected at most {self._rows - self._encoded} more rows of {self._shape}; "
                 f"got {len(values)} of {tuple(values.shape[1:])}"
             )
-        if not bool(values.isfinite().all()):
-            last = first + len(values) - 1
-            raise LayerlinkError(f"{self.folder}: expected finite numbers; rows {first} .. {last} hold NaN or infinity")
+        self._encoded += len(values)
         kept, steps = _encode(values, self._dtype)
-        self._count_error(values, kept, steps)
-        with _told_as_error(self.folder):
-            _write(self._values, kept.movedim(1, -1) if self._channels_last else kept)
+        finite, squares, off = values.isfinite().all(), None, None
+        if kept.dtype != values.dtype:
+            read = kept.float()
             if steps is not None:
-                _write(self._steps, steps)
-        self._chunk_ends.append(first + len(values))
+                low, step = (part.reshape(table_shape(1, tuple(kept.shape[1:]))) for part in steps)
+                read = read.mul_(step).add_(low)
+            squares = values.float().square().sum(dtype=torch.float64)
+            off = (read - values.float()).square_().sum(dtype=torch.float64)
+        return Encoded(kept.movedim(1, -1) if self._channels_last else kept, steps, finite, squares, off)
 
-    def _count_error(self, values: Tensor, kept: Tensor, steps: Tensor | None) -> None:
-        if kept.dtype == values.dtype:
-            return
-        read = kept.float()
-        if steps is not None:
-            low, step = (part.reshape(table_shape(1, tuple(kept.shape[1:]))) for part in steps)
-            read = read.mul_(step).add_(low)
-        self._squares += float(values.float().square().sum(dtype=torch.float64))
-        self._squares_off += float((read - values.float()).square_().sum(dtype=torch.float64))
+    def write(self, encoded: Encoded) -> None:
+        """Write what ``encoded`` gave.
+
+        Raises:
+            LayerlinkError: for NaN or infinity, or a full disk.
+        """
+        first = self._chunk_ends[-1] if self._chunk_ends else 0
+        end = first + len(encoded.kept)
+        if not bool(encoded.finite):
+            raise LayerlinkError(
+                f"{self.folder}: expected finite numbers; rows {first} .. {end - 1} hold NaN or infinity"
+            )
+        if encoded.squares is not None and encoded.squares_off is not None:
+            self._squares += float(encoded.squares)
+            self._squares_off += float(encoded.squares_off)
+        with _told_as_error(self.folder):
+            _write(self._values, encoded.kept)
+            if encoded.steps is not None:
+                _write(self._steps, encoded.steps)
+        self._chunk_ends.append(end)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -16,12 +16,13 @@ from layerlink.lab.parallel.processes import here
 from layerlink.lab.recipe.file import LoadedRecipe
 from layerlink.lab.recipe.models import TeacherSection
 from layerlink.lab.recipe.schema import Recipe
+from layerlink.lab.run.setup.causality import looks_ahead
 from layerlink.lab.run.setup.images import Images
 from layerlink.lab.run.setup.teachers import teacher_view
 from layerlink.losses import Facts
 from layerlink.taps import OUTPUT, Observed, trace
 from layerlink.taps.observed import Arithmetic
-from layerlink.tasks import Task
+from layerlink.tasks import CausalLM, Task
 from layerlink.teachers import SeveralTeachers
 from layerlink.teachers.looked import Looked
 from layerlink.transfer import LinkReport
@@ -98,6 +99,8 @@ def _check_outputs(
     own, problems = _shape_of(loaded, learns, sample, ("student",))
     if own is not None:
         problems += [loaded.problem(("student",), what) for what in task.problems(own, classes)]
+    if own is not None and isinstance(task, CausalLM) and (what := looks_ahead(learns, sample)):
+        problems.append(loaded.problem(("student",), what))
     if not teachers:  # the student's average, if anything
         seen.teacher_answers = not problems
         return problems
@@ -107,6 +110,8 @@ def _check_outputs(
         place = loaded.place_of_teacher(name)
         other, unread = _shape_of(loaded, teaches, sample, place)
         wrong = [] if other is None else task.problems(other, classes)
+        if other is not None and not wrong and isinstance(task, CausalLM) and (what := looks_ahead(teaches, sample)):
+            wrong = [what]
         if own is not None and other is not None and not wrong and own != other:
             wrong = [f"gives {tuple(other)} where the student gives {tuple(own)}"]
         seen.teacher_answers = other is not None and not wrong

@@ -25,6 +25,7 @@ def shared_fields(recipe: Recipe) -> dict[str, Any]:
         "seed": recipe.seed,
         "device": recipe.device,
         "precision": recipe.precision,
+        "compile": recipe.compile,
         "training.batch_size": recipe.training.batch_size,
         "training.accumulate": recipe.training.accumulate,
     }

@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ import torch
 import layerlink
 from layerlink.errors import UsageError
 from layerlink.lab.parallel.processes import here
+from layerlink.lab.recipe.schema import Recipe
+from layerlink.lab.recipe.texts import TEXT
 from layerlink.taps.observed import Precision
 
 
@@ -57,6 +60,14 @@ def choose_precision(name: str, device: torch.device) -> Precision:
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     return "bfloat16" if device.type == "cpu" and _cpu_multiplies_bfloat16() else "float32"
+
+
+def graph_problems(recipe: Recipe, device: torch.device) -> Iterator[str]:
+    """Why a recipe's models cannot be replayed as CUDA graphs, where it asks for that."""
+    if recipe.compile == "graphs" and device.type != "cuda":
+        yield f"graphs are CUDA's, and the device is {device.type}: set compile=true, or device=cuda where there is one"
+    if recipe.compile == "graphs" and recipe.data.name == TEXT:
+        yield "a CUDA graph is of one shape, and texts are padded to many: set compile=true"
 
 
 def tf32(device: torch.device) -> tuple[str, ...]:

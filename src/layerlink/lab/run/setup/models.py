@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_map_only
 
 from layerlink.config.changes import Place
 from layerlink.config.image_size import ImageSize
-from layerlink.data import TextSet
+from layerlink.data import SequenceSet, TextSet
 from layerlink.data.examples import Inputs
 from layerlink.errors import Problem, UsageError
 from layerlink.files.weights import load_weights
@@ -30,7 +30,7 @@ class MadeFor(NamedTuple):
     num_classes: int
     image_size: ImageSize
     channels: int
-    texts: bool = False
+    head: str = "image-classification"
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -46,8 +46,10 @@ def made_for_images(images: Images, size: int | None = None) -> MadeFor:
         size: pixels that the model sees, where they are not the data's.
     """
     classes = len(images.train.classes)
+    if isinstance(images.train, SequenceSet):
+        return MadeFor(classes, size or 32, 3, head="causal-lm")
     if isinstance(images.train, TextSet):
-        return MadeFor(classes, size or 32, 3, texts=True)
+        return MadeFor(classes, size or 32, 3, head="sequence-classification")
     train, views = images.pixels
     return MadeFor(classes, size or views.image_size, train.images.shape[1])
 
@@ -71,8 +73,8 @@ def make_model(
     if section.model in MODELS:
         arguments = {**made_for.arguments, **arguments}
     elif section.model.startswith(HUB):
-        head = "sequence-classification" if made_for.texts else "image-classification"
-        arguments = {"num_labels": made_for.num_classes, "head": head, **arguments}
+        of_classes = {} if made_for.head == "causal-lm" else {"num_labels": made_for.num_classes}
+        arguments = {**of_classes, "head": made_for.head, **arguments}
     with seeded(seed):
         model = build_model(section.model, **arguments)
         if has_lazy_layers(model):

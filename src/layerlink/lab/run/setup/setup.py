@@ -22,7 +22,7 @@ from layerlink.lab.run.setup.beginning import begin
 from layerlink.lab.run.setup.checking import Checked, check_on_batch, facts_of
 from layerlink.lab.run.setup.fast_paths import keep_cast_weights, make_fast
 from layerlink.lab.run.setup.images import Images, load_images
-from layerlink.lab.run.setup.machine import choose_device, choose_precision
+from layerlink.lab.run.setup.machine import choose_device, choose_precision, graph_problems
 from layerlink.lab.run.setup.memory_format import keep_rows_together
 from layerlink.lab.run.setup.mixing import mixing_problems
 from layerlink.lab.run.setup.models import build_role
@@ -30,6 +30,7 @@ from layerlink.lab.run.setup.teachers import (
     TaughtBy,
     build_teachers,
     seen_by_teacher,
+    soft_of,
     taught_by,
     teacher_warnings,
 )
@@ -37,7 +38,7 @@ from layerlink.losses import loss_kind
 from layerlink.taps import Observed
 from layerlink.taps.observed import Precision, arithmetic
 from layerlink.taps.randomness import seeded
-from layerlink.tasks import Classification, Task
+from layerlink.tasks import CausalLM, Classification, Task
 from layerlink.teachers import EMATeacher, FrozenTeacher, SeveralTeachers, Teacher
 from layerlink.transfer import Distiller, LinkReport
 from layerlink.transfer.inspection import HEADS
@@ -249,6 +250,7 @@ def _load(loaded: LoadedRecipe, problems: list[Problem], images: Images | None) 
         device = choose_device(loaded.recipe.device)
     except UsageError as error:
         problems.append(loaded.problem(("device",), str(error)))
+    problems += [loaded.problem(("compile",), what) for what in graph_problems(loaded.recipe, device)]
     if loaded.recipe.data.views > 1 and here().size > 1:
         what = f"several views are compared in one process; {here().size} were started"
         problems.append(loaded.problem(("data", "views"), what))
@@ -271,7 +273,7 @@ def _distiller(recipe: Recipe, task: Task, teacher: Teacher | None, student: nn.
             teacher,
             student,
             hard=recipe.hard.build(),
-            soft=recipe.soft.build() if recipe.soft else None,
+            soft=soft_of(recipe, images, teacher),
             links=recipe.links,
             link_scale=recipe.link_scale,
             link_until=recipe.link_until,
@@ -279,7 +281,7 @@ def _distiller(recipe: Recipe, task: Task, teacher: Teacher | None, student: nn.
             label_smoothing=recipe.training.label_smoothing,
             student_logits=recipe.student.logits,
             student_head=recipe.student.head,
-            example=images.sample if has_shapes or asks_for_heads else None,
+            example=images.sample if has_shapes or asks_for_heads or isinstance(task, CausalLM) else None,
             facts=facts_of(images),
             task=task,
         )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from layerlink.config.image_size import plain
+from layerlink.data import Views
 from layerlink.data.examples import Inputs
 from layerlink.data.normalisation import Renormalised
 from layerlink.errors import Problem, UsageError
@@ -20,7 +22,8 @@ from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.setup.images import Images
 from layerlink.lab.run.setup.models import build_role
 from layerlink.taps.observed import Arithmetic
-from layerlink.teachers import EMATeacher, FrozenTeacher, PeerTeacher, SeveralTeachers
+from layerlink.teachers import EMATeacher, FrozenTeacher, PeerTeacher, SeveralTeachers, Teacher
+from layerlink.transfer import Soft
 
 TaughtBy = FrozenTeacher | SeveralTeachers | EMATeacher | PeerTeacher
 
@@ -109,3 +112,12 @@ def _seen_otherwise(who: str, section: TeacherSection, weights: Path, images: Im
             f"the student's validation {images.validation.noun} are not the teacher's, so the teacher may have been "
             "trained on some of them: set data.validation and data.split_seed as in the teacher's recipe"
         )
+
+
+def soft_of(recipe: Recipe, images: Images, teacher: Teacher | None) -> Soft | None:
+    """The soft loss; of likeliest classes it takes those of a store, where the recipe keeps one of the plain view."""
+    soft = None if recipe.soft is None else recipe.soft.build()
+    if soft is None or soft.topk is None or recipe.teacher is None or recipe.teacher.store is None:
+        return soft
+    plain = images.views.augment == "none" and not (isinstance(images.views, Views) and images.views.more is not None)
+    return replace(soft, stored=plain and isinstance(teacher, FrozenTeacher) and not soft.teacher_output)

@@ -16,6 +16,7 @@ from layerlink.lab.run.watch import Watch
 from layerlink.taps import OUTPUT, Tap
 from layerlink.teachers import EMATeacher, FrozenTeacher, KeepingTeacher, StoredTeacher, Teacher
 from layerlink.teachers.store import TensorStore, bytes_of_store
+from layerlink.teachers.topk import TopK
 
 
 class CohortTeacher:
@@ -84,11 +85,11 @@ class CohortTeacher:
         varying = [tap for tap in stores.taps if tap not in sizes]
         left = ", ".join(name_of(tap) for tap in (*sizes, *varying) if tap not in kept)
         why_not = why_not or f"layers of {stores.setup.images.train.noun} are of many lengths"
-        told = "nothing"
+        told, train = "nothing", stores.setup.images.train
         if kept:
-            parts = [f"{name_of(tap)} {_how(store)}" for tap, store in self._stored.items()]
+            parts = [f"{name_of(tap)} {_how(tap, store)}" for tap, store in self._stored.items()]
             total = sum(store.nbytes for store in self._stored.values())
-            told = f"{len(stores.setup.images.train):,} images, {', '.join(parts)}, {_size(total)} in {stores.root}"
+            told = f"{len(train):,} {train.noun}, {', '.join(parts)}, {_size(total)} in {stores.root}"
         self._watch.tell(f"teacher stored: {told}{f'; {left} computed live: {why_not}' if left else ''}")
 
     def _kept(self, stores: Stores, sizes: dict[Tap, int]) -> tuple[list[Tap], str]:
@@ -128,7 +129,10 @@ def _stores_of(setups: Sequence[Setup]) -> Stores | None:
     return Stores(setups[0], live, taps, section, StoreKeys.of(setups[0], live.observed))
 
 
-def _how(store: TensorStore) -> str:
+def _how(tap: Tap, store: TensorStore) -> str:
+    packed = TopK.of(tap)
+    if packed is not None:
+        return f"alone ({packed.nbytes:,} bytes a row, float16 logarithms)"
     return f"{store.dtype} (error {100 * store.error:.2g} %)" if store.dtype != "float32" else store.dtype
 
 

@@ -16,6 +16,7 @@ from layerlink.lab.recipe.models import TeacherSection
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.taps import OUTPUT, Observed, Tap
 from layerlink.teachers.store import FORMAT, StoreDtype
+from layerlink.teachers.topk import TopK
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def _normalised(section: TeacherSection | None) -> dict[str, Any]:
 
 def name_of(tap: Tap) -> str:
     """What messages call it."""
-    return "logits" if tap == OUTPUT else str(tap)
+    return "logits" if tap == OUTPUT else str(TopK.of(tap) or tap)
 
 
 def folder_name(key: Mapping[str, Any]) -> str:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from layerlink.data import ImageSet
+from layerlink.data import ImageSet, SequenceViews
+from layerlink.data.copies import Fetching
 from layerlink.data.examples import Inputs
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.files.cache import cache_folder
@@ -24,12 +25,14 @@ from layerlink.lab.run.teaching.keys import StoreKeys, folder_name, name_of
 from layerlink.lab.run.watch import Watch
 from layerlink.taps import OUTPUT, Tap
 from layerlink.teachers import FrozenTeacher
-from layerlink.teachers.store import StoreDtype, StoreWriter, TensorStore, bytes_of_store
+from layerlink.teachers.store import Encoded, StoreDtype, StoreWriter, TensorStore, bytes_of_store
+from layerlink.teachers.topk import TopK
 
 SHARE_OF_DISK = 0.9  # of what is free
 CHECKED_IMAGES = 8  # are computed again when a store is opened
 # What batches of other sizes change in a tensor, relative RMS: rounding, TF32 on a GPU. Wrong rows differ by about 1.
 ARITHMETIC_ERROR = {"float32": 5e-3, "bfloat16": 3e-2, "float16": 1e-2}
+MAGNIFIED = 4  # by the softmax
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,8 @@ class Stores:
 
     def dtype(self, tap: Tap) -> StoreDtype:
         """How a tensor is kept: the logits are small, and softmax magnifies their errors."""
+        if TopK.of(tap) is not None:
+            return "int32"
         return "float32" if tap == OUTPUT else self.section.dtype
 
     def key(self, tap: Tap, epoch: int | None = None) -> dict[str, object]:
@@ -80,7 +85,11 @@ class Stores:
         """Bytes of every tensor for all training images, in the order of storing: logits, then the deepest layer."""
         images = self.setup.images
         # Texts are padded to the longest of their batch, and so are layers: a store has rows of one size.
-        fixed = self.taps if isinstance(images.train, ImageSet) else tuple(tap for tap in self.taps if tap == OUTPUT)
+        fixed = self.taps
+        if isinstance(images.views, SequenceViews):
+            fixed = self.taps if images.views.packing else ()
+        elif not isinstance(images.train, ImageSet):
+            fixed = tuple(tap for tap in self.taps if tap == OUTPUT or TopK.of(tap) is not None)
         sample = self.computed(images.sample, fixed) if fixed else {}
         rows, chunks = len(images.train), len(self.setup.batches)
         # Taps stand in the order in which they ran. Whatever is shallower than a computed one costs nothing more.
@@ -110,13 +119,23 @@ class Stores:
         batches, total, done = self.setup.batches, len(self.setup.images.train), 0
         with ExitStack() as stack:
             writers = {tap: stack.enter_context(self.writer(tap)) for tap in missing}
-            for batch in batches.in_order():
-                given = self.computed(batch.images, missing)
+
+            def write(encoded: dict[Tap, Encoded]) -> None:
                 for tap, writer in writers.items():
-                    _add(writer, tap, given[tap])
+                    with _told(tap):
+                        writer.write(encoded[tap])
+
+            fetching = Fetching(self.setup.device, write)  # one batch is written while the next is computed
+            for batch in batches.in_order():
+                given, encoded = self.computed(batch.images, missing), {}
+                for tap, writer in writers.items():
+                    with _told(tap):
+                        encoded[tap] = writer.encoded(given[tap])
+                fetching.add(encoded)
                 done += len(batch.labels)
                 watch.progress("storing what the teacher gives", done, total)
                 stop_before_the_next()  # of a sweep; elsewhere Ctrl-C stops it as it stands
+            fetching.finish()
 
     def computed(self, inputs: Inputs, taps: Sequence[Tap]) -> dict[Tap, Tensor]:
         """What the teacher gives for ``taps``, logits first.
@@ -148,7 +167,11 @@ class Stores:
         given = self.computed(self.setup.images.views(train.rows(indices), indices, epoch), taps)
         for tap, store in stores.items():
             allowed = 4 * store.error + ARITHMETIC_ERROR[self.setup.precision]
-            off = relative_error(store.read(indices), given[tap])
+            read, now, packed = store.read(indices), given[tap], TopK.of(tap)
+            if packed is not None:  # classes may change places where they are as likely
+                read, now = (packed.unpack(it)[0].exp() for it in (read, now))
+                allowed *= MAGNIFIED
+            off = relative_error(read, now)
             if not off <= allowed:
                 raise LayerlinkError(
                     f"teacher.store: {store.folder} does not hold what the teacher gives: {name_of(tap)} of {count} "
@@ -165,9 +188,10 @@ def _tag() -> str:
     return found
 
 
-def _add(writer: StoreWriter, tap: Tap, values: Tensor) -> None:
+@contextmanager
+def _told(tap: Tap) -> Iterator[None]:
     try:
-        writer.add(values)
+        yield
     except LayerlinkError as error:
         raise LayerlinkError(f"teacher.store: {name_of(tap)} cannot be stored. {error}") from error
 
