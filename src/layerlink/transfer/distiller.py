@@ -187,7 +187,7 @@ class Distiller(nn.Module):
         return read_of_teacher(self.pieces, self.objective.of_teacher)
 
     def compare_whole(self) -> None:
-        """Let outputs be compared whole, also where that could be done in pieces."""
+        """Compare outputs whole, also where that could be done in pieces."""
         self.pieces = None
 
     def forward(
@@ -224,9 +224,7 @@ class Distiller(nn.Module):
         """
         if taught is None and self.wanted:
             if self.teacher is None:
-                raise UsageError(
-                    "soft and link losses need a teacher; got None, and no taught= with this batch's activations"
-                )
+                raise UsageError("soft and link losses need a teacher; got None, and no taught= of this batch")
             taught = self.teacher(inputs, self.wanted, indices=indices)
         student = self.study(inputs) if studied is None else studied
         cut = None if self.pieces is None else self.pieces.cut(student, taught)
@@ -277,9 +275,8 @@ class Distiller(nn.Module):
         wanted = read_of_student(self.pieces, (*self.objective.of_student, *self._always), also)
         stop = self.pieces is not None and OUTPUT not in wanted
         # A compiled pass has no places inside of it that gradients could be asked for.
-        measures = self.scales is not None and (self.observed.programs is None or self.scales.may_measure)
-        edges = self._by_gradient and measures
-        given = self.observed.read(inputs, wanted, edges=edges, glance=not stop, stop_early=stop)
+        edges = self.scales is not None and (self.observed.programs is None or self.scales.may_measure)
+        given = self.observed.read(inputs, wanted, edges=self._by_gradient and edges, glance=not stop, stop_early=stop)
         read_skipped(self.observed, inputs, wanted, given)
         return given
 
