@@ -157,6 +157,13 @@ def _renumber(module: nn.Sequential | nn.ModuleList, ours: bool) -> None:
         module._modules[str(place) if numbered else name] = it
 
 
+def _set(config: Any, name: str, value: int) -> None:
+    try:
+        setattr(config, name, value)
+    except AttributeError:  # of a frozen dataclass; this one is a copy
+        object.__setattr__(config, name, value)
+
+
 _DEPTH = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")  # of the configs of transformers
 
 
@@ -167,7 +174,7 @@ def _tell_config(model: nn.Module, runs: Sequence[Run], kept: Sequence[int]) -> 
         for run, count in zip(runs, kept, strict=True):
             for name in _DEPTH if config is not None else ():
                 if getattr(config, name, None) == len(run.units):
-                    setattr(config, name, count)
+                    _set(config, name, count)
                     kinds = getattr(config, "layer_types", None)
                     if isinstance(kinds, list) and len(kinds) == len(run.units):
                         config.layer_types = [kinds[place] for place in evenly(count, len(run.units))]

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from layerlink.design.shrink.buffers import keep_buffers
 from layerlink.design.shrink.passes import first_tensor, run_pass
 from layerlink.design.shrink.source import write_source
 from layerlink.design.shrink.tracing import LEFT_OUT
@@ -28,6 +29,7 @@ def source_of(model: nn.Module, example: Any, about: str) -> tuple[str, list[str
         text = _with_config(model, about)
         notes = ["its source imports its class of transformers, with another config"]
     else:
+        keep_buffers(model)
         text, notes = write_source(model, run_pass(model, example), about), []
     if LEFT_OUT in text:
         notes.append("what the teacher's code does in training alone, such as leaving layers out, is not in the source")
