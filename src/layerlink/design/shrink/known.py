@@ -48,7 +48,10 @@ class Known(fx.Proxy):
         return float(number(self))
 
     def __len__(self) -> int:
-        return len(self.tracer.values[self.node])  # type: ignore[attr-defined]
+        tracer: Any = self.tracer
+        if self.node in tracer.read:
+            raise DecidesByValuesError
+        return len(tracer.values[self.node])
 
 
 def number(proxy: fx.Proxy) -> Any:
@@ -74,11 +77,20 @@ def reads_values(node: fx.Node, values: dict[fx.Node, Any], read: set[fx.Node]) 
 
 
 @contextmanager
-def recorded_functions(record: Callable[[Any, Any, Any], Any]) -> Iterator[None]:
-    """Record functions that take sizes, by ``record(function, args, kwargs)``, where one is of the graph."""
+def recorded_functions(method: Any, record: Callable[[Any, Any, Any], Any]) -> Iterator[None]:
+    """Record functions that take sizes, by ``record(function, args, kwargs)``, where one is of the graph.
+
+    Args:
+        method: that is recorded; the names in its file that stand for such functions, and ``len``, are its own.
+        record: gives what stands for the result.
+    """
+    names = getattr(method, "__globals__", {})
+    taking = {id(getattr(owner, name)): getattr(owner, name) for owner, all_ in _TAKING_SIZES.items() for name in all_}
+    own = {name: it for name, it in names.items() if id(it) in taking} | {"len": names.get("len", len)}
     with ExitStack() as stack:
-        for owner, names in _TAKING_SIZES.items():
-            for name in names:
+        stack.enter_context(mock.patch.dict(names, {name: _wrapped(it, record) for name, it in own.items()}))
+        for owner, all_ in _TAKING_SIZES.items():
+            for name in all_:
                 stack.enter_context(mock.patch.object(owner, name, _wrapped(getattr(owner, name), record)))
         yield
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import inspect
 import re
+import traceback
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -89,7 +91,7 @@ class _Tracer(fx.Tracer):
 
     def iter(self, obj: fx.Proxy) -> Iterator[Any]:
         parts: Any = obj
-        return iter([parts[place] for place in range(len(self.values[obj.node]))])
+        return iter([parts[place] for place in range(len(parts))])
 
 
 def forward_text(module: nn.Module, call: Call) -> str:
@@ -160,7 +162,7 @@ def _recorded(module: nn.Module, call: Call) -> str:
             torch.no_grad(),
             mock.patch.object(nn.Module, "__call__", called),
             mock.patch.object(nn.Module, "__getattr__", found),
-            recorded_functions(record),
+            recorded_functions(inspect.unwrap(type(module).forward), record),
         ):
             given: dict[str, Any] = {}
             for name, value in passed.items():
@@ -180,12 +182,18 @@ def _recorded(module: nn.Module, call: Call) -> str:
 def _cannot(module: nn.Module, path: str, error: Exception) -> str:
     method = f"{type(module).__name__}.forward{f' ({path})' if path else ''}"
     if isinstance(error, DecidesByValuesError):
-        line = re.search(r"\((.*)\)$", told(error))
         return (
-            f"{method} decides by the values of a tensor{f' ({line[1]})' if line else ''}, which the source cannot do: "
+            f"{method} decides by the values of a tensor{_line(module, error)}, which the source cannot do: "
             "compute both and choose by torch.where, or take the decision out of forward"
         )
     return f"torch.fx cannot follow {method}: {told(error)}; write that line with operations of torch on tensors"
+
+
+def _line(module: nn.Module, error: Exception) -> str:
+    """Where in the file of a module's class an error arose."""
+    file = inspect.unwrap(type(module).forward).__code__.co_filename
+    lines = [it.lineno for it in traceback.extract_tb(error.__traceback__) if it.filename == file]
+    return f" in line {lines[-1]} of {Path(file).name}" if lines else ""
 
 
 def _varies(value: Any) -> bool:
