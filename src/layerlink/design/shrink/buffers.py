@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 # What follows the name of a tensor, by how the module holds it.
 PARAMETER, SCALE, BUFFER, PASSING = "!parameter", "!scale", "!buffer", "!passing"
+_FEW = 64  # numbers that are written out, as of frequencies
 _SCALES = ("weight", "scale", "gain", "gamma", "g")  # of norms: all zero, a layer gives nothing
 
 
@@ -28,7 +29,8 @@ def own_tensors(module: nn.Module) -> Iterator[tuple[str, Any]]:
         yield f"{name}{SCALE if value.ndim == 1 and name in _SCALES else PARAMETER}", tuple(value.shape)
     for name, buffer in module.named_buffers(recurse=False, remove_duplicate=False):
         kind = PASSING if name in module._non_persistent_buffers_set else BUFFER
-        yield f"{name}{kind}", Code(made_by(buffer) or f"torch.zeros({tuple(buffer.shape)}{_dtype(buffer)})")
+        made = _constant(buffer) if kind == PASSING else made_by(buffer)
+        yield f"{name}{kind}", Code(made or f"torch.zeros({tuple(buffer.shape)}{_dtype(buffer)})")
 
 
 def statement(key: str, text: str) -> str:
@@ -39,12 +41,21 @@ def statement(key: str, text: str) -> str:
     return f'self.register_buffer("{name}", {text}{", persistent=False" if f"!{kind}" == PASSING else ""})'
 
 
-def keep_buffers(model: nn.Module) -> None:
-    """Buffers that are not saved with the weights, and that no call here makes, are saved from now on."""
-    for module in model.modules():
+def keep_buffers(model: nn.Module) -> list[str]:
+    """Save the buffers with the weights that were not, and that no short code makes; the paths of those."""
+    kept = []
+    for path, module in model.named_modules():
         for name, buffer in module.named_buffers(recurse=False):
-            if name in module._non_persistent_buffers_set and not made_by(buffer):
+            if name in module._non_persistent_buffers_set and not _constant(buffer):
                 module._non_persistent_buffers_set.discard(name)
+                kept.append(f"{path}.{name}".lstrip("."))
+    return kept
+
+
+def _constant(value: Tensor) -> str:
+    """The code of a buffer that is not saved: the call that makes it, or its few numbers."""
+    few = value.numel() <= _FEW and value.dtype not in (torch.bfloat16, torch.float16)
+    return made_by(value) or (f"torch.tensor({value.tolist()}{_dtype(value)})" if few else "")
 
 
 def made_by(value: Tensor) -> str:

@@ -31,8 +31,10 @@ def source_of(model: nn.Module, example: Any, about: str) -> tuple[str, list[str
         text = _with_config(model, about)
         notes = ["its source imports its class of transformers, with another config"]
     else:
-        keep_buffers(model)
+        saved = keep_buffers(model)
         text, notes = write_source(model, run_pass(model, example), about), []
+        if saved:
+            notes.append(f"saved with the weights, since no short code makes them: {', '.join(saved)}")
     if LEFT_OUT in text:
         notes.append("what the teacher's code does in training alone, such as leaving layers out, is not in the source")
     return text, notes + _try(text, model, example)
