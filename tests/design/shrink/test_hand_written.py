@@ -176,6 +176,31 @@ class Rotary(nn.Module):
         return F.linear(x, self.words.weight)
 
 
+class Held(nn.Module):
+    """Its parts are called from outside, and one of them never."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.drop, self.unused = nn.Embedding(VOCABULARY, WIDTH), nn.Dropout(0.1), Norm()
+
+    def embed(self, given: Tensor) -> Tensor:
+        return self.drop(self.words(given))  # type: ignore[no-any-return]
+
+
+class Holding(nn.Module):
+    """Calls a method of a part, not the part."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held, self.layers = Held(), nn.ModuleList(Gated() for _ in range(4))
+
+    def forward(self, given: Tensor) -> Tensor:
+        x = self.held.embed(given)
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
 def built(source: str, weights: nn.Module) -> nn.Module:
     names: dict[str, Any] = {}
     exec(source, names)
@@ -227,6 +252,13 @@ def test_with_no_layer_left_out_the_source_answers_as_the_teacher() -> None:
     shrunk = ll.shrink(teacher, [words()], flops=0.99)
     assert shrunk.kept == (("transformer.h", 5, 5),)
     assert torch.equal(built(shrunk.source, teacher)(words(2, 9))[0], teacher(words(2, 9))[0])
+
+
+def test_parts_that_are_called_from_outside_or_never_are_kept() -> None:
+    torch.manual_seed(0)
+    shrunk = ll.shrink(Holding().eval(), [words()], flops=0.5)
+    assert torch.equal(built(shrunk.source, shrunk.model)(words(3, 5)), shrunk.model(words(3, 5)))
+    assert "class Held(nn.Module):" in shrunk.source
 
 
 def test_new_weights_give_a_model_that_can_learn() -> None:

@@ -22,6 +22,7 @@ from layerlink.errors import UsageError
 
 _LISTS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 _NAMES = tuple(f"nn.{it.__name__}" for it in _LISTS)
+_HOLDS = "# Not called itself for the examples: it holds what others call, or what is used elsewhere."
 _REPEATED = 4  # equal layers of a list, that are written once
 
 
@@ -137,10 +138,10 @@ def _made(module: nn.Module, path: str, seen: Pass) -> Made:
     if type(module).__module__.startswith("torch.nn"):
         return _of_torch(module, path)
     calls = [call for call in seen.calls if call.path == path]
-    if not calls:
+    if not calls and not module.state_dict() and not any(call.path.startswith(f"{path}.") for call in seen.calls):
         return Made("nn.Identity")
     own = dict(own_tensors(module))
-    forward = _forward(module, calls, path)
+    forward = _forward(module, calls, path) if calls else _HOLDS
     return Made(type(module).__name__, own, children, forward)
 
 
