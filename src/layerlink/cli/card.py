@@ -14,7 +14,7 @@ def card(
         Path | None, typer.Option(metavar="FILE", help="Where to write.", show_default="README.md in the run's folder")
     ] = None,
 ) -> None:
-    """Write a model card: what taught the student, on what, how good it is, what it cost, how to use it.
+    """Write a model card: what taught the student, on what, how good and large it is, its cost, how to use it.
 
     Example: layerlink card runs/vgg7-links-0
     """

@@ -18,7 +18,7 @@ def export(
         typer.Option(metavar="FORMAT", help="onnx, torch, openvino or executorch; may be said more than once."),
     ] = ["onnx"],  # noqa: B006 - typer copies it
     int8: Annotated[
-        bool, typer.Option("--int8", help="Also a file that computes in 8 bits, calibrated on training images.")
+        bool, typer.Option("--int8", help="Also a file that computes in 8 bits, calibrated on training examples.")
     ] = False,
     size: Annotated[
         int | None, typer.Option(min=1, help="Pixels a side of its images. Default: as the student was trained.")

@@ -13,7 +13,7 @@ def push(
     target: Annotated[str, typer.Argument(help="A folder (./model), or OWNER/NAME of Hugging Face's hub.")],
     public: Annotated[bool, typer.Option("--public", help="Make a new repository of the hub public.")] = False,
 ) -> None:
-    """Put a student where others can load it: weights, model card, recipe, classes and preprocessing; no code.
+    """Put a student where others can load it: weights, card, recipe, classes, preprocessing, tokenizer; no code.
 
     Example: layerlink push runs/vgg7-links-0 ./vgg7
     """

@@ -22,7 +22,7 @@ def report(
         bool, typer.Option("--no-measure", help="Run no model again: no latency, confusion or similarity of layers.")
     ] = False,
     data: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Where the images are, if they have moved since.")
+        Path | None, typer.Option(metavar="FOLDER", help="Where the data are, if they have moved since.")
     ] = None,
     trust_code: Annotated[
         bool, typer.Option("--trust-code", help="Call code that the folder names, though somebody else made it.")

@@ -48,7 +48,8 @@ def search(
     score = best.score
     console.say(
         f"best       trial {best.number}: validation {score.show(best.validation or 0.0)}, which chose it; test "
-        f"{score.show(result[f'test_{score.name}'])} of {result['test_images']:,} images"
+        f"{score.show(result[f'test_{score.name}'])} of {result['test_images']:,} "
+        f"{result.get('examples', 'images')}"
     )
     settings = " ".join(f"'{field}={_shown(best.fields[field])}'" for field in fields)
     console.say(f"again      layerlink run {family.base} {settings}    weights: {best.folder}")

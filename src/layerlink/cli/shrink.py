@@ -22,7 +22,7 @@ def shrink(
     latency: Annotated[float | None, typer.Option(help="Its time a batch here, a share of the teacher's.")] = None,
     collapse: Annotated[bool, typer.Option("--collapse", help="One layer of every run of layers.")] = False,
     start: Annotated[str, typer.Option(help="Of collapsed layers: fit (least squares) or copy.")] = "fit",
-    batches: Annotated[int, typer.Option(min=1, help="Of training images to fit on.")] = 4,
+    batches: Annotated[int, typer.Option(min=1, help="Of training data to fit on.")] = 4,
     out: Annotated[Path, typer.Option(help="Folder of source, weights and recipe.")] = Path("shrunk"),
     trust_code: Annotated[
         bool, typer.Option("--trust-code", help="Call code that a run's folder names, though somebody else made it.")

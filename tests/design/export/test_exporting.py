@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -159,6 +161,18 @@ def test_int8_that_loses_too_much_leaves_nothing_behind(
     assert told.value.exit_code == 1
     assert sorted(it.name for it in run.iterdir()) == before
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_export_left_goes_with_the_next(run: Path, tmp_path: Path) -> None:
+    code = "import os, signal, sys; from pathlib import Path; from layerlink.design.export.folder import ExportFolder\n"
+    code += "with ExportFolder(Path(sys.argv[1])).unfinished() as part:\n"
+    code += "    (part / 'student.onnx').write_bytes(b'half'); os.kill(os.getpid(), signal.SIGKILL)"
+    killed = subprocess.run([sys.executable, "-c", code, str(tmp_path / "out")], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    (left,) = tmp_path.iterdir()
+    assert left.suffix == ".part"
+    ll.export(run, "torch", out=tmp_path / "out")
+    assert [it.name for it in tmp_path.iterdir()] == ["out"]
 
 
 def test_a_file_that_answers_otherwise_is_refused(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -192,3 +192,38 @@ def test_an_onnx_file_and_its_int8_answer_by_onnxruntime_alone(run: Path, tmp_pa
     assert small.agreement is not None
     assert small.agreement > 80
     assert ll.load(small.path)(TEXTS).shape == (40, 2)
+
+
+def test_pushed_it_answers_where_tokenizer_and_model_are_not(run: Path, tmp_path: Path) -> None:
+    # A run and a model of their own, which are taken away afterwards.
+    model = bert(tmp_path / "model", layers=3)
+    text = recipe(model, run.parent / "data", "", epochs=1).replace(
+        f'student: "{model}"', f'student: {{model: "{model}", arguments: {{layers: [0, 2]}}}}'
+    )
+    train(set_up(load_recipe("r.yaml", [], text=text)), RunFolder(tmp_path / "run"))
+    wanted = ll.load(tmp_path / "run")(TEXTS)
+    place, again = tmp_path / "pushed", tmp_path / "again"
+    assert run_command_line(["push", str(tmp_path / "run"), str(place)]) == 0
+    assert run_command_line(["push", str(tmp_path / "run"), str(place)]) == 0  # again: the same files
+    assert {it.name for it in place.iterdir()} == {
+        *("README.md", "data.json", "recipe.yaml", "result.json", "student.safetensors"),
+        *("config.json", "tokenizer.json", "tokenizer_config.json"),
+    }
+    for path in place.iterdir():
+        assert str(tmp_path).encode() not in path.read_bytes(), path.name
+    shutil.rmtree(tmp_path / "model")
+    torch.testing.assert_close(ll.load(place)(TEXTS), wanted, rtol=0, atol=0)
+    assert run_command_line(["push", str(place), str(again)]) == 0  # what was pushed is pushed on
+    torch.testing.assert_close(ll.load(again)(TEXTS), wanted, rtol=0, atol=0)
+    assert run_command_line(["push", str(tmp_path / "run"), str(tmp_path / "third")]) == 2  # its tokenizer is gone
+    assert not (tmp_path / "third").exists()
+
+
+def test_a_configuration_that_is_a_link_out_of_its_folder_is_not_read(run: Path, tmp_path: Path) -> None:
+    place = tmp_path / "pushed"
+    assert run_command_line(["push", str(run), str(place)]) == 0
+    (tmp_path / "config.json").write_bytes((place / "config.json").read_bytes())
+    (place / "config.json").unlink()
+    (place / "config.json").symlink_to(tmp_path / "config.json")
+    with pytest.raises(ll.LayerlinkError, match=r"config\.json"):
+        ll.load(place)

@@ -75,7 +75,7 @@ def test_links_between_images_are_said_to_be_quadratic(recipe: Make) -> None:
     setup = set_up(recipe(f"links={json.dumps([link])}", links=True))
     speed = Speed(64, 1e9, (*speed_of(data=1, student=1).parts, Part(link, Timing(2, 2, 2, 7))), Timing(4, 4, 4, 7))
     said = advice(speed, setup)
-    assert any(text.startswith(f"{link} compares each image with every other, 4,096 pairs") for text in said)
+    assert any(text.startswith(f"{link} compares each example with every other, 4,096 pairs") for text in said)
     assert not any("large maps" in text for text in said)
 
 

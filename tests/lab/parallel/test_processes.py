@@ -307,7 +307,7 @@ def test_every_process_takes_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_batch_that_is_too_small_is_told(recipe: Callable[..., Any]) -> None:
     from layerlink.lab.run.setup.setup import set_up
 
-    with pytest.raises(ProblemsError, match="must give each of the 2 processes an image; got 1"):
+    with pytest.raises(ProblemsError, match="must give each of the 2 processes an example; got 1"):
         set_up(recipe("training.batch_size=1"))
 
 

@@ -19,7 +19,7 @@ from layerlink.lab.replay.replaying import replay_run
 from layerlink.lab.run.evaluation import evaluate_run
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.interruption import Interrupted
-from layerlink.lab.run.learner import NotFiniteError
+from layerlink.lab.run.learner import NotFiniteError, OutOfMemoryError
 from layerlink.lab.run.setup.setup import set_up
 from layerlink.lab.run.training import train
 from layerlink.lab.run.verification import verify_run
@@ -222,3 +222,18 @@ def test_a_step_on_texts_that_overflows_is_replayed(place: Path, teacher: Path, 
     assert found.place == (0, 0)
     assert found.seen.first.startswith("the teacher's classifier (Linear) gave inf in ")
     assert "texts (training texts " in found.seen.first
+
+
+def test_out_of_memory_speaks_of_texts_and_of_their_length(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup = set_up(loaded(place, f"hf:{place / 'model'}"))
+
+    def exhausted(*_: Any, **__: Any) -> None:
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+    monkeypatch.setattr(setup.distiller.student, "forward", exhausted)
+    with pytest.raises(OutOfMemoryError) as error:
+        train(setup, RunFolder(tmp_path / "run"))
+    assert "out of memory with 8 texts in a batch" in str(error.value)
+    assert "training.batch_size=4 or a smaller data.texts.max_length;" in str(error.value)

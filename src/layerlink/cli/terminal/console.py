@@ -143,12 +143,12 @@ class Console(Watch):
         self.say(text)
 
     def progress(self, what: str, done: int, total: int) -> None:
-        """Something before the training is done for so many images."""
+        """Something before the training is done for so many."""
         now = time.monotonic()
         if self._bar and self._task is not None:
-            self._bar.update(self._task, description=f"{what}: {done:,} of {total:,} images")
+            self._bar.update(self._task, description=f"{what}: {done:,} of {total:,}")
         elif now - self._last_line > SECONDS_BETWEEN_LINES:
-            self.say(f"{what}: {done:,} of {total:,} images")
+            self.say(f"{what}: {done:,} of {total:,}")
             self._last_line = now
         if done == total:
             self._clock = self._last_line = now  # the training's speed counts from here

@@ -29,7 +29,7 @@ def show_proposal(console: Console, proposal: Proposal) -> None:
         console.say(f"note: {note}")
     cost = sum(link.milliseconds for link in proposal.chosen)
     console.say(
-        f"similar: unbiased linear CKA over {proposal.images:,} images; costs: {cost:.1f} ms a batch of "
+        f"similar: unbiased linear CKA over {proposal.images:,} {proposal.noun}; costs: {cost:.1f} ms a batch of "
         f"{proposal.batch:,} in all, here"
     )
 

@@ -26,7 +26,7 @@ class Cost:
 
     Args:
         milliseconds: of adapter and loss, forward and backward, a batch; on this machine.
-        stored: bytes an image on disk, where the teacher is stored in bfloat16.
+        stored: bytes an example on disk, where the teacher is stored in bfloat16.
     """
 
     milliseconds: float

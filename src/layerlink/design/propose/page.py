@@ -35,9 +35,9 @@ def write_proposal_page(
     title = f"Which layers of {models[0]} teach which of {models[1]}"
     heat_map = Picture("Similarity of all pairs (CKA); the links are framed", similarity_map(proposal), wide=True)
     about = (
-        f"Linear CKA by the minibatch-unbiased estimator, over {proposal.images:,} images in batches of "
-        f"{proposal.batch:,}: about 0 for layers that have nothing in common, 1 for equal ones. A student that is not "
-        "trained is like the teacher by chance alone, so size and depth decide who teaches whom."
+        f"Linear CKA by the minibatch-unbiased estimator, over {proposal.images:,} {proposal.noun} in batches "
+        f"of {proposal.batch:,}: about 0 for layers that have nothing in common, 1 for equal ones. A student that is "
+        "not trained is like the teacher by chance alone, so size and depth decide who teaches whom."
     )
     sections = [
         Section("Links", _links_table(proposal), text=proposal.pasted),
@@ -70,7 +70,7 @@ def _links_table(proposal: Proposal) -> Table:
         rows.append(tuple(Cell(words[name], numbers[name]) if name in numbers else words[name] for name in COLUMNS))
     note = (
         f"costs: adapter and loss, forward and backward, a batch of {proposal.batch:,}, measured on this machine. "
-        "stored: an image on disk with teacher.store in bfloat16."
+        f"stored: one of the {proposal.noun} on disk with teacher.store in bfloat16."
     )
     return Table(COLUMNS, tuple(rows), note)
 

@@ -141,7 +141,8 @@ def ranked(outcomes: Sequence[Outcome]) -> Probes:
     unit = " points" if score.unit == "%" else ""
     verdict = judge(signed, step, unit)
     ordered = {name: sets[name] for name in order}
-    table = _table(ordered, values, score, best=verdict.best is not None)
+    noun = str(done[0].result.get("examples", "images")) if done[0].result else "images"
+    table = _table(ordered, values, score, noun, best=verdict.best is not None)
     return Probes(ordered, values, score, _answer(verdict, unit), table, failed)
 
 
@@ -155,7 +156,9 @@ def _answer(verdict: Verdict, unit: str) -> str:
     )
 
 
-def _table(sets: Mapping[str, Sequence[str]], values: Mapping[str, Seeds], score: Score, *, best: bool) -> Table:
+def _table(
+    sets: Mapping[str, Sequence[str]], values: Mapping[str, Seeds], score: Score, noun: str, *, best: bool
+) -> Table:
     rows = []
     for name, links in sets.items():
         spread = spread_of(values[name].values())
@@ -165,7 +168,7 @@ def _table(sets: Mapping[str, Sequence[str]], values: Mapping[str, Seeds], score
     return Table(
         ("set", "links", f"validation {score.words}{unit}", "seeds", "layers"),
         tuple(rows),
-        "Mean and sd over seeds, of the validation images, by which the epoch was chosen, too. Test images are not "
+        f"Mean and sd over seeds, of the validation {noun}, by which the epoch was chosen, too. The test part is not "
         "looked at here.",
         0 if best else None,
     )

@@ -24,7 +24,7 @@ class ProposedLink:
         adapter: what brings the student's activation to the teacher's shape, in words; empty where nothing has to.
         parameters: of the adapter, trained with the student and exported with none.
         milliseconds: of adapter and loss, forward and backward, a batch.
-        stored: bytes an image on disk, where the teacher is stored in bfloat16.
+        stored: bytes an example on disk, where the teacher is stored in bfloat16.
         role: where in the stages the layers stand.
     """
 
@@ -97,9 +97,10 @@ class Proposal:
         student_layers: the same of the student.
         similarity: CKA of every pair, a row a layer of the teacher; None where a layer has none.
         inside: how many modules of both are inside of blocks, or give what another gives.
-        images: over how many the similarity is.
-        batch: images a batch, which the time is of.
+        images: over how many examples the similarity is.
+        batch: examples a batch, which the time is of.
         notes: what else is to be known.
+        noun: what the examples are: images, texts, sequences.
     """
 
     chosen: tuple[ProposedLink, ...]
@@ -111,6 +112,7 @@ class Proposal:
     images: int
     batch: int
     notes: tuple[str, ...] = ()
+    noun: str = "examples"
 
     @property
     def links(self) -> list[str]:

@@ -99,6 +99,7 @@ class Looked:
         own: of the layers of each model with each other.
         batch: the first batch.
         images: how many examples there were.
+        noun: what these are.
     """
 
     observed: tuple[Observed, Observed]
@@ -108,6 +109,7 @@ class Looked:
     own: tuple[Tensor, Tensor]
     batch: Any
     images: int
+    noun: str = "examples"
 
     def proposal(self, links: int | None = None, *, near_output: bool = False) -> Proposal:
         """Links, tried on the batch.
@@ -131,6 +133,7 @@ class Looked:
             similarity=[[value if math.isfinite(value) else None for value in row] for row in self.cka.tolist()],
             inside=sum(side.inside + sum(layer.same for layer in side.layers) for side in self.sides),
             images=self.images,
+            noun=self.noun,
             batch=examples_in(self.batch),
             notes=(*_notes(plan, self, links, len(chosen)), *refused),
         )

@@ -1,4 +1,4 @@
-"""What is asked on the command line, a recipe or two models, as models and real images."""
+"""What is asked on the command line, a recipe or two models, as models and real data."""
 
 from __future__ import annotations
 
@@ -54,15 +54,16 @@ def load_question(names: Sequence[str], overrides: Sequence[str], *, trust_code:
 
 
 def look_at(setup: Setup, batches: int = BATCHES) -> Looked:
-    """Both models on training images, as they see them when they are not augmented.
+    """Both models on training examples, as they see them when they are not augmented.
 
     Args:
         setup: of the recipe.
         batches: how many, of the recipe's batch size.
 
     Raises:
-        UsageError: where there are too few images, or the models cannot be compared.
+        UsageError: where there are too few examples, or the models cannot be compared.
     """
     taught_by = setup.taught_by
     assert isinstance(taught_by, FrozenTeacher)  # noqa: S101 - load_question lets no other through
-    return look(taught_by.observed, setup.student, training_batches(setup, batches), batches)
+    looked = look(taught_by.observed, setup.student, training_batches(setup, batches), batches)
+    return replace(looked, noun=setup.images.train.noun)

@@ -13,6 +13,9 @@ from ruamel.yaml import YAML
 
 from layerlink.config.image_size import read_size, shown
 from layerlink.data import SOURCES
+from layerlink.design.use.carried import without_folder
+from layerlink.design.use.costs import Costs, costs_of
+from layerlink.design.use.licences import LICENCES, identifier
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.files.inside import read_text
 from layerlink.files.whole import write_text
@@ -26,13 +29,9 @@ from layerlink.lab.sweep.folder import MANIFEST
 from layerlink.printable import one_line
 
 CARD = "README.md"
+# Of one's own: the hub's format has `license` for the model, and for data only in the card of a data set.
+DATA_LICENCE = "data_license"
 
-# What is known of the licences of data that layerlink reads by name.
-LICENCES = {
-    "digits": "CC BY 4.0 (Optical Recognition of Handwritten Digits, UCI, Alpaydin & Kaynak 1998)",
-    "cifar10": "its authors state none; they ask to cite Krizhevsky, Learning Multiple Layers of Features, 2009",
-    "cifar100": "its authors state none; they ask to cite Krizhevsky, Learning Multiple Layers of Features, 2009",
-}
 _PLACE = re.compile(r"(?<![\w.])[~/][^\s'\"]*/")  # of this machine, which says nothing elsewhere
 _OWN = ("folder", "text")  # data sets of the user's
 _UNKNOWN = "not known to layerlink, which read it as your own: say it (data.licence, or here) before you publish"
@@ -41,10 +40,13 @@ _PIPELINES = {
     "multi-label": "image-classification",
     "segmentation": "image-segmentation",
 }
-_OF_TEXTS = dict.fromkeys(("classification", "multi-label"), "text-classification")
+_OF_TEXTS = {**dict.fromkeys(("classification", "multi-label"), "text-classification"), "causal-lm": "text-generation"}
+_LEARNT = "What a teacher gets wrong its student learns."
 _SHOWN = {
     "images": "print(model.told(images))  # images (N, C, H, W) uint8, of any size",
     "texts": 'print(model.told(["..."]))  # a list of texts, or of pairs where it was trained on pairs',
+    "sequences": 'tokens = model.preprocessing.loaded.own("...", return_tensors="pt")\n'
+    "print(model.model.generate(**tokens, max_new_tokens=20))",
 }
 
 
@@ -66,20 +68,21 @@ def card(run: RunFolder) -> str:
     parts = [
         f"# {one_line(run.path.resolve().name)}",
         _what_it_is(record, recipe),
+        _size(costs_of(run)),
         "## How good",
-        _how_good(record, seeds, _noun(data)),
+        _how_good(record, seeds),
         "## What taught it",
         "\n".join(f"- {line}" for line in _taught_by(record, recipe)),
         "## Data",
-        "\n".join(f"- {line}" for line in _data(data, recipe)),
+        "\n".join(f"- {line}" for line in _data(record, data, recipe)),
         "## How to use it",
-        f'```python\nimport layerlink as ll\n\nmodel = ll.load("FOLDER")  # this folder\n{_SHOWN[_noun(data)]}\n```',
+        f'```python\nimport layerlink as ll\n\nmodel = ll.load("FOLDER")  # this folder\n{_SHOWN[record.noun]}\n```',
         "## Intended use, and what it is not for",
-        _limits(data),
+        _limits(record, data),
         "## How it was made",
         "\n".join(f"- {line}" for line in _made(record)),
     ]
-    return _head(record, recipe, run, data) + "\n\n".join(parts) + "\n"
+    return _head(record, recipe, run) + "\n\n".join(parts) + "\n"
 
 
 def card_of(run: RunFolder) -> str:
@@ -104,21 +107,19 @@ def write_card(run: RunFolder) -> Path:
     return path
 
 
-def _noun(data: dict[str, Any]) -> str:
-    """What a run's data are."""
-    return "texts" if "vocabulary" in data else "images"
-
-
-def _head(record: RunRecord, recipe: Recipe, run: RunFolder, facts: dict[str, Any]) -> str:
+def _head(record: RunRecord, recipe: Recipe, run: RunFolder) -> str:
     score, name = record.score, one_line(run.path.resolve().name)
     data = recipe.data.name if recipe.data.name in SOURCES and recipe.data.name not in _OWN else None
     metric = {"type": score.name, "value": record.number(f"test_{score.name}")}
-    task = (_PIPELINES if _noun(facts) == "images" else _OF_TEXTS).get(recipe.task.name)
+    task = (_PIPELINES if record.noun == "images" else _OF_TEXTS).get(recipe.task.name)
     head: dict[str, Any] = {"library_name": "layerlink", "tags": ["knowledge-distillation", "pytorch"]}
     if task is not None:
         head["pipeline_tag"] = task
     if data is not None:
         head["datasets"] = [data]
+    licence = identifier(recipe.data.licence, recipe.data.name)
+    if licence is not None:
+        head[DATA_LICENCE] = licence
     head["metrics"] = [score.name]
     told = {"name": data or "own data", "type": data or "own", "split": "test"}
     head["model-index"] = [
@@ -144,13 +145,34 @@ def _what_it_is(record: RunRecord, recipe: Recipe) -> str:
     parameters = record.number("parameters")
     count = f" of {parameters:,.0f} parameters" if parameters else ""
     teachers = [section.model for section in recipe.every_teacher.values()]
-    taught = f", taught by {' and '.join(map(one_line, teachers))}" if teachers else ", trained on labels alone"
+    taught = f", taught by {' and '.join(map(_named, teachers))}" if teachers else ", trained on labels alone"
     version = one_line(str(record.environment.get("layerlink", "")))
-    return f"`{one_line(recipe.student.model)}`{count}{taught}. Made with layerlink {version}."
+    return f"`{_named(recipe.student.model)}`{count}{taught}. Made with layerlink {version}."
 
 
-def _how_good(record: RunRecord, seeds: Sequence[RunRecord], noun: str) -> str:
-    score = record.score
+def _named(model: str) -> str:
+    return one_line(without_folder(model))
+
+
+def _size(costs: Costs) -> str:
+    """Parameters and FLOPs of student and teachers, as a table, and what was not counted."""
+    known = [it for it in costs.each if it.flops is not None]
+    lines = ["| | model | parameters | MFLOP |", "|---|---|---:|---:|"] if known else []
+    for it in known:
+        lines.append(
+            f"| {one_line(it.role)} | `{_named(it.model)}` | {it.parameters:,} | {(it.flops or 0) / 1e6:,.4g} |"
+        )
+    notes = [f"MFLOP: of {costs.example}, forward; a multiplication and an addition are two."] if known else []
+    notes += [
+        f"FLOPs of the {one_line(it.role)} `{_named(it.model)}` were not counted: {one_line(it.why_not)}."
+        for it in costs.each
+        if it.flops is None
+    ]
+    return "\n".join(lines) + ("\n\n" if lines else "") + " ".join(notes)
+
+
+def _how_good(record: RunRecord, seeds: Sequence[RunRecord]) -> str:
+    noun, score = record.noun, record.score
     columns = ["", "this model", f"mean ± sd over {len(seeds)} seeds"] if len(seeds) > 1 else ["", "this model"]
     lines = [f"| {' | '.join(columns)} |", "|---|" + "---:|" * (len(columns) - 1)]
     for name, words in _numbers(record, score.name, score.words):
@@ -187,7 +209,7 @@ def _taught_by(record: RunRecord, recipe: Recipe) -> Iterator[str]:
         yield f"`{one_line(link)}`"
     for name, section in recipe.every_teacher.items():
         weights = f", weights `{one_line(Path(section.weights).name)}`" if section.weights else ""
-        yield f"teacher{f' {name}' if name else ''}: `{one_line(section.model)}`{weights}"
+        yield f"teacher{f' {name}' if name else ''}: `{_named(section.model)}`{weights}"
     training = recipe.training
     augmented = f", augmentation {', '.join(filter(None, (recipe.data.augment, recipe.data.described)))}"
     yield (
@@ -196,7 +218,7 @@ def _taught_by(record: RunRecord, recipe: Recipe) -> Iterator[str]:
     )
 
 
-def _data(data: dict[str, Any], recipe: Recipe) -> Iterator[str]:
+def _data(record: RunRecord, data: dict[str, Any], recipe: Recipe) -> Iterator[str]:
     seen = f"up to {data.get('max_length')} tokens"
     if "image_size" in data:
         seen = f"{_shown_size(data['image_size'])} pixels"
@@ -204,9 +226,11 @@ def _data(data: dict[str, Any], recipe: Recipe) -> Iterator[str]:
     for part in ("train", "validation", "test"):
         yield f"{part}: {one_line(str(data.get(part, 'not known')))}"
     if data.get("labelled"):
-        yield f"labels of {data['labelled']:,} training {_noun(data)}; the others taught by the teacher alone"
+        yield f"labels of {data['labelled']:,} training {record.noun}; the others taught by the teacher alone"
     said = recipe.data.licence or LICENCES.get(recipe.data.name, _UNKNOWN)
-    yield f"licence of the data: {one_line(said)}"
+    named = identifier(recipe.data.licence, recipe.data.name)
+    yield f"licence of the data: {one_line(said)}{f' (`{DATA_LICENCE}: {named}` in the head)' if named else ''}"
+    yield "licence of this model: not said; it is its owner's to say, as `license:` in the head of this card"
 
 
 def _shown_size(value: Any) -> str:
@@ -216,14 +240,16 @@ def _shown_size(value: Any) -> str:
         return "unknown"
 
 
-def _limits(data: dict[str, Any]) -> str:
+def _limits(record: RunRecord, data: dict[str, Any]) -> str:
     classes = data.get("classes")
     names = [one_line(str(name)) for name in classes] if isinstance(classes, list) else []
     few = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
-    noun = _noun(data)
+    noun = record.noun
+    if not names:
+        return f"On {noun} that look unlike the training {noun} it may be wrong, and it does not say so. {_LEARNT}"
     return (
         f"It tells these apart: {few}. Of {noun} that are none of these, or that look unlike the training {noun}, its "
-        "answers mean nothing, and it does not say so. What a teacher gets wrong its student learns."
+        f"answers mean nothing, and it does not say so. {_LEARNT}"
     )
 
 

@@ -6,24 +6,30 @@ import json
 import re
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from layerlink.design.use.card import CARD, card_of
+from layerlink.design.use.carried import carried, carried_facts, without_folder
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.files.inside import regular
 from layerlink.files.weights import extra_file
 from layerlink.files.whole import write_text
 from layerlink.lab.recipe.file import dump_recipe
-from layerlink.lab.recipe.models import TeacherSection
+from layerlink.lab.recipe.models import ModelSection, TeacherSection
 from layerlink.lab.recipe.schema import Recipe
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.ownership import recipe_of_run
 from layerlink.optional import need
 
+Model = TypeVar("Model", bound=ModelSection)
+
 
 def push(run: RunFolder, target: str, *, private: bool = True) -> str:
     """Put a finished run's student where others can load it: weights, card, recipe, classes and preprocessing.
+
+    Of texts the tokenizer's files go along, and of a student ``hf:`` its configuration.
 
     No code goes along, no path of this machine, and no mark that the run is this user's: ``ll.load`` calls code that
     its recipe names only where it is told to. A card that the run's folder holds is taken as it is.
@@ -40,13 +46,14 @@ def push(run: RunFolder, target: str, *, private: bool = True) -> str:
         UsageError: where the run is not finished, or the target is neither, or a folder that holds other things.
         LayerlinkError: where the hub refuses.
     """
-    files = _files(run)
-    if target.startswith((".", "/", "~")) or Path(target).is_dir():
-        return str(_into_folder(run, files, Path(target).expanduser()))
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", target):
+    files, here = _files(run), target.startswith((".", "/", "~")) or Path(target).is_dir()
+    if not here and not re.fullmatch(r"[\w.-]+/[\w.-]+", target):
         raise UsageError(f"{target!r} is neither a folder (./{target}) nor OWNER/NAME of the hub")
-    with tempfile.TemporaryDirectory() as folder:
-        return _to_hub(_into_folder(run, files, Path(folder) / "model"), target, private=private)
+    with carried(run, recipe_of_run(run).recipe) as beside:
+        if here:
+            return str(_into_folder(run, files, beside, Path(target).expanduser()))
+        with tempfile.TemporaryDirectory() as folder:
+            return _to_hub(_into_folder(run, files, beside, Path(folder) / "model"), target, private=private)
 
 
 def _files(run: RunFolder) -> dict[str, str]:
@@ -54,36 +61,42 @@ def _files(run: RunFolder) -> dict[str, str]:
     return {
         CARD: card_of(run),
         run.recipe.name: dump_recipe(_without_places(recipe_of_run(run).recipe)),
-        run.data.name: json.dumps(run.read_data(), indent=2) + "\n",
+        run.data.name: json.dumps(carried_facts(run.read_data()), indent=2) + "\n",
         run.result.name: json.dumps(run.read_result(), indent=2) + "\n",
     }
 
 
 def _without_places(recipe: Recipe) -> Recipe:
     """Without the paths of the machine that it was trained on, which say nothing elsewhere."""
-    nowhere: dict[str, Any] = {"weights": None}
+    texts = recipe.data.texts
+    if texts is not None and texts.tokenizer is not None:
+        texts = texts.model_copy(update={"tokenizer": without_folder(texts.tokenizer)})
     changes: dict[str, Any] = {
-        "data": recipe.data.model_copy(update={"root": None}),
-        "student": recipe.student.model_copy(update=nowhere),
+        "data": recipe.data.model_copy(update={"root": None, "texts": texts}),
+        "student": _without_weights(recipe.student),
     }
     if recipe.teacher is not None:
         changes["teacher"] = _named(recipe.teacher)
     if recipe.teachers is not None:
         changes["teachers"] = {name: _named(section) for name, section in recipe.teachers.items()}
     if recipe.peers is not None:
-        changes["peers"] = {name: section.model_copy(update=nowhere) for name, section in recipe.peers.items()}
+        changes["peers"] = {name: _without_weights(section) for name, section in recipe.peers.items()}
     return recipe.model_copy(update=changes)
+
+
+def _without_weights(section: Model) -> Model:
+    return section.model_copy(update={"model": without_folder(section.model), "weights": None})
 
 
 def _named(teacher: TeacherSection) -> TeacherSection:
     """With the name of its weights' file, not its folder, and without the place of its stored tensors."""
     weights = teacher.weights if teacher.loaded_from is None else Path(teacher.loaded_from.name)
-    return teacher.model_copy(update={"weights": weights, "store": None})
+    return teacher.model_copy(update={"model": without_folder(teacher.model), "weights": weights, "store": None})
 
 
-def _into_folder(run: RunFolder, files: dict[str, str], folder: Path) -> Path:
+def _into_folder(run: RunFolder, files: dict[str, str], beside: Sequence[Path], folder: Path) -> Path:
     weights = [path for path in (run.student, extra_file(run.student)) if path.exists()]
-    names = {*files, *(path.name for path in weights)}
+    names = {*files, *(path.name for path in (*weights, *beside))}
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; name a folder")
     others = [path.name for path in folder.iterdir() if path.name not in names] if folder.is_dir() else []
@@ -92,6 +105,8 @@ def _into_folder(run: RunFolder, files: dict[str, str], folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for path in weights:
         shutil.copyfile(regular(path, run.path), folder / path.name)
+    for path in beside:
+        shutil.copyfile(path, folder / path.name)
     for name, text in files.items():
         write_text(folder / name, text)
     return folder

@@ -75,7 +75,7 @@ def _links(speed: Speed, setup: Setup, shares: dict[str, float]) -> Iterator[str
         )
     if between:
         yield (
-            f"{', '.join(between)} compares each image with every other, {batch * batch:,} pairs: a smaller "
+            f"{', '.join(between)} compares each example with every other, {batch * batch:,} pairs: a smaller "
             "training.batch_size makes a step cheaper by its square."
         )
     if maps:

@@ -25,7 +25,7 @@ def values_of(gathered: Gathered, part: str = "test") -> dict[str, Seeds]:
 
 
 def step_of(gathered: Gathered) -> float:
-    """The percent of test images that one of them is, where runs read different numbers the fewest; 0 where a score
+    """The percent of test examples that one of them is, where runs read different numbers the fewest; 0 where a score
     changes in no steps that are known."""
     counts = [count for run in gathered.runs if (count := run.number("test_images"))]
     return 100 / min(counts) if counts and gathered.score == ACCURACY else 0.0
@@ -67,7 +67,7 @@ def _lead(
     """Who leads, and by how much."""
     leader = spreads[verdict.leader]
     if len(spreads) == 1:
-        return f"“{verdict.leader}” {_reads(leader, gathered.score)}."
+        return f"“{verdict.leader}” {_reads(leader, gathered)}."
     second = next(iter(verdict.ahead))
     score = gathered.score
     following = f"{_apart(verdict.ahead[second], score)} than the next, “{second}”"
@@ -79,7 +79,7 @@ def _lead(
     else:
         compared = following
     how = "leads" if verdict.best is None else "is best"
-    return f"“{verdict.leader}” {how}: it {_reads(leader, score)}, {compared}."
+    return f"“{verdict.leader}” {how}: it {_reads(leader, gathered)}, {compared}."
 
 
 def _told(
@@ -176,7 +176,7 @@ def _plateau(gathered: Gathered, spreads: Mapping[str, Spread]) -> list[str]:
 
 
 def chosen_by_validation(gathered: Gathered, verdict: Verdict) -> list[str]:
-    """What the validation images would have chosen, where that is another row than the leader by test images."""
+    """What the validation part would have chosen, where that is another row than the leader by the test part."""
     spreads = {name: spread_of(seeds.values()) for name, seeds in values_of(gathered).items()}
     seen = {
         name: spread_of(seeds.values()).mean
@@ -189,8 +189,8 @@ def chosen_by_validation(gathered: Gathered, verdict: Verdict) -> list[str]:
     if seen[chosen] == seen[verdict.leader]:
         return []
     return [
-        f"Chosen by validation images, which is how to choose one to use, “{chosen}” is first: "
-        f"{_value(spreads[chosen], gathered.score)} of the test images."
+        f"Chosen by validation {gathered.noun}, which is how to choose one to use, “{chosen}” is first: "
+        f"{_value(spreads[chosen], gathered.score)} of the test {gathered.noun}."
     ]
 
 
@@ -210,11 +210,12 @@ def _missing(gathered: Gathered) -> list[str]:
     return [f"Of {count} run{'' if count == 1 else 's'}, {said}."]
 
 
-def _reads(spread: Spread, score: Score) -> str:
+def _reads(spread: Spread, gathered: Gathered) -> str:
     """What a row does, as the rest of a sentence."""
+    score, noun = gathered.score, gathered.noun
     if score == ACCURACY:
-        return f"reads {_value(spread, score)} of the test images right"
-    return f"has a {score.words} of {_value(spread, score)} on the test images"
+        return f"reads {_value(spread, score)} of the test {noun} right"
+    return f"has a {score.words} of {_value(spread, score)} on the test {noun}"
 
 
 def _digits(score: Score) -> int:

@@ -64,7 +64,7 @@ def write_report(
         folders: of runs or sweeps, or that hold such.
         out: where to; ``report`` in the first folder by default. Files of an earlier report are replaced.
         measure: rows whose first seed is measured beside the teacher: best, baseline, then in order. 0: none.
-        data: folder of the images, where they have moved since.
+        data: folder of the data, where they have moved since.
         trust_code: whether code that the folders name may be called, where this user did not make the runs.
 
     Raises:
@@ -210,8 +210,8 @@ def _curve_sections(gathered: Gathered, verdict: Verdict | None) -> list[Section
     if not pictures:
         return []
     text = (
-        "A line is the mean of a row's finished seeds. Terms are of the training images and raw: not multiplied by "
-        "their weights."
+        f"A line is the mean of a row's finished seeds. Terms are of the training {gathered.noun} and raw: not "
+        "multiplied by their weights."
     )
     if len(rows) < len(gathered.rows):
         text += f" Drawn are {len(rows)} of {len(gathered.rows)} rows: the leader, the baseline, then the first others."

@@ -100,7 +100,11 @@ class Learner:
     def study(self, batch: Batch, also: Iterable[Tap] = ()) -> Activations:
         """What the student gives for a batch, to be passed to ``step``; ``also`` are taps that peers ask for."""
         set_time(self.setup, batch)
-        with self._own_random_numbers(), out_of_memory_explained(len(batch.labels)), self.processes.talking():
+        with (
+            self._own_random_numbers(),
+            out_of_memory_explained(len(batch.labels), self.setup.images.train.noun),
+            self.processes.talking(),
+        ):
             if self.parallel is not None:
                 self.parallel.begin(batch)
             with self.setup.arithmetic():
@@ -121,7 +125,11 @@ class Learner:
             The losses of the whole batch; the logits are those of this process's part.
         """
         set_time(self.setup, batch)
-        with self._own_random_numbers(), out_of_memory_explained(len(batch.labels)), self.processes.talking():
+        with (
+            self._own_random_numbers(),
+            out_of_memory_explained(len(batch.labels), self.setup.images.train.noun),
+            self.processes.talking(),
+        ):
             losses = self._losses(batch, taught, studied)
             factor = None if self.scale is None else self.scale.factor
             found = self.faults.note(losses, batch, taught, factor)
@@ -156,7 +164,7 @@ class Learner:
     def rehearse(self, batch: Batch, taught: Activations | None = None) -> Losses:
         """The losses of a step, and where their sum is finite its gradients. No parameter is changed."""
         set_time(self.setup, batch)
-        with self._own_random_numbers(), out_of_memory_explained(len(batch.labels)):
+        with self._own_random_numbers(), out_of_memory_explained(len(batch.labels), self.setup.images.train.noun):
             losses = losses_of(self.setup, batch, taught)
             if bool(losses.total.detach().isfinite()):
                 _backward(losses.total)
@@ -262,8 +270,12 @@ def _other_random_state(state: RandomState, processes: Processes) -> RandomState
 
 
 @contextmanager
-def out_of_memory_explained(batch_size: int) -> Iterator[None]:
+def out_of_memory_explained(batch_size: int, noun: str = "images") -> Iterator[None]:
     """Turn the device's refusal of memory into what to change.
+
+    Args:
+        batch_size: of the batch that did not fit.
+        noun: what it is of.
 
     Raises:
         OutOfMemoryError: in its place.
@@ -273,9 +285,10 @@ def out_of_memory_explained(batch_size: int) -> Iterator[None]:
     except RuntimeError as error:  # torch.OutOfMemoryError on a GPU; the CPU's allocator has no type of its own
         if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
             raise
+        smaller = "data.image_size" if noun == "images" else "data.texts.max_length"
         raise OutOfMemoryError(
-            f"out of memory with {batch_size} images in a batch. Start again (--out FOLDER) with training.batch_size="
-            f"{max(batch_size // 2, 1)} or a smaller data.image_size; layerlink check tells what a step needs"
+            f"out of memory with {batch_size} {noun} in a batch. Start again (--out FOLDER) with training.batch_size="
+            f"{max(batch_size // 2, 1)} or a smaller {smaller}; layerlink check tells what a step needs"
         ) from error
 
 

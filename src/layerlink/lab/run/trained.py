@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +14,19 @@ from layerlink.data.examples import Inputs
 from layerlink.data.preprocessing import Preprocessing
 from layerlink.data.text.preprocessing import TextPreprocessing
 from layerlink.errors import LayerlinkError, UsageError
+from layerlink.files.inside import regular
 from layerlink.files.weights import load_weights
+from layerlink.lab.recipe.models import ModelSection
 from layerlink.lab.recipe.schema import Recipe
 from layerlink.lab.recipe.texts import TextSection
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.ownership import trusted_recipe_of_run
 from layerlink.lab.run.setup.models import MadeFor, make_model
 from layerlink.tasks import CausalLM, Task
+from layerlink.user_code import HUB
+
+HERE = "."  # the tokenizer lies in the folder itself
+CONFIGURATION = "config.json"  # of a model of transformers
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,7 @@ def trained(run: RunFolder, overrides: Sequence[str] = (), *, trust_code: bool =
         raise UsageError(f"{run.path} is no folder of a run")
     run.read_result()
     loaded = trusted_recipe_of_run(run, overrides, trust_code=trust_code)
-    facts, section = run.read_data(), loaded.recipe.student
+    facts, section = run.read_data(), carried_student(loaded.recipe.student, run)
     classes = facts.get("classes")
     task = loaded.recipe.task.build()
     named = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
@@ -78,16 +84,48 @@ def trained(run: RunFolder, overrides: Sequence[str] = (), *, trust_code: bool =
     return Trained(model.eval(), preprocessing, tuple(classes), task, loaded.recipe, run)
 
 
+def tokenizer_facts(facts: Mapping[str, Any], run: RunFolder) -> Mapping[str, Any]:
+    """What a run's ``data.json`` says, with the folder of a tokenizer that lies beside it."""
+    return {**facts, "tokenizer": str(run.path)} if facts.get("tokenizer") == HERE else facts
+
+
+def carried_student(section: ModelSection, run: RunFolder) -> ModelSection:
+    """The student ``hf:`` by the configuration that lies in its folder, where it was put there to go along."""
+    if not section.model.startswith(HUB) or not (run.path / CONFIGURATION).exists():
+        return section
+    regular(run.path / CONFIGURATION, run.path)
+    there = {"model": f"{HUB}{run.path}", "arguments": {**section.arguments, "pretrained": False}}
+    return section.model_copy(update=there)
+
+
 def _seen(
     facts: dict[str, Any], run: RunFolder, recipe: Recipe, classes: int
 ) -> tuple[Preprocessing | TextPreprocessing, MadeFor, Inputs]:
     """How a run saw its examples, what models of it are made for, and two examples that say nothing."""
     if "vocabulary" in facts:
         section = recipe.data.texts or TextSection.model_validate({})
-        texts = TextPreprocessing.of_run(facts, run.data, section.columns)
+        texts = TextPreprocessing.of_run(tokenizer_facts(facts, run), run.data, section.columns)
         tokens = torch.zeros(2, 4, dtype=torch.int64)
-        head = "causal-lm" if isinstance(recipe.task.build(), CausalLM) else "sequence-classification"
-        return texts, MadeFor(classes, 32, 3, head), {"input_ids": tokens, "attention_mask": tokens + 1}
+        return texts, made_for_run(facts, run, recipe, classes), {"input_ids": tokens, "attention_mask": tokens + 1}
     images = Preprocessing.of_run(facts, run.data)
-    size, channels = images.image_size, images.channels
-    return images, MadeFor(classes, size, channels), torch.zeros(2, channels, *sides(size))
+    made_for = made_for_run(facts, run, recipe, classes)
+    return images, made_for, torch.zeros(2, images.channels, *sides(images.image_size))
+
+
+def made_for_run(facts: Mapping[str, Any], run: RunFolder, recipe: Recipe, classes: int) -> MadeFor:
+    """What the models of a finished run are made for.
+
+    Args:
+        facts: what its ``data.json`` says.
+        run: the folder.
+        recipe: of the run.
+        classes: how many.
+
+    Raises:
+        LayerlinkError: where the facts are damaged.
+    """
+    if "vocabulary" in facts:
+        head = "causal-lm" if recipe.task.name == "causal-lm" else "sequence-classification"
+        return MadeFor(classes, 32, 3, head)
+    images = Preprocessing.of_run(facts, run.data)
+    return MadeFor(classes, images.image_size, images.channels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,21 @@ def test_a_bad_onnx_file_names_the_reader(tmp_path: Path) -> None:
     (tmp_path / "file.onnx").write_bytes(b"")
     with pytest.raises(LayerlinkError, match="no model that onnxruntime reads"):
         read_onnx(tmp_path / "file.onnx")
+
+
+def test_int8_that_fails_leaves_nothing_where_it_was_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnxscript")
+    shapes = pytest.importorskip("onnxruntime.tools.symbolic_shape_infer")
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
+    monkeypatch.chdir(here)
+    # What onnxruntime does where it cannot find all shapes: it saves what it has into the current folder, and raises.
+    monkeypatch.setattr(shapes.SymbolicShapeInference, "_infer_impl", lambda self: setattr(self, "run_", False))
+    images = torch.rand(2, 3)
+    small = replace(job(nn.Linear(3, 2), images=images), calibration=[(images,)])
+    with pytest.raises(LayerlinkError, match="ONNX: Exception: Incomplete symbolic shape inference"):
+        write_onnx(small, Path("../there/file.onnx"))
+    assert Path.cwd() == here
+    assert list(here.iterdir()) == []
+    assert [it.name for it in there.iterdir()] == ["file.onnx"]  # float32, which the caller's folder takes away

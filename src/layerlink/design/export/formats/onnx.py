@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,28 +58,39 @@ def _quantise(job: Job, calibration: Sequence[tuple[Tensor, ...]], path: Path) -
         def get_next(self) -> dict[str, Any] | None:
             return next(self.left, None)
 
-    ready, done = path.with_suffix(".ready"), path.with_suffix(".done")
-    texts = job.longest is not None
-    # Of a free length the sizes inside are not found by its rules for symbols, and are not needed.
-    shapes.quant_pre_process(str(path), str(ready), skip_symbolic_shape=texts)
-    tool.quantize_static(
-        str(ready),
-        str(done),
-        Batches(),
-        quant_format=tool.QuantFormat.QDQ,
-        activation_type=tool.QuantType.QUInt8,
-        weight_type=tool.QuantType.QInt8,
-        per_channel=True,
-        reduce_range=sums_overflow(),
-        # Of a transformer what multiplies by weights, and tables of embeddings; attention, norms and softmax stay.
-        op_types_to_quantize=["MatMul", "Gemm", "Gather"] if texts else None,
-        extra_options={"MatMulConstBOnly": True} if texts else {},
-    )
-    model = onnx.load(str(done))
+    path, texts = path.absolute(), job.longest is not None
+    with _scratch(path.parent) as scratch:
+        ready, done = scratch / "ready.onnx", scratch / "done.onnx"
+        # Of a free length the sizes inside are not found by its rules for symbols, and are not needed.
+        shapes.quant_pre_process(str(path), str(ready), skip_symbolic_shape=texts)
+        tool.quantize_static(
+            str(ready),
+            str(done),
+            Batches(),
+            quant_format=tool.QuantFormat.QDQ,
+            activation_type=tool.QuantType.QUInt8,
+            weight_type=tool.QuantType.QInt8,
+            per_channel=True,
+            reduce_range=sums_overflow(),
+            # Of a transformer what multiplies by weights, and tables of embeddings; attention, norms and softmax stay.
+            op_types_to_quantize=["MatMul", "Gemm", "Gather"] if texts else None,
+            extra_options={"MatMulConstBOnly": True} if texts else {},
+        )
+        model = onnx.load(str(done))
     onnx.helper.set_model_props(model, {"layerlink": job.facts})
     onnx.save(model, str(path))
-    ready.unlink()
-    done.unlink()
+
+
+@contextmanager
+def _scratch(parent: Path) -> Iterator[Path]:
+    """A folder to work in, gone afterwards: where onnxruntime fails it leaves files in the current folder."""
+    before = Path.cwd()
+    with tempfile.TemporaryDirectory(dir=parent) as folder:
+        os.chdir(folder)
+        try:
+            yield Path(folder)
+        finally:
+            os.chdir(before)
 
 
 def sums_overflow(cpu: str | None = None) -> bool:

@@ -19,16 +19,23 @@ _BLACK, _WHITE = "#000000", "#ffffff"
 
 
 def confusion_chart(
-    counts: Sequence[Sequence[int]], classes: Sequence[str], *, down: str, across: str, title: str
+    counts: Sequence[Sequence[int]],
+    classes: Sequence[str],
+    *,
+    down: str,
+    across: str,
+    title: str,
+    noun: str = "images",
 ) -> alt.LayerChart:
     """Which class is taken for which, as percent of a row; the colour goes by the root of it, to show the rare.
 
     Args:
-        counts: images, one row a class of ``down``.
+        counts: examples, one row a class of ``down``.
         classes: names, in the order of ``counts``.
         down: what the rows are, such as ``"true class"``.
         across: what the columns are, such as ``"student's answer"``.
         title: of the static figure.
+        noun: what is counted.
 
     Raises:
         ValueError: where there are more than 40 classes.
@@ -49,7 +56,7 @@ def confusion_chart(
     told = [
         alt.Tooltip("down:N", title=down),
         alt.Tooltip("across:N", title=across),
-        alt.Tooltip("images:N", title="images"),
+        alt.Tooltip("images:N", title=noun),
         alt.Tooltip("told:N", title="share"),
     ]
     numbered = len(classes) <= _NUMBERED

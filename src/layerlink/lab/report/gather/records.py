@@ -8,12 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from layerlink.data import ImageSet, SequenceSet, TextSet
 from layerlink.errors import LayerlinkError
 from layerlink.lab.recipe.schema import Recipe
+from layerlink.lab.recipe.texts import TEXT
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.ownership import recipe_of_run
 from layerlink.tasks import Score
 
+_KINDS = tuple(kind.noun for kind in (ImageSet, TextSet, SequenceSet))
+CAUSAL = "causal-lm"  # the task whose texts are sequences
 State = Literal["finished", "failed", "unfinished", "damaged"]
 
 
@@ -47,6 +51,16 @@ class RunRecord:
     def score(self) -> Score:
         """By which the run is told to be good."""
         return Score.of(self.result.get("score"))
+
+    @property
+    def noun(self) -> str:
+        """What it was trained on: images, texts or sequences."""
+        told = self.result.get("examples")
+        if told in _KINDS:
+            return str(told)
+        if self.recipe is None or self.recipe.data.name != TEXT:
+            return ImageSet.noun
+        return SequenceSet.noun if self.recipe.task.name == CAUSAL else TextSet.noun
 
     def number(self, name: str) -> float | None:
         """A number of the result; None where the run is not finished or its result has none of that name."""

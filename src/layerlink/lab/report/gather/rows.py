@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from layerlink.data.examples import Examples
 from layerlink.errors import UsageError
 from layerlink.files.inside import PlaceError, inside
 from layerlink.files.paths import expanded
@@ -58,6 +59,12 @@ class Gathered:
     def score(self) -> Score:
         """By which rows are compared."""
         return next((run.score for run in self.runs if run.state == "finished"), ACCURACY)
+
+    @property
+    def noun(self) -> str:
+        """What they were trained on: images, texts, sequences; examples where these differ."""
+        nouns = {run.noun for run in self.runs if run.state == "finished"} or {run.noun for run in self.runs}
+        return nouns.pop() if len(nouns) == 1 else Examples.noun
 
     @property
     def runs(self) -> tuple[RunRecord, ...]:

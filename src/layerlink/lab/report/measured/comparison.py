@@ -45,13 +45,13 @@ class Measured:
         name: of its row, or "teacher".
         model: as the recipe names it.
         parameters: count.
-        flops: of one image's forward pass.
+        flops: of one example's forward pass.
         size: bytes of the file of its weights; 4 a parameter where it has no file of its own.
         latency: one a batch size.
         value: the score of the test images; None of a teacher whose output is not of the task.
         agreement: with the teacher, percent of the answers; None for the teacher, and where there are none.
-        confusion: (C, C) images, true class by answer; None where an example has not one class.
-        with_teacher: (C, C) images, the teacher's answer by the student's; None for the teacher.
+        confusion: (C, C) examples, true class by answer; None where an example has not one class.
+        with_teacher: (C, C) examples, the teacher's answer by the student's; None for the teacher.
         maps: (k, H, W), its answers to the images that are shown, where these are maps.
     """
 
@@ -77,10 +77,11 @@ class Measurements:
         students: measured, in the order of their rows.
         similarity: of their layers, before and after training.
         classes: names, in the order of the confusions.
-        images: how many validation images the similarity is over.
+        images: how many validation examples the similarity is over.
         conditions: hardware, threads and precision, in words.
         score: of the task.
         shown: test images whose answers are maps; None where they are not.
+        noun: what the examples are: images, texts, sequences.
     """
 
     teacher: Measured
@@ -91,6 +92,12 @@ class Measurements:
     conditions: str
     score: Score
     shown: MapsShown | None = None
+    noun: str = "images"
+
+    @property
+    def each(self) -> str:
+        """One of the examples, with its article."""
+        return f"{'an' if self.noun[0] in 'aeiou' else 'a'} {self.noun.removesuffix('s')}"
 
 
 def measure_rows(
@@ -136,7 +143,10 @@ def measure_rows(
     if teacher is None or alike is None:
         raise UsageError("nothing to measure: no row has a finished run")
     classes, conditions = setup.images.test.classes, f"{processor_name(setup.device)}, {setup.precision}"
-    return Measurements(teacher, tuple(students), tuple(cells), classes, alike.count, conditions, score, shown)
+    return Measurements(
+        *(teacher, tuple(students), tuple(cells), classes, alike.count, conditions, score, shown),
+        noun=setup.images.test.noun,
+    )
 
 
 def _teacher_section(gathered: Gathered, trust_code: bool) -> ModelSection:

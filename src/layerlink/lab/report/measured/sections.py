@@ -36,9 +36,9 @@ def model_sections(
     if measurements.similarity:
         chart = similarity_chart(measurements.similarity, title="Linear CKA")
         text = (
-            f"Linear CKA (Kornblith et al. 2019) of teacher and student over {measurements.images} validation images: "
-            "1 for layers that see the images alike up to rotation and scale. Bold: the recipe links this pair. One "
-            "seed a row; before: as training began."
+            f"Linear CKA (Kornblith et al. 2019) of teacher and student over {measurements.images} validation "
+            f"{measurements.noun}: 1 for layers that see them alike up to rotation and scale. Bold: the recipe links "
+            "this pair. One seed a row; before: as training began."
         )
         picture = Picture("Similarity of layers to the teacher's, before and after training", chart, wide=True)
         sections.append(Section("Similarity of layers", pictures=(picture,), text=text))
@@ -90,7 +90,12 @@ def _confusions(measurements: Measurements, leader: str) -> list[Picture]:
         return []
     heading = f"Confusion of {student.name}"
     chart = confusion_chart(
-        student.confusion.tolist(), measurements.classes, down="true class", across="student's answer", title=heading
+        student.confusion.tolist(),
+        measurements.classes,
+        down="true class",
+        across="student's answer",
+        title=heading,
+        noun=measurements.noun,
     )
     return [Picture(heading, chart)]
 

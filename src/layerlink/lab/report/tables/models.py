@@ -15,7 +15,7 @@ def models_table(measurements: Measurements) -> ReportTable:
     models, score = [measurements.teacher, *measurements.students], measurements.score
     batches = [latency.batch for latency in measurements.teacher.latency]
     columns = (
-        *("model", "parameters", "MFLOP an image", "weights, MB"),
+        *("model", "parameters", f"MFLOP {measurements.each}", "weights, MB"),
         *(f"batch of {batch}, ms" for batch in batches),
         *(f"test {score.words}{f', {score.unit}' if score.unit else ''}", "as teacher, %"),
     )

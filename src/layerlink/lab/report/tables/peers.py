@@ -32,7 +32,8 @@ def peers_table(gathered: Gathered) -> ReportTable | None:
         for (row, peer), found in of_each.items()
     )
     columns = "row", "peer", f"test {score.words}{f', {score.unit}' if score.unit else ''}", "n", "parameters"
-    note = "As they were in the epoch in which the row's own student was at its best on the validation images."
+    best = f"at its best on the validation {gathered.noun}"
+    note = f"As they were in the epoch in which the row's own student was {best}."
     return ReportTable("peers", "Peers", Table(columns, rows, note), tuple(data))
 
 

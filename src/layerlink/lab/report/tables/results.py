@@ -148,13 +148,13 @@ def _p_cell(found: Difference | None) -> Cell:
 
 def _results_note(gathered: Gathered, verdict: Verdict | None, stats: Sequence[_RowNumbers]) -> str:
     finished = [run for run in gathered.runs if run.state == "finished"]
-    images = {int(run.number("test_images") or 0) for run in finished}
+    counts, noun = {int(run.number("test_images") or 0) for run in finished}, gathered.noun
     parts = []
     if finished:
-        counted = f"{images.pop():,} test images" if len(images) == 1 else "the test images"
+        counted = f"{counts.pop():,} test {noun}" if len(counts) == 1 else f"the test {noun}"
         parts.append(
             f"Mean ± sample standard deviation over n seeds; n = 1 is a single seed, without a spread. Each run read "
-            f"{counted} once, {_epoch_read(finished)}."
+            f"{counted} once, {_epoch_read(finished, noun)}."
         )
     if any(it.nll for it in stats):
         parts.append("NLL is the mean negative log-likelihood, ECE the expected calibration error over 15 bins.")
@@ -169,12 +169,12 @@ def _results_note(gathered: Gathered, verdict: Verdict | None, stats: Sequence[_
     return " ".join(parts)
 
 
-def _epoch_read(finished: Sequence[RunRecord]) -> str:
-    """Which epoch's weights read the test images."""
+def _epoch_read(finished: Sequence[RunRecord], noun: str) -> str:
+    """Which epoch's weights read the test part."""
     last = [run.recipe is not None and run.recipe.training.keep == "last" for run in finished]
     if all(last):
         return "with the weights of its last epoch"
-    best = "with the epoch that did best on validation images"
+    best = f"with the epoch that did best on validation {noun}"
     return f"{best}; {sum(last)} of {len(last)} runs with their last one" if any(last) else best
 
 
@@ -191,8 +191,8 @@ def _choice(gathered: Gathered, verdict: Verdict) -> list[str]:
     if points is None:
         return []
     return [
-        f"“{verdict.leader}” is first of {len(values)} rows by the test images that are told here: were all of them "
-        f"equally good, the first would read {_too_good(points, gathered.score)} by chance alone."
+        f"“{verdict.leader}” is first of {len(values)} rows by the test {gathered.noun} that are told here: were all "
+        f"of them equally good, the first would read {_too_good(points, gathered.score)} by chance alone."
     ]
 
 

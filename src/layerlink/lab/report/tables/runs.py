@@ -91,7 +91,7 @@ def differences_table(gathered: Gathered) -> ReportTable | None:
     data = tuple(
         {"row": name} | {field: _words(found.get(field)) for field in fields} for name, found in differences.items()
     )
-    note = "Everything else is the same in all recipes, but for the seed and where the images lie."
+    note = f"Everything else is the same in all recipes, but for the seed and where the {gathered.noun} lie."
     return ReportTable("recipes", "What differs", Table(("row", *fields), rows, note), data)
 
 

@@ -173,7 +173,7 @@ def _check_training(loaded: LoadedRecipe, learns: Observed, sample: Inputs) -> l
     try:
         trace(learns, [OUTPUT], first(sample, 1))
     except ValueError as error:  # batch normalisation over one value a channel
-        what = f"must be 2 or more for this student, which does not train on a single image: {error}"
+        what = f"must be 2 or more for this student, which does not train on a single example: {error}"
         return [loaded.problem(("training", "batch_size"), what)]
     return []
 

@@ -255,7 +255,7 @@ def _load(loaded: LoadedRecipe, problems: list[Problem], images: Images | None) 
         what = f"several views are compared in one process; {here().size} were started"
         problems.append(loaded.problem(("data", "views"), what))
     if loaded.recipe.training.batch_size < here().size:
-        what = f"must give each of the {here().size} processes an image; got {loaded.recipe.training.batch_size}"
+        what = f"must give each of the {here().size} processes an example; got {loaded.recipe.training.batch_size}"
         problems.append(loaded.problem(("training", "batch_size"), what))
     try:
         with here().first_of_machine_before():

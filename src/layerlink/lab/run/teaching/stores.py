@@ -133,7 +133,7 @@ class Stores:
                         encoded[tap] = writer.encoded(given[tap])
                 fetching.add(encoded)
                 done += len(batch.labels)
-                watch.progress("storing what the teacher gives", done, total)
+                watch.progress(f"storing what the teacher gives for {self.setup.images.train.noun}", done, total)
                 stop_before_the_next()  # of a sweep; elsewhere Ctrl-C stops it as it stands
             fetching.finish()
 
@@ -175,7 +175,7 @@ class Stores:
             if not off <= allowed:
                 raise LayerlinkError(
                     f"teacher.store: {store.folder} does not hold what the teacher gives: {name_of(tap)} of {count} "
-                    f"images, computed again, is {100 * off:.3g} % off; expected at most {100 * allowed:.3g} %. "
+                    f"{train.noun}, computed again, is {100 * off:.3g} % off; expected at most {100 * allowed:.3g} %. "
                     "Delete the folder: it is filled again"
                 )
         return stores
