@@ -193,12 +193,14 @@ class Holding(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.held, self.layers = Held(), nn.ModuleList(Gated() for _ in range(4))
+        self.scales = nn.ParameterList([nn.Parameter(torch.rand(WIDTH)) for _ in range(2)])
+        self.shifts = nn.ParameterDict({"first": torch.rand(1, WIDTH)})
 
     def forward(self, given: Tensor) -> Tensor:
         x = self.held.embed(given)
         for layer in self.layers:
             x = layer(x)
-        return x
+        return x * self.scales[0] * self.scales[1] + self.shifts["first"]
 
 
 def built(source: str, weights: nn.Module) -> nn.Module:
