@@ -135,7 +135,9 @@ class Turned(nn.Module):
         size = int(C / 2)
         q, k, v = (it.reshape(*x.shape[:-1], 2, size).transpose(1, 2) for it in self.joint(x).chunk(3, -1))
         scores = torch.einsum("bhid,bhjd->bhij", self.turn(q), self.turn(k)) / math.sqrt(size)
-        scores = scores + torch.triu(torch.full((T, T), float("-inf"), device=x.device), diagonal=1)
+        later = torch.full((T, T), float("-inf"), device=x.device)
+        later.triu_(diagonal=1)
+        scores = scores + later
         if mask is not None:
             scores = scores.masked_fill(mask[:, None, None, :] == 0, torch.finfo(scores.dtype).min)
         return self.out((scores.softmax(-1) @ v).transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
