@@ -135,7 +135,9 @@ class Turned(nn.Module):
         size = int(C / 2)
         q, k, v = (it.reshape(*x.shape[:-1], 2, size).transpose(1, 2) for it in self.joint(x).chunk(3, -1))
         scores = torch.einsum("bhid,bhjd->bhij", self.turn(q), self.turn(k)) / math.sqrt(size)
-        scores = scores + torch.triu(torch.full((T, T), float("-inf"), device=x.device), diagonal=1)
+        later = torch.full((T, T), float("-inf"), device=x.device)
+        later.triu_(diagonal=1)
+        scores = scores + later
         if mask is not None:
             scores = scores.masked_fill(mask[:, None, None, :] == 0, torch.finfo(scores.dtype).min)
         return self.out((scores.softmax(-1) @ v).transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
@@ -193,12 +195,14 @@ class Holding(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.held, self.layers = Held(), nn.ModuleList(Gated() for _ in range(4))
+        self.scales = nn.ParameterList([nn.Parameter(torch.rand(WIDTH)) for _ in range(2)])
+        self.shifts = nn.ParameterDict({"first": torch.rand(1, WIDTH)})
 
     def forward(self, given: Tensor) -> Tensor:
         x = self.held.embed(given)
         for layer in self.layers:
             x = layer(x)
-        return x
+        return x * self.scales[0] * self.scales[1] + self.shifts["first"]
 
 
 def built(source: str, weights: nn.Module) -> nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,6 +32,15 @@ def own_tensors(module: nn.Module) -> Iterator[tuple[str, Any]]:
         kind = PASSING if name in module._non_persistent_buffers_set else BUFFER
         made = _constant(buffer) if kind == PASSING else made_by(buffer)
         yield f"{name}{kind}", Code(made or f"torch.zeros({tuple(buffer.shape)}{_dtype(buffer)})")
+
+
+def listed_parameters(module: nn.Module) -> dict[str, Any]:
+    """The argument of a ``ParameterList`` or ``ParameterDict``, as code."""
+    made = {name: f"nn.Parameter(torch.zeros({tuple(it.shape)}))" for name, it in module.named_parameters()}
+    if isinstance(module, nn.ParameterList):
+        return {"values": Code(f"[{', '.join(made.values())}]")}
+    pairs = ", ".join(f"{json.dumps(name)}: {text}" for name, text in made.items())
+    return {"parameters": Code(f"{{{pairs}}}")}
 
 
 def statement(key: str, text: str) -> str:

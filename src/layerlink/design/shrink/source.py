@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from layerlink.design.shrink.buffers import own_tensors, statement
+from layerlink.design.shrink.buffers import listed_parameters, own_tensors, statement
 from layerlink.design.shrink.lines import broken
 from layerlink.design.shrink.passes import Call, Pass
 from layerlink.design.shrink.torch_layers import known_arguments
@@ -135,6 +135,8 @@ def _made(module: nn.Module, path: str, seen: Pass) -> Made:
     }
     if type(module) in _LISTS:
         return Made(f"nn.{type(module).__name__}", children=children)
+    if type(module) in (nn.ParameterList, nn.ParameterDict):
+        return Made(f"nn.{type(module).__name__}", listed_parameters(module))
     if type(module).__module__.startswith("torch.nn"):
         return _of_torch(module, path)
     calls = [call for call in seen.calls if call.path == path]

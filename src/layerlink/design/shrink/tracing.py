@@ -175,8 +175,14 @@ def _recorded(module: nn.Module, call: Call) -> str:
     for node in reversed(tracer.graph.nodes):
         if node.op == "call_module" and type(module.get_submodule(str(node.target))).__name__ == "Removed":
             node.replace_all_uses_with(node.args[0])
-    tracer.graph.eliminate_dead_code(lambda node: node.op in ("output", "placeholder"))
+    tracer.graph.eliminate_dead_code(_stays)
     return tidied(tracer.graph.python_code("self").src)
+
+
+def _stays(node: fx.Node) -> bool:
+    """Whether a step is needed though nobody uses what it gives: it is an end, or changes a tensor in its place."""
+    in_place = node.op == "call_method" and re.fullmatch(r"[a-z]\w*[a-z0-9]_", str(node.target)) is not None
+    return node.op in ("output", "placeholder") or in_place
 
 
 def _cannot(module: nn.Module, path: str, error: Exception) -> str:
