@@ -157,23 +157,46 @@ def _renumber(module: nn.Sequential | nn.ModuleList, ours: bool) -> None:
         module._modules[str(place) if numbered else name] = it
 
 
-_DEPTH = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")  # of the configs of transformers
+def _set(config: Any, name: str, value: int) -> None:
+    try:
+        setattr(config, name, value)
+    except AttributeError:  # of a frozen dataclass; this one is a copy
+        object.__setattr__(config, name, value)
+
+
+_DEPTH = (
+    "num_hidden_layers",
+    "n_layer",
+    "n_layers",
+    "num_layers",
+)  # of configs, and of modules that go through their layers by number
 
 
 def _tell_config(model: nn.Module, runs: Sequence[Run], kept: Sequence[int]) -> None:
-    """The number of layers in the config of a model of transformers, and of what knows its own number in a cache."""
+    """The number of layers, in the config of a model and in the modules that hold them; and each layer's own number."""
     for module in model.modules():
         config: Any = getattr(module, "config", None)
         for run, count in zip(runs, kept, strict=True):
             for name in _DEPTH if config is not None else ():
                 if getattr(config, name, None) == len(run.units):
-                    setattr(config, name, count)
+                    _set(config, name, count)
                     kinds = getattr(config, "layer_types", None)
                     if isinstance(kinds, list) and len(kinds) == len(run.units):
                         config.layer_types = [kinds[place] for place in evenly(count, len(run.units))]
+    for run, count in zip(runs, kept, strict=True):
+        for holder in _holders(model, run.parent):
+            for name in _DEPTH:
+                if vars(holder).get(name) == len(run.units):
+                    setattr(holder, name, count)
     for run in runs:
         parent = model.get_submodule(run.parent)
         for place, block in enumerate(parent.children() if isinstance(parent, nn.ModuleList) else ()):
             for module in block.modules():
                 if isinstance(getattr(module, "layer_idx", None), int):
                     module.layer_idx = place  # type: ignore[assignment]
+
+
+def _holders(model: nn.Module, path: str) -> list[nn.Module]:
+    """The modules that a module is in, and itself."""
+    names = path.split(".") if path else []
+    return [model.get_submodule(".".join(names[:count])) for count in range(len(names) + 1)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import keyword
 import re
 from collections.abc import Iterator
@@ -12,13 +13,17 @@ from typing import Any
 import torch
 from torch import nn
 
+from layerlink.design.shrink.buffers import own_tensors, statement
+from layerlink.design.shrink.lines import broken
 from layerlink.design.shrink.passes import Call, Pass
 from layerlink.design.shrink.torch_layers import known_arguments
 from layerlink.design.shrink.tracing import forward_text
 from layerlink.errors import UsageError
 
-_LISTS = (nn.Sequential, nn.ModuleList)
-_WIDTH = 110
+_LISTS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+_NAMES = tuple(f"nn.{it.__name__}" for it in _LISTS)
+_HOLDS = "# Not called itself for the examples: it holds what others call, or what is used elsewhere."
+_REPEATED = 4  # equal layers of a list, that are written once
 
 
 @dataclass
@@ -73,6 +78,8 @@ def write_source(model: nn.Module, seen: Pass, about: str) -> str:
     lines = [f'"""{about}"""', "", "import torch", "import torch.nn.functional as F", "from torch import nn"]
     text = "\n".join(lines) + "\n\n\n" + "".join(f"{it}\n\n\n" for it in classes.texts)
     text += _build(expression, model)
+    if re.search(r"\bmath\.", text):
+        text = text.replace("import torch\n", "import math\n\nimport torch\n", 1)
     if "OrderedDict(" in text:
         text = text.replace("import torch\n", "from collections import OrderedDict\n\nimport torch\n", 1)
     if "F." not in text.replace("import torch.nn.functional as F", ""):
@@ -87,19 +94,37 @@ def _build(expression: str, model: nn.Module) -> str:
     replaces them by those of He et al. (2015, arXiv 1502.01852, equation 10), and so does this one. Where no norm
     follows, layers between the convolutions and the output need them as well.
     """
-    if not any(isinstance(it, nn.Conv2d) for it in model.modules()):
+    tied = "".join(f"    {it}\n" for it in _ties(model))
+    convolves = any(isinstance(it, nn.Conv2d) for it in model.modules())
+    if not convolves and not tied:
         return f'def build():\n    """The model, with new weights."""\n    return {expression}\n'
+    how = ": of He et al. (2015) where it convolves." if convolves else "."
     normed = any("Norm" in type(it).__name__ for it in model.modules())
-    return f'''def build():
-    """The model, with new weights: of He et al. (2015) where it convolves."""
-    model = {expression}
-    for module in model.modules():
+    drawn = f"""    for module in model.modules():
         if isinstance(module, {"nn.Conv2d" if normed else "(nn.Conv2d, nn.Linear)"}):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-    return model
-'''
+"""
+    head = f'def build():\n    """The model, with new weights{how}"""\n    model = {expression}\n'
+    return f"{head}{tied}{drawn if convolves else ''}    return model\n"
+
+
+def _ties(model: nn.Module) -> Iterator[str]:
+    """What makes weights one that are one in the model."""
+    first: dict[int, str] = {}
+    for path, value in model.named_parameters(remove_duplicate=False):
+        if id(value) in first:
+            yield f"{_place(path)} = {_place(first[id(value)])}"
+        first.setdefault(id(value), path)
+
+
+def _place(path: str) -> str:
+    """A parameter as one would write it."""
+    *names, last = path.split(".")
+    if not all(name.isdigit() or (name.isidentifier() and not keyword.iskeyword(name)) for name in names):
+        return f"model.get_submodule({'.'.join(names)!r}).{last}"
+    return "model" + "".join(f"[{name}]" if name.isdigit() else f".{name}" for name in names) + f".{last}"
 
 
 def _made(module: nn.Module, path: str, seen: Pass) -> Made:
@@ -113,10 +138,10 @@ def _made(module: nn.Module, path: str, seen: Pass) -> Made:
     if type(module).__module__.startswith("torch.nn"):
         return _of_torch(module, path)
     calls = [call for call in seen.calls if call.path == path]
-    if not calls:
+    if not calls and not module.state_dict() and not any(call.path.startswith(f"{path}.") for call in seen.calls):
         return Made("nn.Identity")
-    own = dict(_own_tensors(module))
-    forward = _forward(module, calls, path)
+    own = dict(own_tensors(module))
+    forward = _forward(module, calls, path) if calls else _HOLDS
     return Made(type(module).__name__, own, children, forward)
 
 
@@ -125,13 +150,6 @@ def _forward(module: nn.Module, calls: list[Call], path: str) -> str:
     if len(texts) > 1:
         raise UsageError(f"{path} runs {len(calls)} times, each time another way")
     return texts.pop()
-
-
-def _own_tensors(module: nn.Module) -> Iterator[tuple[str, Any]]:
-    for name, value in module.named_parameters(recurse=False):
-        yield f"{name}!parameter", tuple(value.shape)
-    for name, buffer in module.named_buffers(recurse=False):
-        yield f"{name}!buffer", tuple(buffer.shape)
 
 
 def _of_torch(module: nn.Module, path: str) -> Made:
@@ -193,13 +211,8 @@ class _Classes:
                 for variable, place in sorted(first.items(), key=lambda it: list(variables).index(it[1]))
             ]
             return f"{name}({', '.join(given)})"
-        if made.kind in ("nn.Sequential", "nn.ModuleList"):
-            parts = [self._call(it, (*at, name), named) for name, it in made.children.items()]
-            if any(not name.isdigit() for name in made.children):
-                pairs = ", ".join(f"{name!r}: {part}" for name, part in zip(made.children, parts, strict=True))
-                return f"nn.Sequential(OrderedDict({{{pairs}}}))"
-            listed = ", ".join(parts)
-            return f"{made.kind}([{listed}])" if made.kind == "nn.ModuleList" else f"{made.kind}({listed})"
+        if made.kind in _NAMES:
+            return _list(made, [self._call(it, (*at, name), named) for name, it in made.children.items()])
         arguments = [(name, named.get((*at, name), _shown(value))) for name, value in made.arguments.items()]
         plain = [name for name, _ in arguments][:3] in (["in_channels", "out_channels", "kernel_size"],)
         places = 3 if plain else 2 if [name for name, _ in arguments][:2] == ["in_features", "out_features"] else 0
@@ -230,19 +243,26 @@ class _Classes:
             body.append(f"super().__init__({', '.join(calls.values())})")
         else:
             body += [f"self.{child} = {call}" for child, call in calls.items()]
-        for key, shape in made.arguments.items():
-            tensor, _, kind = key.partition("!")
-            size = variables.get((key,), _shown(shape))
-            zeros = f"torch.zeros({size})"
-            body.append(
-                f"self.{tensor} = nn.Parameter({zeros})"
-                if kind == "parameter"
-                else f'self.register_buffer("{tensor}", {zeros})'
-            )
+        body += [statement(key, variables.get((key,), _shown(value))) for key, value in made.arguments.items()]
         if made.children or made.arguments:
-            lines += [f"    def __init__(self{head}):", *(f"        {it}" for it in body), ""]
-        lines += [f"    {it}" for it in made.forward.split("\n")]
+            lines += [f"    def __init__(self{head}):", *(part for it in body for part in broken(f"        {it}")), ""]
+        lines += [part for it in made.forward.split("\n") for part in broken(f"    {it}")]
         return "\n".join(lines)
+
+
+def _list(made: Made, parts: list[str]) -> str:
+    if made.kind == "nn.ModuleDict" or any(not name.isdigit() for name in made.children):
+        pairs = ", ".join(f"{json.dumps(name)}: {part}" for name, part in zip(made.children, parts, strict=True))
+        return (
+            f"nn.ModuleDict({{{pairs}}})"
+            if made.kind == "nn.ModuleDict"
+            else f"nn.Sequential(OrderedDict({{{pairs}}}))"
+        )
+    listed = ", ".join(parts)
+    if len(parts) >= _REPEATED and len(set(parts)) == 1:
+        listed = f"{parts[0]} for _ in range({len(parts)})"
+        return f"{made.kind}([{listed}])" if made.kind == "nn.ModuleList" else f"{made.kind}(*[{listed}])"
+    return f"{made.kind}([{listed}])" if made.kind == "nn.ModuleList" else f"{made.kind}({listed})"
 
 
 def _variables(every: list[Made]) -> dict[tuple[str, ...], str]:

@@ -1,21 +1,25 @@
 """The forward method of one module as text, its children called and not opened.
 
 torch.fx records it, with real examples beside: a branch that looks at a size, or at whether an argument was passed, is
-decided as it was for the examples.
+decided as it was for the examples. One that looks at the values of a tensor is refused.
 """
 
 from __future__ import annotations
 
 import inspect
 import re
+import traceback
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import torch
 from torch import fx, nn
-from torch.utils._pytree import tree_map_only
+from torch.fx.node import map_arg
 
+from layerlink.design.shrink.known import DecidesByValuesError, Known, number, reads_values, recorded_functions
+from layerlink.design.shrink.lines import tidied
 from layerlink.design.shrink.passes import Call
 from layerlink.errors import UsageError
 from layerlink.user_code import told
@@ -32,6 +36,8 @@ class _Tracer(fx.Tracer):
         self.root = module
         self.graph = fx.Graph(tracer_cls=_Tracer)
         self.values: dict[fx.Node, Any] = {}
+        self.read: set[fx.Node] = set()  # numbers that depend on the values of tensors
+        self.own: dict[str, fx.Proxy] = {}  # parameters and buffers, by path
         self.paths = {id(it): path for path, it in module.named_modules()}
         self.tensor_attrs: dict[Any, str] = {}
         self.computing = False
@@ -40,10 +46,21 @@ class _Tracer(fx.Tracer):
         proxy = super().create_proxy(kind, target, args, kwargs, *more, **others)
         if kind != "placeholder":
             self.values[proxy.node] = self._computed(proxy.node)
+            if reads_values(proxy.node, self.values, self.read):
+                self.read.add(proxy.node)
         return proxy
 
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return Known(node, self)
+
+    def tensor(self, path: str) -> fx.Proxy:
+        """A parameter or buffer of the module's own."""
+        if path not in self.own:
+            self.own[path] = self.create_proxy("get_attr", path, (), {})
+        return self.own[path]
+
     def _computed(self, node: fx.Node) -> Any:
-        args, kwargs = tree_map_only(fx.Node, lambda it: self.values[it], (tuple(node.args), dict(node.kwargs)))
+        args, kwargs = map_arg((tuple(node.args), dict(node.kwargs)), lambda it: self.values[it])
         self.computing = True
         try:
             if node.op == "call_module":
@@ -70,11 +87,11 @@ class _Tracer(fx.Tracer):
         return made
 
     def to_bool(self, obj: fx.Proxy) -> bool:
-        return bool(self.values[obj.node])
+        return bool(number(obj))
 
     def iter(self, obj: fx.Proxy) -> Iterator[Any]:
         parts: Any = obj
-        return iter([parts[place] for place in range(len(self.values[obj.node]))])
+        return iter([parts[place] for place in range(len(parts))])
 
 
 def forward_text(module: nn.Module, call: Call) -> str:
@@ -100,13 +117,23 @@ def forward_text(module: nn.Module, call: Call) -> str:
         module.training = False
     if learning == text:
         return text
-    words, others = (re.split(r"(\W+)", it) for it in (text, learning))
-    pairs = set(zip(words, others, strict=False)) if len(words) == len(others) else set()
-    if pairs and all(one == other or (one, other) == ("False", "True") for one, other in pairs):
-        both = zip(words, others, strict=True)
-        return "".join(one if one == other else "self.training" for one, other in both)
+    words, others = (re.split(r"(\d+\.\d+(?:e-?\d+)?|\w+)", it) for it in (text, learning))
+    both = [_either(*pair) for pair in zip(words, others, strict=False)]
+    if len(words) == len(others) and None not in both:
+        return "".join(it for it in both if it is not None)
     head, _, rest = text.partition("\n")
     return f"{head}\n    {LEFT_OUT}\n{rest}"
+
+
+def _either(one: str, other: str) -> str | None:
+    """A word that is another in training, as code that decides; nothing where that cannot be told."""
+    if one == other:
+        return one
+    if (one, other) == ("False", "True"):
+        return "self.training"
+    if re.fullmatch(r"\d+(\.\d+)?", one) and re.fullmatch(r"\d+(\.\d+)?(e-?\d+)?", other):
+        return f"({other} if self.training else {one})"
+    return None
 
 
 def _recorded(module: nn.Module, call: Call) -> str:
@@ -119,8 +146,24 @@ def _recorded(module: nn.Module, call: Call) -> str:
             return run(it, *args, **kwargs)
         return tracer.create_proxy("call_module", tracer.paths[id(it)], args, kwargs)
 
+    read = nn.Module.__getattr__
+
+    def found(it: nn.Module, name: str) -> Any:
+        value = read(it, name)
+        if tracer.computing or not isinstance(value, torch.Tensor) or id(it) not in tracer.paths:
+            return value
+        return tracer.tensor(f"{tracer.paths[id(it)]}.{name}".lstrip("."))
+
+    def record(function: Any, args: Any, kwargs: Any) -> Any:
+        return tracer.create_proxy("call_function", function, args, kwargs)
+
     try:
-        with torch.no_grad(), mock.patch.object(nn.Module, "__call__", called):
+        with (
+            torch.no_grad(),
+            mock.patch.object(nn.Module, "__call__", called),
+            mock.patch.object(nn.Module, "__getattr__", found),
+            recorded_functions(inspect.unwrap(type(module).forward), record),
+        ):
             given: dict[str, Any] = {}
             for name, value in passed.items():
                 rest = list(passed.values())[len(given) :]
@@ -128,12 +171,29 @@ def _recorded(module: nn.Module, call: Call) -> str:
             output = module.forward(**given)
             tracer.create_node("output", "output", (tracer.create_arg(output),), {})
     except Exception as error:
-        raise UsageError(f"torch.fx cannot follow {type(module).__name__}.forward: {told(error)}") from error
+        raise UsageError(_cannot(module, call.path, error)) from error
     for node in reversed(tracer.graph.nodes):
         if node.op == "call_module" and type(module.get_submodule(str(node.target))).__name__ == "Removed":
             node.replace_all_uses_with(node.args[0])
     tracer.graph.eliminate_dead_code(lambda node: node.op in ("output", "placeholder"))
-    return _tidy(tracer.graph.python_code("self").src)
+    return tidied(tracer.graph.python_code("self").src)
+
+
+def _cannot(module: nn.Module, path: str, error: Exception) -> str:
+    method = f"{type(module).__name__}.forward{f' ({path})' if path else ''}"
+    if isinstance(error, DecidesByValuesError):
+        return (
+            f"{method} decides by the values of a tensor{_line(module, error)}, which the source cannot do: "
+            "compute both and choose by torch.where, or take the decision out of forward"
+        )
+    return f"torch.fx cannot follow {method}: {told(error)}; write that line with operations of torch on tensors"
+
+
+def _line(module: nn.Module, error: Exception) -> str:
+    """Where in the file of a module's class an error arose."""
+    file = inspect.unwrap(type(module).forward).__code__.co_filename
+    lines = [it.lineno for it in traceback.extract_tb(error.__traceback__) if it.filename == file]
+    return f" in line {lines[-1]} of {Path(file).name}" if lines else ""
 
 
 def _varies(value: Any) -> bool:
@@ -148,22 +208,3 @@ def _placeholder(tracer: _Tracer, name: str, value: Any, *, optional: bool) -> A
     proxy = tracer.create_proxy("placeholder", name, (), {})
     tracer.values[proxy.node] = value
     return proxy
-
-
-def _tidy(text: str) -> str:
-    """Without what fx writes to free memory, and with children of lists called as one would write it."""
-    lines = [re.sub(r";\s+\w+ = .*None$", "", line.rstrip()) for line in text.strip().split("\n")]
-    text = "\n".join(line for line in lines if line.strip())
-    text = re.sub(r"getattr\((\w+(?:\.\w+)*), \"(\d+)\"\)", r"\1[\2]", text)
-    text = re.sub(r"\bdef forward\(self(.*?)\) ?->.*:", r"def forward(self\1):", text)
-    text = text.replace(".__call__(", "(").replace("torch.nn.functional.", "F.")
-    text = re.sub(r"(\(|, )(\w+) = ", r"\1\2=", text)
-    text = re.sub(r", (inplace=False|mode='constant', value=None)\)", ")", text)
-    text = re.sub(r"slice\((.*?), (.*?), (.*?)\)", _slice, text)
-    text = re.sub(r"\[\(([^()]*:[^()]*)\)\]", r"[\1]", text)
-    return re.sub(r"\n    (\w+) = (.*)\n    return \1$", r"\n    return \2", text)
-
-
-def _slice(found: re.Match[str]) -> str:
-    start, stop, step = ("" if it == "None" else it for it in found.groups())
-    return f"{start}:{stop}:{step}" if step else f"{start}:{stop}"
