@@ -156,6 +156,7 @@ def test_a_card_that_the_hub_reads(run: Path) -> None:
     assert (result.metric_type, result.metric_value) == ("accuracy", accuracy)
     assert f"| test accuracy, % | {accuracy:,.4g} |" in text
     assert "CC BY 4.0" in text
+    assert (data.to_dict()["data_license"], data.license) == ("cc-by-4.0", None)  # of the data, not of the model
     assert "One seed: a difference of a point or two to another model may be luck." in text
 
 

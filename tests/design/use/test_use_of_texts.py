@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 import layerlink as ll
+import tiny_llama
 from layerlink.cli.main import run_command_line
 from layerlink.design.export import exporting
 from layerlink.design.use.card import card
@@ -146,8 +147,47 @@ def test_a_card_speaks_of_texts(run: Path) -> None:
     text = card(RunFolder(run))
     assert "pipeline_tag: text-classification" in text
     assert "24 test texts, read once. The epoch was chosen on validation texts." in text
-    assert "licence of the data: cc-by-4.0" in text
+    assert "licence of the data: cc-by-4.0 (`data_license: cc-by-4.0` in the head)" in text
+    assert "\ndata_license: cc-by-4.0\n" in text.split("---")[1]
+    assert "\nlicense:" not in text  # the model's, which nobody has said
+    assert str(run.parent) not in text
     assert "image" not in text
+
+
+def test_a_licence_in_other_words_stays_out_of_the_head(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "own")
+    own = RunFolder(tmp_path / "own")
+    own.recipe.write_text(own.recipe.read_text().replace("cc-by-4.0", "for research, ask us"))
+    text = card(own)
+    assert "licence of the data: for research, ask us\n" in text
+    assert "data_license" not in text
+
+
+def test_a_language_models_card_speaks_of_sequences_and_its_example_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tiny_llama.llama(tmp_path / "model", layers=2)
+    tiny_llama.tables(tmp_path / "data", train=40, dev=12, test=12)
+    text = tiny_llama.recipe(model, tmp_path / "data", epochs=1)
+    train(set_up(load_recipe("r.yaml", [], text=text)), RunFolder(tmp_path / "run"))
+    text = card(RunFolder(tmp_path / "run"))
+    assert "pipeline_tag: text-generation" in text
+    assert "test sequences, read once. The epoch was chosen on validation sequences." in text
+    assert "MFLOP: of a sequence of 12 tokens" in text
+    assert "On sequences that look unlike the training sequences it may be wrong" in text
+    assert "image" not in text
+    place = tmp_path / "pushed"
+    assert run_command_line(["push", str(tmp_path / "run"), str(place)]) == 0
+    shutil.rmtree(tmp_path / "model")
+    capsys.readouterr()
+    code = (
+        text.split("```python\n")[1]
+        .split("```")[0]
+        .replace('"FOLDER"', repr(str(place)))
+        .replace('"..."', '"the film"')
+    )
+    exec(code)
+    assert "tensor([[" in capsys.readouterr().out
 
 
 def test_a_program_answers_in_any_length_with_its_tokenizer_beside(run: Path, tmp_path: Path) -> None:

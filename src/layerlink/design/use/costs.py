@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from layerlink.config.image_size import sides
+from layerlink.data.text.preprocessing import TextPreprocessing
 from layerlink.errors import LayerlinkError
 from layerlink.files.paths import expanded
 from layerlink.lab.recipe.models import ModelSection, TeacherSection
 from layerlink.lab.recipe.schema import Recipe
+from layerlink.lab.recipe.texts import TextSection
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.ownership import ForeignCodeError, recipe_of_run, trusted_recipe_of_run
 from layerlink.lab.run.setup.models import MadeFor, make_model
@@ -69,13 +71,22 @@ def costs_of(run: RunFolder) -> Costs:
         recipe, own = trusted_recipe_of_run(run).recipe, True
     except ForeignCodeError:
         recipe, own = recipe_of_run(run).recipe, False
+    length = _length(facts, run, recipe)
     classes = facts.get("classes")
     made_for = made_for_run(facts, run, recipe, len(classes) if isinstance(classes, list) else 0)
     each = tuple(
-        _cost(role, section, made_for, facts, recipe, own=own)
+        _cost(role, section, made_for, length, recipe, own=own)
         for role, section in _models(recipe, carried_student(recipe.student, run))
     )
-    return Costs(each, _example_of(facts, made_for))
+    return Costs(each, _example_of(length, made_for))
+
+
+def _length(facts: Mapping[str, Any], run: RunFolder, recipe: Recipe) -> int | None:
+    """Tokens of the longest texts; None of images."""
+    if "vocabulary" not in facts:
+        return None
+    section = recipe.data.texts or TextSection.model_validate({})
+    return TextPreprocessing.of_run(facts, run.data, section.columns).max_length
 
 
 def _models(recipe: Recipe, student: ModelSection) -> Iterator[tuple[str, ModelSection]]:
@@ -85,7 +96,7 @@ def _models(recipe: Recipe, student: ModelSection) -> Iterator[tuple[str, ModelS
 
 
 def _cost(
-    role: str, section: ModelSection, made_for: MadeFor, facts: Mapping[str, Any], recipe: Recipe, *, own: bool
+    role: str, section: ModelSection, made_for: MadeFor, length: int | None, recipe: Recipe, *, own: bool
 ) -> Cost:
     name = recipe.student.model if role == "student" else section.model
     if is_code(section.model) and not own:
@@ -99,8 +110,8 @@ def _cost(
         arguments = {**arguments, "pretrained": False}
     if isinstance(section, TeacherSection) and section.image_size is not None:
         made_for = made_for._replace(image_size=section.image_size)
-    example = _example(facts, made_for)
     try:
+        example = _example(length, made_for)
         plain = section.model_copy(update={"arguments": arguments})
         model = make_model(plain, made_for, recipe.seed, lambda: torch.cat([example] * 2), role)  # type: ignore[list-item]
         return Cost(role, name, count_parameters(model), count_flops(model, example))
@@ -108,20 +119,20 @@ def _cost(
         return Cost(
             role,
             name,
-            why_not=f"it does not run on {_example_of(facts, made_for)}: {' '.join(str(error).split())[:200]}",
+            why_not=f"it does not run on {_example_of(length, made_for)}: {' '.join(str(error).split())[:200]}",
         )
 
 
-def _example(facts: Mapping[str, Any], made_for: MadeFor) -> Tensor | dict[str, Tensor]:
+def _example(length: int | None, made_for: MadeFor) -> Tensor | dict[str, Tensor]:
     """One example, of which every value is 0."""
-    if "vocabulary" not in facts:
+    if length is None:
         return torch.zeros(1, made_for.channels, *sides(made_for.image_size))
-    tokens = torch.zeros(1, int(facts["max_length"]), dtype=torch.int64)
+    tokens = torch.zeros(1, length, dtype=torch.int64)
     return {"input_ids": tokens, "attention_mask": tokens + 1}
 
 
-def _example_of(facts: Mapping[str, Any], made_for: MadeFor) -> str:
-    if "vocabulary" in facts:
+def _example_of(length: int | None, made_for: MadeFor) -> str:
+    if length is not None:
         kind = "sequence" if made_for.head == "causal-lm" else "text"
-        return f"a {kind} of {facts['max_length']:,} tokens"
+        return f"a {kind} of {length:,} tokens"
     return f"an image of {'x'.join(map(str, sides(made_for.image_size)))} pixels"
