@@ -138,7 +138,7 @@ def test_accumulated_it_ends_with_the_weights_of_whole_batches(
 
 def test_parts_of_unequal_length_do_not_count_alike() -> None:
     """The shares are what makes the test above hold: with equal ones it would not."""
-    from layerlink.integrations.shares import shares_of
+    from layerlink.transfer.shares import shares_of
 
     distiller, data = distiller_of("lm"), texts("lm")
     parts = []

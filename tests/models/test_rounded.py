@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from layerlink.models.rounded import round_in_training, rounded_values, rounded_weight
+from layerlink.models.rounded import round_in_training, round_no_more, rounded_values, rounded_weight
 from layerlink.models.tiny_maps import use_tiny_map_convolutions
 
 
@@ -115,6 +115,17 @@ def test_a_model_rounds_in_training_alone() -> None:
     assert not torch.equal(found, plain(x))
     assert torch.equal(net.eval()(x), plain.eval()(x))
     assert torch.equal(copy.deepcopy(net)(x), plain(x))
+
+
+def test_layers_can_be_what_they_were_before() -> None:
+    net, plain = Net(), Net()
+    use_tiny_map_convolutions(net)
+    before = [type(it) for it in net.modules()]
+    assert round_in_training(net) == 4
+    round_no_more(net)
+    round_no_more(plain)
+    assert [type(it) for it in net.modules()] == before
+    assert {type(it) for it in plain.modules()} == {Net, nn.Conv2d, nn.Conv1d, nn.Linear}
 
 
 def test_convolutions_over_tiny_maps_round_too() -> None:

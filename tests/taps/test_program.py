@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from capturing import capturing
 from layerlink.models import build_model
 from layerlink.models.tiny_maps import use_tiny_map_convolutions
 from layerlink.taps import OUTPUT, Observed, Tap, program
@@ -68,11 +69,8 @@ MODELS["overwriting"] = (Overwriting, ("first", "twice#0", "twice#1", "head[1]")
 
 @pytest.fixture(autouse=True)
 def _captured(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Programs are captured and differentiated as for any compiler; no kernels are made. Nothing is made twice."""
-    monkeypatch.setattr(program, "BACKEND", "aot_eager")
-    with torch._dynamo.config.patch(error_on_recompile=True):
+    with capturing(monkeypatch):
         yield
-    torch._dynamo.reset()
 
 
 def pair(name: str, precision: Precision = "float32") -> tuple[Observed, Observed, list[Tap], Tensor]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 import layerlink as ll
 from layerlink.taps import OUTPUT
 from layerlink.transfer import cut
+from layerlink.transfer.pieces import read_of_student
 
 WORDS, DIM, ROWS, LENGTH = 37, 8, 3, 11
 
@@ -207,3 +208,17 @@ def test_labels_of_another_shape_are_told() -> None:
     distiller = ll.Distiller(teacher, student, example=inputs, task="causal-lm")
     with pytest.raises(ll.UsageError, match=r"needs labels \(3, 11\), the tokens themselves; got \(3, 10\)"):
         distiller(inputs, labels[:, 1:])
+
+
+def test_whatever_somebody_else_asks_for_is_read_too() -> None:
+    inputs, _ = batch()
+    teacher, student = models()
+    pieces = ll.Distiller(teacher, student, example=inputs, task="causal-lm").pieces
+    assert pieces is not None
+    body = ll.Tap("body")
+    for of_pieces, asked, wanted in (
+        (None, [OUTPUT, body], (OUTPUT, body)),
+        (pieces, [body], (pieces.student.tap, body)),
+        (pieces, [body, OUTPUT], (OUTPUT, body)),
+    ):
+        assert read_of_student(of_pieces, iter([OUTPUT]), iter(asked)) == wanted

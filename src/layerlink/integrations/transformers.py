@@ -12,9 +12,9 @@ from torch import Tensor
 
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.files.whole import load_tensors, write_whole
-from layerlink.integrations.shares import shares_of, weighed
 from layerlink.optional import need
 from layerlink.transfer import Distiller
+from layerlink.transfer.shares import shares_of, weighed
 
 if TYPE_CHECKING:
     from transformers import Trainer, TrainerCallback

@@ -35,6 +35,13 @@ def round_in_training(model: nn.Module) -> int:
     return len(found)
 
 
+def round_no_more(model: nn.Module) -> None:
+    """Let the layers of ``model`` be those that they were before ``round_in_training``."""
+    before = {rounded: plain for plain, rounded in _ROUNDED.items()}
+    for module in model.modules():
+        module.__class__ = before.get(type(module), type(module))
+
+
 def rounded_weight(weight: Tensor) -> Tensor:
     """A weight (outputs, ...) on 255 levels a row, symmetric around 0; the gradient passes."""
     largest = weight.detach().flatten(1).abs().amax(1).clamp(min=torch.finfo(weight.dtype).tiny * 256)

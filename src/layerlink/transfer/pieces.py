@@ -47,9 +47,10 @@ class Pieces:
 
 def read_of_student(pieces: Pieces | None, taps: Iterable[Tap], also: Iterable[Tap] = ()) -> tuple[Tap, ...]:
     """What is read of the student for terms that read ``taps``; its output itself where somebody else asks for it."""
-    if pieces is None or OUTPUT in (asked := tuple(also)):
-        return tuple(dict.fromkeys((*taps, *also)))
-    return tuple(dict.fromkeys((*(pieces.student.tap if tap == OUTPUT else tap for tap in taps), *asked)))
+    asked = tuple(also)
+    if pieces is not None and OUTPUT not in asked:
+        taps = (pieces.student.tap if tap == OUTPUT else tap for tap in taps)
+    return tuple(dict.fromkeys((*taps, *asked)))
 
 
 def read_of_teacher(pieces: Pieces | None, taps: Iterable[Tap]) -> tuple[Tap, ...]:

@@ -27,11 +27,6 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     return Tokenizer.load(str(folder))
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LAYERLINK_CACHE", str(tmp_path / "cache"))
-
-
 def how(**changes: Any) -> Documents:
     return Documents(Wanted(("text",), None), **{"length": 8, **changes})
 

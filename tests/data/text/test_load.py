@@ -24,11 +24,6 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     return Tokenizer.load(str(folder))
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LAYERLINK_CACHE", str(tmp_path / "cache"))
-
-
 def lines(path: Path, *rows: dict[str, Any]) -> None:
     path.parent.mkdir(exist_ok=True)
     path.write_text("\n".join(map(json.dumps, rows)))

@@ -160,6 +160,19 @@ def test_a_card_that_the_hub_reads(run: Path) -> None:
     assert "One seed: a difference of a point or two to another model may be luck." in text
 
 
+@pytest.mark.parametrize("name", ["folder", "webdataset", "segmentation"])
+def test_a_way_to_read_ones_own_data_is_no_data_set_of_the_hub(name: str, run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    own = RunFolder(tmp_path / "run")
+    text = own.recipe.read_text()
+    assert "name: digits" in text
+    own.recipe.write_text(text.replace("name: digits", f"name: {name}", 1).replace("root: null", "root: photos", 1))
+    written = card(own)
+    assert "datasets:" not in written
+    assert "own data" in written
+    assert "licence of the data: not known to layerlink" in written
+
+
 def test_a_card_beside_the_rows_other_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("base.yaml").write_text(TEXT)

@@ -223,7 +223,7 @@ def test_sequences_of_many_lengths_are_not_stored(place: Path, teacher: Path, tm
 def test_compiled_models_are_compared_in_pieces_too(
     place: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(program, "BACKEND", "aot_eager")
+    monkeypatch.setattr(program, "BACKEND", "aot_eager")  # of many lengths there may be a second program
     told: list[str] = []
 
     class Told(Watch):

@@ -21,7 +21,8 @@ from torch import nn
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.lab.recipe.file import LoadedRecipe, load_recipe
 from layerlink.lab.run import evaluation, member
-from layerlink.lab.run.evaluation import dead_layers, evaluate_run
+from layerlink.lab.run.dead_layers import dead_layers
+from layerlink.lab.run.evaluation import evaluate_run
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.interruption import Interrupted
 from layerlink.lab.run.learner import NotFiniteError

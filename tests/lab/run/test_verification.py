@@ -44,7 +44,9 @@ def test_a_run_that_rounds_to_8_bits_holds_and_its_student_is_plain(recipe: Make
     found = {}
     for int8 in (False, True):
         folder = RunFolder(tmp_path / str(int8))
-        train(set_up(recipe(*overrides, f"training.int8={str(int8).lower()}", links=True)), folder)
+        setup = set_up(recipe(*overrides, f"training.int8={str(int8).lower()}", links=True))
+        train(setup, folder)
+        assert not [it for it in setup.distiller.student.modules() if "Rounded" in type(it).__name__]
         found[int8] = verify_run(folder)
         assert found[int8].holds
     rounded, plain = found[True].losses, found[False].losses

@@ -27,7 +27,7 @@ from layerlink.transfer import Losses
 from waiting import Waits
 
 DATA = "data: {name: digits, image_size: 8, train_images: 208, validation: 100, augment: crop-flip}\n"
-MODEL = f'{{model: "{__name__}:Small", arguments: {{width: 4}}}}'
+MODEL = '{model: "small_net:Small", arguments: {width: 4}}'
 STUDENT = f"student: {MODEL}\n"
 TRAINING = "training: {epochs: 2, batch_size: 4, lr: 0.01}\nprecision: float32\n"
 TEACHER = f"teacher: {MODEL.replace('4', '6')[:-1]}, weights: own}}\nsoft: {{temperature: 2}}\n"
@@ -49,19 +49,6 @@ CASES: dict[str, tuple[str, ...]] = {
     "float16": (TEACHER + f'links: ["{LINK}, scale=gradient"]\n', "precision=float16", "training.clip_norm=1"),
     "bfloat16": (TEACHER + f'links: ["{LINK}"]\n', "precision=bfloat16"),
 }
-
-
-class Small(nn.Module):
-    """A convolution with its norm, dropout and a head."""
-
-    def __init__(self, width: int = 4) -> None:
-        super().__init__()
-        self.body = nn.Sequential(nn.Conv2d(1, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(inplace=True))
-        self.drop, self.head = nn.Dropout(0.1), nn.Linear(width, 10)
-
-    def forward(self, x: Tensor) -> Tensor:
-        scores: Tensor = self.head(self.drop(self.body(x).mean((2, 3))))
-        return scores
 
 
 class Patched(nn.Module):

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from torch import Tensor, nn
 
+from capturing import capturing
 from layerlink.errors import LayerlinkError, ProblemsError
 from layerlink.lab.recipe.file import LoadedRecipe, load_recipe
 from layerlink.lab.run import compiling
@@ -24,7 +24,7 @@ from layerlink.taps import program
 from layerlink.transfer import Losses
 
 DATA = "data: {name: digits, image_size: 8, train_images: 200, validation: 100}\n"
-MODEL = f'{{model: "{__name__}:Small", arguments: {{width: 4}}}}'
+MODEL = '{model: "small_net:Small", arguments: {width: 4}}'
 WIDE = MODEL.replace("4", "6")
 TRAINING = "training: {epochs: 2, batch_size: 16, lr: 0.01}\nprecision: float32\n"
 TEACHER = f"teacher: {WIDE[:-1]}, weights: own}}\nsoft: {{temperature: 2}}\n"
@@ -53,19 +53,6 @@ class Listening(Watch):
         return [text for text in self.told if text.startswith("compile")]
 
 
-class Small(nn.Module):
-    """A convolution with its norm, dropout and a head."""
-
-    def __init__(self, width: int = 4) -> None:
-        super().__init__()
-        self.body = nn.Sequential(nn.Conv2d(1, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(inplace=True))
-        self.drop, self.head = nn.Dropout(0.1), nn.Linear(width, 10)
-
-    def forward(self, x: Tensor) -> Tensor:
-        scores: Tensor = self.head(self.drop(self.body(x).mean((2, 3))))
-        return scores
-
-
 class Stubborn(nn.Module):
     """Reads a value in its forward pass."""
 
@@ -80,10 +67,8 @@ class Stubborn(nn.Module):
 
 @pytest.fixture(autouse=True)
 def _captured(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(program, "BACKEND", "aot_eager")
-    with torch._dynamo.config.patch(error_on_recompile=True):
+    with capturing(monkeypatch):
         yield
-    torch._dynamo.reset()
 
 
 @pytest.fixture

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from layerlink.data.cache import cached
 from layerlink.data.images import Source
 from layerlink.data.splits import hold_out, split
 from layerlink.data.text.folder import Folder
@@ -67,20 +65,15 @@ def load_documents(
         LayerlinkError: where a file cannot be read, or all its texts are empty.
     """
     folder = Folder.at(root)
-    settings = json.dumps(
-        ["documents", list(how.wanted.columns), how.length, how.packing, how.ignore, how.validation, how.seed]
-        + [it.vocabulary for it in (tokenizer, *teachers)]
-    )
+    settings = ["documents", list(how.wanted.columns), how.length, how.packing, how.ignore, how.validation, how.seed]
+    settings += [it.vocabulary for it in (tokenizer, *teachers)]
 
     def build() -> Source:
         tables = folder.read(how.wanted)
         check_tokenizers(tables["train"], tokenizer, teachers)
         return _source(tables, how, tokenizer)
 
-    source = cached(
-        build, name="text", root=folder.root, files=folder.files, settings=settings, cache=cache, kind=SequenceSet
-    )
-    return replace(source, warnings=(*source.warnings, *folder.warnings))
+    return folder.source(build, settings, SequenceSet, cache)
 
 
 def _source(tables: Mapping[str, list[Table]], how: Documents, tokenizer: Tokenizer) -> Source:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from layerlink.data.cache import cached
+from layerlink.data.images import Source
 from layerlink.data.text.parts import ACCEPTED, Parts, find_tables, is_saved_dataset
 from layerlink.data.text.saved import read_saved
 from layerlink.data.text.tables import Table, Wanted, read_table
+from layerlink.data.text.textset import TextSet
 from layerlink.errors import UsageError
 from layerlink.files.paths import expanded
 
@@ -50,6 +56,21 @@ class Folder:
         """Tables that are not read."""
         ignored = [] if self.parts is None else [path.name for path in self.parts.others]
         return (f"{', '.join(ignored[:5])} {'is' if len(ignored) == 1 else 'are'} not read",) if ignored else ()
+
+    def source(
+        self, build: Callable[[], Source], settings: list[Any], kind: type[TextSet], cache: Path | None
+    ) -> Source:
+        """What ``build`` makes of the tables, from the cache where it is there; tables that are not read are told.
+
+        Args:
+            build: reads them.
+            settings: what the result follows from beside the files.
+            kind: of its parts.
+            cache: the cache's folder; None for the default.
+        """
+        told, files = json.dumps(settings), self.files
+        found = cached(build, name="text", root=self.root, files=files, settings=told, cache=cache, kind=kind)
+        return replace(found, warnings=(*found.warnings, *self.warnings))
 
     def read(self, wanted: Wanted) -> dict[str, list[Table]]:
         """Every table, by what it is used as; all missing columns are told at once.

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
 
-from layerlink.data.cache import cached
 from layerlink.data.images import Source
 from layerlink.data.splits import hold_out
 from layerlink.data.text.folder import Folder
@@ -65,18 +63,13 @@ def load_texts(
         LayerlinkError: where a file cannot be read, or texts have no label.
     """
     folder = Folder.at(root)
-    settings = json.dumps(
-        [list(texts.wanted.columns), texts.wanted.label, texts.classes, texts.max_length, tokenizer.vocabulary]
-        + [it.vocabulary for it in teachers]
-    )
+    settings = [list(texts.wanted.columns), texts.wanted.label, texts.classes, texts.max_length]
+    settings += [it.vocabulary for it in (tokenizer, *teachers)]
 
     def build() -> Source:
         return _source(folder.read(texts.wanted), texts, tokenizer, teachers)
 
-    source = cached(
-        build, name="text", root=folder.root, files=folder.files, settings=settings, cache=cache, kind=TextSet
-    )
-    return replace(source, warnings=(*source.warnings, *folder.warnings))
+    return folder.source(build, settings, TextSet, cache)
 
 
 def _source(

@@ -26,7 +26,6 @@ from layerlink.design.export.samples import spread
 from layerlink.design.export.taking import Taking
 from layerlink.design.export.texts import TakenTexts, refuse_of_images
 from layerlink.errors import LayerlinkError, UsageError
-from layerlink.lab.recipe.texts import TextSection
 from layerlink.lab.run.evaluation import set_up_again, views_of
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.setup.machine import describe_machine
@@ -113,30 +112,22 @@ def subject_of(
     run.read_result()
     setup = set_up_again(run, overrides, trust_code=trust_code)
     train, all_test = setup.images.train, setup.images.test
-    taking: Taking
     if isinstance(train, SequenceSet):
         raise UsageError(
             "a language model is not exported yet. layerlink.load(RUN).model.save_pretrained(FOLDER) writes it as "
             "transformers and what reads its folders take it"
         )
+    taking: Taking
+    test: Examples
     if isinstance(train, TextSet):
         refuse_of_images(size, preprocessing)
-        taking = _taken_texts(setup)
-        student, test = setup.distiller.student, spread(all_test, TEST_EXAMPLES)
+        taking, student, test = _taken_texts(setup), setup.distiller.student, spread(all_test, TEST_EXAMPLES)
         model, folded = _portable(setup, student, taking, None)
     else:
-        seen = setup.images.pixels[1]
-        views = dataclasses.replace(seen, augment="none", image_size=size or seen.image_size)
-        taking = TakenImages(views.image_size, views, preprocessing)
-        try:
-            student = _student(setup, views.image_size)
-            model, folded = _portable(setup, student, taking, taking.preprocessing if preprocessing else None)
-        except LayerlinkError as error:
-            if size is None or size == seen.image_size:
-                raise
-            raise UsageError(f"--size {size}: {error}. It was trained on {shown(seen.image_size)} pixels") from error
-        test = spread(images_of(all_test, "exporting"), TEST_EXAMPLES)
-        test = dataclasses.replace(test, labels=views.labels(test.labels))  # maps of labels are scaled
+        of_images, student, (model, folded) = _taken_images(setup, size, preprocessing)
+        images = spread(images_of(all_test, "exporting"), TEST_EXAMPLES)
+        test = dataclasses.replace(images, labels=of_images.views.labels(images.labels))  # maps of labels are scaled
+        taking = of_images
     _check_output(setup, model, tuple(taking.taken(taking.example(train)).values()))
     return Subject(
         model=model,
@@ -160,11 +151,27 @@ def _portable(setup: Setup, student: nn.Module, taking: Taking, inside: Preproce
     return portable(student.cpu().eval(), example, output=output, preprocessing=inside)
 
 
+def _taken_images(
+    setup: Setup, size: int | None, preprocessing: bool
+) -> tuple[TakenImages, nn.Module, tuple[Portable, int]]:
+    """How images are taken, the student for their size, and what is written of it."""
+    seen = setup.images.pixels[1]
+    views = dataclasses.replace(seen, augment="none", image_size=size or seen.image_size)
+    taking = TakenImages(views.image_size, views, preprocessing)
+    try:
+        student = _student(setup, views.image_size)
+        return taking, student, _portable(setup, student, taking, taking.preprocessing if preprocessing else None)
+    except LayerlinkError as error:
+        if size is None or size == seen.image_size:
+            raise
+        raise UsageError(f"--size {size}: {error}. It was trained on {shown(seen.image_size)} pixels") from error
+
+
 def _taken_texts(setup: Setup) -> TakenTexts:
-    views, recipe = setup.images.views, setup.recipe
+    views = setup.images.views
     assert isinstance(views, TextViews)  # noqa: S101 - texts have such views
-    section = recipe.data.texts or TextSection.model_validate({})
-    how = TextPreprocessing(views.tokenizer, views.vocabulary, views.max_length, section.columns)
+    columns = setup.recipe.data.tables.columns
+    how = TextPreprocessing(views.tokenizer, views.vocabulary, views.max_length, columns)
     return TakenTexts(views, how, views.max_length)
 
 

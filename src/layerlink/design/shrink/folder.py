@@ -17,7 +17,7 @@ from layerlink.lab.recipe.data import DataSection
 from layerlink.lab.recipe.file import dump_recipe
 from layerlink.lab.recipe.models import StudentSection
 from layerlink.lab.recipe.schema import Recipe
-from layerlink.lab.recipe.texts import TEXT, TextSection
+from layerlink.lab.recipe.texts import TEXT
 from layerlink.lab.run.setup.texts import tokenizer_of
 
 
@@ -86,8 +86,7 @@ def _data_without_teacher(recipe: Recipe) -> DataSection:
     data = recipe.data
     if data.name != TEXT:
         return data
-    texts = data.texts or TextSection.model_validate({})
-    return data.model_copy(update={"texts": texts.model_copy(update={"tokenizer": tokenizer_of(recipe)})})
+    return data.model_copy(update={"texts": data.tables.model_copy(update={"tokenizer": tokenizer_of(recipe)})})
 
 
 def data_of(shrunk: Shrunk) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from layerlink.config.image_size import read_size, shown
-from layerlink.data import SOURCES
 from layerlink.design.use.carried import without_folder
 from layerlink.design.use.costs import Costs, costs_of
 from layerlink.design.use.licences import LICENCES, identifier
@@ -33,7 +32,6 @@ CARD = "README.md"
 DATA_LICENCE = "data_license"
 
 _PLACE = re.compile(r"(?<![\w.])[~/][^\s'\"]*/")  # of this machine, which says nothing elsewhere
-_OWN = ("folder", "text")  # data sets of the user's
 _UNKNOWN = "not known to layerlink, which read it as your own: say it (data.licence, or here) before you publish"
 _PIPELINES = {
     "classification": "image-classification",
@@ -109,7 +107,7 @@ def write_card(run: RunFolder) -> Path:
 
 def _head(record: RunRecord, recipe: Recipe, run: RunFolder) -> str:
     score, name = record.score, one_line(run.path.resolve().name)
-    data = recipe.data.name if recipe.data.name in SOURCES and recipe.data.name not in _OWN else None
+    data = recipe.data.name if recipe.data.name in LICENCES else None  # all others are ways to read the user's own
     metric = {"type": score.name, "value": record.number(f"test_{score.name}")}
     task = (_PIPELINES if record.noun == "images" else _OF_TEXTS).get(recipe.task.name)
     head: dict[str, Any] = {"library_name": "layerlink", "tags": ["knowledge-distillation", "pytorch"]}

@@ -13,7 +13,6 @@ from layerlink.errors import UsageError
 from layerlink.files.hub import not_there, options_of, quiet
 from layerlink.files.paths import expanded
 from layerlink.lab.recipe.schema import Recipe
-from layerlink.lab.recipe.texts import TextSection
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.trained import HERE, carried_student, tokenizer_facts
 from layerlink.optional import need
@@ -34,8 +33,7 @@ def carried(run: RunFolder, recipe: Recipe) -> Iterator[list[Path]]:
     if "vocabulary" not in facts:
         yield []
         return
-    section = recipe.data.texts or TextSection.model_validate({})
-    preprocessing = TextPreprocessing.of_run(tokenizer_facts(facts, run), run.data, section.columns)
+    preprocessing = TextPreprocessing.of_run(tokenizer_facts(facts, run), run.data, recipe.data.tables.columns)
     transformers = need("transformers", "text", "writing a tokenizer")
     with tempfile.TemporaryDirectory() as folder:
         with quiet(transformers):

@@ -65,6 +65,11 @@ class DataSection(AugmentFields):
     texts: TextSection | None = Field(None, description="columns, labels and tokens of the data set text")
 
     @property
+    def tables(self) -> TextSection:
+        """How tables of texts are read: as ``texts`` says, or by default."""
+        return self.texts or TextSection.model_validate({})
+
+    @property
     def partly_labelled(self) -> bool:
         """Whether there are training examples without a label."""
         return self.labelled is not None or self.unlabelled is not None

@@ -22,6 +22,7 @@ from layerlink.lab.recipe.task import TaskField, TaskSection
 from layerlink.lab.recipe.terms import HardField, HardSection, LinkTexts, SoftSection
 from layerlink.lab.recipe.track import TrackField
 from layerlink.lab.recipe.training import TrainingSection
+from layerlink.tasks import CausalLM
 from layerlink.transfer import Link
 from layerlink.transfer.link import Scale, user_code
 from layerlink.transfer.schedule import Decay
@@ -106,6 +107,11 @@ class Recipe(Section):
         if not any(taught[:2]):
             self._check_links_alone()
         self._check_times()
+
+    @property
+    def is_causal(self) -> bool:
+        """Whether its texts are to be gone on with, token by token."""
+        return self.task.name == CausalLM.name
 
     @property
     def every_teacher(self) -> dict[str, TeacherSection]:

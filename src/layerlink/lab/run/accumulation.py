@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from layerlink.data import Batch
-from layerlink.integrations.shares import counts_of
 from layerlink.transfer import Distiller, Losses
+from layerlink.transfer.shares import counts_of
 
 
 def part_of_update(distiller: Distiller, batch: Batch, losses: Losses, *, in_parts: bool) -> Tensor:

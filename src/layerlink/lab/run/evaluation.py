@@ -26,14 +26,12 @@ from layerlink.measure.flops import count_parameters
 from layerlink.printable import one_line
 from layerlink.taps import Observed
 from layerlink.taps.modes import evaluating
-from layerlink.taps.modules import call_model
 from layerlink.taps.randomness import seeded
 from layerlink.tasks.classification import percent_equal
 
 Read = TypeVar("Read")
 Viewed = TypeVar("Viewed", Views, TextViews, Views | TextViews)
 EVALUATION_BATCH = 256
-DEAD = 0.99  # share of zeros; layers of healthy networks were seen at 0.46 to 0.74
 
 
 def each_image(
@@ -270,32 +268,3 @@ def evaluate_run(run: RunFolder, overrides: Sequence[str] = (), *, trust_code: b
         f"recorded_test_{name}": recorded[f"test_{name}"],
         "score": setup.task.score.facts(),
     }
-
-
-def dead_layers(model: nn.Module, setup: Setup) -> dict[str, float]:
-    """The layers that give next to nothing but zeros for a batch of validation images.
-
-    Returns:
-        The share of zeros, ``DEAD`` or more, by layer. Of layers inside each other only the outermost is named.
-    """
-    dead: dict[str, float] = {}
-
-    def look(name: str) -> Any:
-        # Looked at in the hook: a later layer may overwrite the value in place.
-        def hook(_module: nn.Module, _args: Any, output: Any) -> None:
-            if isinstance(output, Tensor) and output.numel():
-                zeros = float((output.detach() == 0).double().mean())
-                if zeros >= DEAD:
-                    dead[name] = zeros
-
-        return hook
-
-    handles = [module.register_forward_hook(look(name)) for name, module in model.named_modules() if name]
-    try:
-        with evaluating(model), setup.arithmetic():
-            validation = setup.images.validation
-            call_model(model, setup.images.seen(validation, slice(0, validation.at_once(EVALUATION_BATCH))))
-    finally:
-        for handle in handles:
-            handle.remove()
-    return {name: zeros for name, zeros in dead.items() if not any(name.startswith(f"{outer}.") for outer in dead)}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from layerlink.data import Examples
-from layerlink.lab.run.evaluation import dead_layers
+from layerlink.lab.run.dead_layers import dead_layers
 from layerlink.lab.run.learner import DroppedError, Learner
 from layerlink.lab.run.meter import Meter
 from layerlink.lab.run.optimisation import had_highest_lr

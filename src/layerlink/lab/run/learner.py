@@ -100,11 +100,7 @@ class Learner:
     def study(self, batch: Batch, also: Iterable[Tap] = ()) -> Activations:
         """What the student gives for a batch, to be passed to ``step``; ``also`` are taps that peers ask for."""
         set_time(self.setup, batch)
-        with (
-            self._own_random_numbers(),
-            out_of_memory_explained(len(batch.labels), self.setup.images.train.noun),
-            self.processes.talking(),
-        ):
+        with self._at_work(batch), self.processes.talking():
             if self.parallel is not None:
                 self.parallel.begin(batch)
             with self.setup.arithmetic():
@@ -125,11 +121,7 @@ class Learner:
             The losses of the whole batch; the logits are those of this process's part.
         """
         set_time(self.setup, batch)
-        with (
-            self._own_random_numbers(),
-            out_of_memory_explained(len(batch.labels), self.setup.images.train.noun),
-            self.processes.talking(),
-        ):
+        with self._at_work(batch), self.processes.talking():
             losses = self._losses(batch, taught, studied)
             factor = None if self.scale is None else self.scale.factor
             found = self.faults.note(losses, batch, taught, factor)
@@ -164,7 +156,7 @@ class Learner:
     def rehearse(self, batch: Batch, taught: Activations | None = None) -> Losses:
         """The losses of a step, and where their sum is finite its gradients. No parameter is changed."""
         set_time(self.setup, batch)
-        with self._own_random_numbers(), out_of_memory_explained(len(batch.labels), self.setup.images.train.noun):
+        with self._at_work(batch):
             losses = losses_of(self.setup, batch, taught)
             if bool(losses.total.detach().isfinite()):
                 _backward(losses.total)
@@ -177,9 +169,9 @@ class Learner:
             return self.parallel.losses(batch, taught, studied)
 
     @contextmanager
-    def _own_random_numbers(self) -> Iterator[None]:
+    def _at_work(self, batch: Batch) -> Iterator[None]:
         """What a model draws follows from its recipe's seed, not from other students or what came before."""
-        with kept():
+        with kept(), out_of_memory_explained(len(batch.labels), self.setup.images.train.noun):
             self.random.set()
             yield
             self.random = RandomState.now()

@@ -23,6 +23,7 @@ from layerlink.lab.run.selection import is_kept
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.lab.run.watch import Watch
 from layerlink.measure.flops import count_parameters
+from layerlink.models.rounded import round_no_more
 
 CHECKPOINT_SECONDS = 600  # at the latest so long after the last one
 SHARE_OF_TIME = 0.05  # that checkpoints at the ends of epochs may take
@@ -130,6 +131,8 @@ def finish(member: Member) -> dict[str, Any]:
         )
     for name, weights in best.items():
         member.everyone[name].model.load_state_dict(weights)
+    for each in member.everyone.values():  # whoever gave a model goes on with it as it was
+        round_no_more(each.distiller.student)
     score = f"validation_{setup.task.score.name}"
     result = {
         **read_test(learner.model, setup),

@@ -16,6 +16,7 @@ from layerlink.lab.run.step import set_time
 from layerlink.taps import OUTPUT, Activations, Observed, Tap
 from layerlink.taps.modes import evaluating, untouched
 from layerlink.teachers import EMATeacher, FrozenTeacher, SeveralTeachers
+from layerlink.transfer import Distiller
 from layerlink.transfer.pieces import read_of_student, read_of_teacher
 
 
@@ -45,9 +46,7 @@ class Passes:
 
 def passes_of_teachers(learners: Sequence[Learner], batch: Batch) -> Iterator[Passes]:
     """The frozen models that teach, and averages of students."""
-    taps = dict.fromkeys(
-        tap for it in learners for tap in read_of_teacher(it.distiller.pieces, it.distiller.whole_objective.of_teacher)
-    )
+    taps = dict.fromkeys(tap for it in learners for tap in _of_teacher(it.distiller))
     taught_by = learners[0].setup.taught_by
     several = taught_by.teachers if isinstance(taught_by, SeveralTeachers) else {"": taught_by}
     for name, teacher in several.items():
@@ -57,6 +56,11 @@ def passes_of_teachers(learners: Sequence[Learner], batch: Batch) -> Iterator[Pa
     for learner in learners:
         if isinstance(learner.distiller.teacher, EMATeacher):
             yield _model_of(learner.distiller.teacher, tuple(taps), batch.images)
+
+
+def _of_teacher(distiller: Distiller) -> tuple[Tap, ...]:
+    """What is read of its teacher at any time of the training."""
+    return read_of_teacher(distiller.pieces, distiller.whole_objective.of_teacher)
 
 
 def _model_of(teacher: FrozenTeacher | EMATeacher, taps: tuple[Tap, ...], inputs: Any) -> Passes:
@@ -71,23 +75,11 @@ def _model_of(teacher: FrozenTeacher | EMATeacher, taps: tuple[Tap, ...], inputs
 def passes_of_students(learner: Learner, batch: Batch) -> Iterator[Passes]:
     """The student, and its peers."""
     everyone = [learner, *learner.peers.values()]
-    others = (
-        [
-            tap
-            for it in everyone
-            for tap in read_of_teacher(it.distiller.pieces, it.distiller.whole_objective.of_teacher)
-        ]
-        if learner.peers
-        else []
-    )
+    others = [replace(tap, of="") for it in everyone for tap in _of_teacher(it.distiller)] if learner.peers else []
     for each in everyone:
-        observed = each.distiller.observed
-        taps = dict.fromkeys(
-            (
-                *read_of_student(each.distiller.pieces, each.distiller.whole_objective.of_student),
-                *(replace(tap, of="") for tap in others),
-            )
-        )
+        distiller, observed = each.distiller, each.distiller.observed
+        own = read_of_student(distiller.pieces, distiller.whole_objective.of_student)
+        taps = dict.fromkeys((*own, *others))
         there = tuple(tap for tap in taps if tap == OUTPUT or not observed.missing([tap]))
 
         @contextmanager

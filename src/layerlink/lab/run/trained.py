@@ -18,11 +18,10 @@ from layerlink.files.inside import regular
 from layerlink.files.weights import load_weights
 from layerlink.lab.recipe.models import ModelSection
 from layerlink.lab.recipe.schema import Recipe
-from layerlink.lab.recipe.texts import TextSection
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.ownership import trusted_recipe_of_run
 from layerlink.lab.run.setup.models import MadeFor, make_model
-from layerlink.tasks import CausalLM, Task
+from layerlink.tasks import Task
 from layerlink.user_code import HUB
 
 HERE = "."  # the tokenizer lies in the folder itself
@@ -76,9 +75,10 @@ def trained(run: RunFolder, overrides: Sequence[str] = (), *, trust_code: bool =
     classes = facts.get("classes")
     task = loaded.recipe.task.build()
     named = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
-    if not isinstance(classes, list) or not named or not (classes or isinstance(task, CausalLM)):
+    if not isinstance(classes, list) or not named or not (classes or loaded.recipe.is_causal):
         raise LayerlinkError(f"{run.data} is damaged: classes must be names; got {classes!r:.60}")
-    preprocessing, made_for, sample = _seen(facts, run, loaded.recipe, len(classes))
+    preprocessing = preprocessing_of(facts, run, loaded.recipe)
+    made_for, sample = made_for_run(preprocessing, loaded.recipe, len(classes)), sample_of(preprocessing)
     model = make_model(section, made_for, loaded.recipe.seed, lambda: sample, "student")
     load_weights(model, run.path)
     return Trained(model.eval(), preprocessing, tuple(classes), task, loaded.recipe, run)
@@ -98,34 +98,32 @@ def carried_student(section: ModelSection, run: RunFolder) -> ModelSection:
     return section.model_copy(update=there)
 
 
-def _seen(
-    facts: dict[str, Any], run: RunFolder, recipe: Recipe, classes: int
-) -> tuple[Preprocessing | TextPreprocessing, MadeFor, Inputs]:
-    """How a run saw its examples, what models of it are made for, and two examples that say nothing."""
-    if "vocabulary" in facts:
-        section = recipe.data.texts or TextSection.model_validate({})
-        texts = TextPreprocessing.of_run(tokenizer_facts(facts, run), run.data, section.columns)
-        tokens = torch.zeros(2, 4, dtype=torch.int64)
-        return texts, made_for_run(facts, run, recipe, classes), {"input_ids": tokens, "attention_mask": tokens + 1}
-    images = Preprocessing.of_run(facts, run.data)
-    made_for = made_for_run(facts, run, recipe, classes)
-    return images, made_for, torch.zeros(2, images.channels, *sides(images.image_size))
-
-
-def made_for_run(facts: Mapping[str, Any], run: RunFolder, recipe: Recipe, classes: int) -> MadeFor:
-    """What the models of a finished run are made for.
+def preprocessing_of(facts: Mapping[str, Any], run: RunFolder, recipe: Recipe) -> Preprocessing | TextPreprocessing:
+    """What a finished run did to its images or texts.
 
     Args:
         facts: what its ``data.json`` says.
         run: the folder.
         recipe: of the run.
-        classes: how many.
 
     Raises:
         LayerlinkError: where the facts are damaged.
     """
     if "vocabulary" in facts:
-        head = "causal-lm" if recipe.task.name == "causal-lm" else "sequence-classification"
-        return MadeFor(classes, 32, 3, head)
-    images = Preprocessing.of_run(facts, run.data)
-    return MadeFor(classes, images.image_size, images.channels)
+        return TextPreprocessing.of_run(tokenizer_facts(facts, run), run.data, recipe.data.tables.columns)
+    return Preprocessing.of_run(facts, run.data)
+
+
+def made_for_run(seen: Preprocessing | TextPreprocessing, recipe: Recipe, classes: int) -> MadeFor:
+    """What the models of a finished run are made for."""
+    if isinstance(seen, TextPreprocessing):
+        return MadeFor(classes, 32, 3, "causal-lm" if recipe.is_causal else "sequence-classification")
+    return MadeFor(classes, seen.image_size, seen.channels)
+
+
+def sample_of(seen: Preprocessing | TextPreprocessing, count: int = 2, length: int = 4) -> Inputs:
+    """So many examples that say nothing; texts of so many tokens."""
+    if isinstance(seen, TextPreprocessing):
+        tokens = torch.zeros(count, length, dtype=torch.int64)
+        return {"input_ids": tokens, "attention_mask": tokens + 1}
+    return torch.zeros(count, seen.channels, *sides(seen.image_size))

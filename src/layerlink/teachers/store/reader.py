@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from layerlink.data.copies import to_device
 from layerlink.errors import UsageError
 from layerlink.files.inside import regular
 from layerlink.teachers.store.manifest import (
@@ -89,19 +90,14 @@ class TensorStore:
             raise UsageError(
                 f"{self.folder} holds rows 0 .. {self._rows - 1}; got {int(rows.min())} .. {int(rows.max())}"
             )
-        values = _copied(self._values.index_select(0, rows), device)
+        values = to_device(self._values.index_select(0, rows), device)
         if self._channels_last:
             values = values.movedim(-1, 1)
         if self.dtype != "uint8":
             return values
-        steps = _copied(self._steps.index_select(0, torch.bucketize(rows, self._chunk_ends, right=True)), device)
+        steps = to_device(self._steps.index_select(0, torch.bucketize(rows, self._chunk_ends, right=True)), device)
         low, step = (steps[:, part].reshape(table_shape(len(rows), self.shape)) for part in (0, 1))
         return values.to(torch.float32).mul_(step).add_(low)
-
-
-def _copied(tensor: Tensor, device: torch.device) -> Tensor:
-    """On the device; a GPU copies it by itself while the host goes on."""
-    return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
 
 
 def _mapped(path: Path, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:

@@ -17,7 +17,6 @@ from layerlink.lab.run.ownership import recipe_of_run
 from layerlink.tasks import Score
 
 _KINDS = tuple(kind.noun for kind in (ImageSet, TextSet, SequenceSet))
-CAUSAL = "causal-lm"  # the task whose texts are sequences
 State = Literal["finished", "failed", "unfinished", "damaged"]
 
 
@@ -60,7 +59,7 @@ class RunRecord:
             return str(told)
         if self.recipe is None or self.recipe.data.name != TEXT:
             return ImageSet.noun
-        return SequenceSet.noun if self.recipe.task.name == CAUSAL else TextSet.noun
+        return SequenceSet.noun if self.recipe.is_causal else TextSet.noun
 
     def number(self, name: str) -> float | None:
         """A number of the result; None where the run is not finished or its result has none of that name."""

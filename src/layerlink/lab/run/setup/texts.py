@@ -14,7 +14,6 @@ from layerlink.data.text.views import TextViews
 from layerlink.errors import UsageError
 from layerlink.lab.recipe.schema import Recipe
 from layerlink.lab.recipe.texts import TextSection
-from layerlink.tasks import CausalLM
 from layerlink.user_code import HUB
 
 
@@ -25,7 +24,7 @@ def texts_of(recipe: Recipe) -> tuple[Source, TextViews]:
         UsageError: where no tokenizer is told, or student and teacher have not the same one.
         LayerlinkError: where the texts cannot be read.
     """
-    section, causal = recipe.data.texts or TextSection.model_validate({}), is_causal(recipe)
+    section, causal = recipe.data.tables, recipe.is_causal
     _check_teachers(recipe)
     if problems := section.problems(causal=causal):
         raise UsageError("; ".join(f"data.texts.{what}" for what in problems))
@@ -37,11 +36,6 @@ def texts_of(recipe: Recipe) -> tuple[Source, TextViews]:
     how = Texts(section.wanted, section.classes, section.max_length)
     source = load_texts(recipe.data.root, how, tokenizer, teachers=others)
     return source, TextViews(tokenizer.place, tokenizer.vocabulary, section.max_length, tokenizer.padding)
-
-
-def is_causal(recipe: Recipe) -> bool:
-    """Whether its texts are to be told on, token by token."""
-    return isinstance(recipe.task.build(), CausalLM)
 
 
 def tokenizer_of(recipe: Recipe) -> str:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from layerlink.tasks import CausalLM, Task
-from layerlink.transfer import Distiller
+from layerlink.transfer.distiller import Distiller
 from layerlink.transfer.masks import input_mask
 
 
