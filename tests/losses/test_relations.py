@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from layerlink.errors import UsageError
-from layerlink.losses import CC, ICKD, ITRD, LOSSES, ShapeError, cirkd, cka, pkt, sinkd
+from layerlink.losses import CC, ICKD, ITRD, LOSSES, ShapeError, cirkd, cka, pkt, rkd, sinkd
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
@@ -193,3 +194,41 @@ def test_sinkd_carries_each_example_to_its_own_as_epsilon_falls() -> None:
 def test_what_is_impossible_is_answered(make: Any, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         make()
+
+
+def angles_of(values: Tensor) -> Tensor:
+    """By the definition: every difference, brought to length 1."""
+    apart = values.double()[None] - values.double()[:, None]
+    return torch.einsum("kid,kjd->kij", *2 * [torch.nn.functional.normalize(apart, dim=2)])
+
+
+@pytest.mark.parametrize("far", [0.0, 1e3])
+def test_rkd_knows_angles_of_examples_that_lie_close_together_and_far_from_0(far: float) -> None:
+    student, teacher = (drawn(12, 40).float() + far), (drawn(12, 7, seed=1).float() - far)
+    teacher[3], teacher[4] = teacher[5], teacher[6] + 1e-3
+    wanted = torch.nn.functional.smooth_l1_loss(angles_of(student), angles_of(teacher))
+    assert float(rkd(student, teacher, distance=0, angle=1)) == pytest.approx(float(wanted), rel=1e-6)
+    slope, by_hand = (student.clone().requires_grad_() for _ in range(2))
+    rkd(slope, teacher, distance=0, angle=1).backward()
+    torch.nn.functional.smooth_l1_loss(angles_of(by_hand), angles_of(teacher)).backward()
+    assert slope.grad is not None
+    torch.testing.assert_close(slope.grad, by_hand.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_rkd_makes_no_directions_of_all_features() -> None:
+    student, teacher = drawn(8, 3000).requires_grad_(), drawn(8, 3000, seed=1)
+    with LargestTensor() as largest:
+        rkd(student, teacher).backward()
+    assert largest.elements == 8 * 3000
+
+
+class LargestTensor(TorchDispatchMode):
+    """How many elements the largest tensor has that an operation gives."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = func(*args, **(kwargs or {}))
+        if isinstance(given, Tensor):
+            self.elements = max(self.elements, given.numel())
+        return given

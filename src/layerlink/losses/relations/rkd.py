@@ -7,16 +7,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from layerlink.losses.relations.gram import flat, gram
-from layerlink.losses.shapes import require_same_batch, unit
+from layerlink.losses.shapes import require_same_batch
 
-EPSILON = 1e-12
+SHORTEST = 1e-6  # of a distance that counts in the mean
 
 
 def rkd(student: Tensor, teacher: Tensor, *, distance: float = 25.0, angle: float = 50.0) -> Tensor:
     """``distance * smooth_l1(D_s, D_t) + angle * smooth_l1(A_s, A_t)``, means over pairs and triples of the batch.
 
     D are Euclidean distances divided by their mean over pairs that are apart, A the cosines of the angles at each
-    example between each two others. Takes memory that grows with N^2 times the features, and with N^3.
+    example between each two others. Takes memory that grows with N^3, whatever the number of features.
 
     Args:
         student: (N, ...), flattened; any floating dtype.
@@ -33,34 +33,49 @@ def rkd(student: Tensor, teacher: Tensor, *, distance: float = 25.0, angle: floa
     Source: Park et al. 2019 (arXiv 1904.05068), eq. 5 to 9, at the pooled feature.
     Weight: 1, distance 25, angle 50.
     When: embeddings, whose relations are what is used.
-    Cost: memory N^2 D and N^3.
+    Cost: memory N^3.
     """
     teacher = teacher.detach()
     require_same_batch("rkd", student, teacher)
-    own, other = (_directions(side) for side in (student, teacher))
+    own, other = flat(student), flat(teacher)
+    apart, teacher_apart = _apart(own), _apart(other)
     loss = own.new_zeros(())
     if distance:
-        loss = loss + distance * F.smooth_l1_loss(_distances(own), _distances(other))
+        loss = loss + distance * F.smooth_l1_loss(_distances(apart), _distances(teacher_apart))
     if angle:
-        loss = loss + angle * F.smooth_l1_loss(_angles(own), _angles(other))
+        angles = F.smooth_l1_loss(_angles(own, apart), _angles(other, teacher_apart))
+        loss = loss + angle * angles.to(loss.dtype)
     return loss
 
 
-def _directions(values: Tensor) -> Tensor:
-    """From every example to every other: (N, N, D)."""
-    rows = flat(values)
-    return rows[None] - rows[:, None]
+def _apart(rows: Tensor) -> Tensor:
+    """Euclidean distances, (N, N) of (N, D): of differences, so that equal rows are 0 apart to the last digit."""
+    return torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")
 
 
-def _distances(directions: Tensor) -> Tensor:
+def _distances(apart: Tensor) -> Tensor:
     """(N, N), divided by the mean of those above 0."""
-    # Clamped before the root, whose slope at 0 is infinite; then 0 again.
-    squares = directions.square().sum(2)
-    apart = squares > EPSILON
-    lengths = torch.where(apart, squares.clamp_min(EPSILON).sqrt(), torch.zeros_like(squares))
-    return lengths / (lengths.sum() / apart.sum().clamp_min(1)).clamp_min(EPSILON)
+    far = apart > SHORTEST
+    lengths = torch.where(far, apart, torch.zeros_like(apart))
+    return lengths / (lengths.sum() / far.sum().clamp_min(1)).clamp_min(SHORTEST)
 
 
-def _angles(directions: Tensor) -> Tensor:
-    """(N, N, N): at the first example, between the directions to the second and to the third."""
-    return gram(unit(directions, 2))
+def _angles(rows: Tensor, apart: Tensor) -> Tensor:
+    """(N, N, N), float64: cosines at the first example, between the directions to the second and to the third.
+
+    ``(x_i - x_k) . (x_j - x_k)`` is four inner products of the rows, so that no (N, N, D) of directions is made. The
+    four cancel where examples lie close together and far from 0: hence the centre at 0, and twice the digits.
+    """
+    rows, apart = _wide(rows), _wide(apart)
+    products = gram(rows - rows.mean(0))
+    own = products.diagonal()
+    between = own[:, None, None] - products[:, :, None] - products[:, None, :] + products[None]
+    # An example equal to the one at the corner lies in no direction: its cosines are 0.
+    apart_at_all = apart > 0
+    inverse = torch.where(apart_at_all, apart, torch.ones_like(apart)).reciprocal() * apart_at_all
+    return between * inverse[:, :, None] * inverse[:, None, :]
+
+
+def _wide(values: Tensor) -> Tensor:
+    # Apple's GPUs have no float64.
+    return values if values.device.type == "mps" else values.double()
