@@ -15,6 +15,7 @@ from PIL import Image
 from layerlink.data import Batches, Examples, ImageSet, Source, Views, load_source
 from layerlink.data.augment import Mixing
 from layerlink.data.augment.augmentation import Augmentation
+from layerlink.data.formats.label_map import Labels, read_label_map
 from layerlink.data.stream.images import Streaming
 from layerlink.data.stream.maps import StreamedPairs
 from layerlink.errors import LayerlinkError
@@ -161,6 +162,34 @@ def test_what_is_wrong_with_maps_is_told_at_once_and_left_out_where_that_is_aske
     assert [it.partition("object at")[0] for it in one.bad] == [it.partition("object at")[0] for it in other.bad]
     assert [Path(it.split(":")[0]).name for it in other.bad] == ["02.png", "05.png", "07.png"]
     assert_same(one, other)
+
+
+def test_maps_are_looked_at_again_where_one_has_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, read = write_pairs(tmp_path / "data"), list[Path]()
+
+    def reading(path: Path, most_pixels: int) -> Labels:
+        read.append(path)
+        return read_label_map(path, most_pixels)
+
+    monkeypatch.setattr("layerlink.data.stream.pairs.read_label_map", reading)
+    first = streamed(root, skip_bad=True)
+    assert len(read) == 20
+    again = streamed(root, skip_bad=True)
+    assert len(read) == 20
+    assert (again.train.checksum, again.train.classes, again.notes) == (
+        *(first.train.checksum, first.train.classes),
+        first.notes,
+    )
+    streamed(root, skip_bad=True, classes=4)  # other numbers are of no class
+    assert len(read) == 40
+    (root / "val/labels/01.png").write_bytes(b"no map")
+    changed = streamed(root, skip_bad=True)
+    assert len(read) == 60
+    assert len(changed.bad) == 1
+    for kept in (tmp_path / "cache").glob("maps-*.json"):  # by somebody else
+        kept.write_text(kept.read_text().replace("numbers", "mumbers"))
+    assert len(streamed(root, skip_bad=True).train) == 12
+    assert len(read) == 80
 
 
 def test_a_map_that_changed_since_is_told_by_the_batch(tmp_path: Path) -> None:

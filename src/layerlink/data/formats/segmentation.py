@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from layerlink.config.image_size import ImageSize, plain, sides, size_of
-from layerlink.data.cache import cached
+from layerlink.data.cache import cached, remembered
 from layerlink.data.formats.decode import MOST_PIXELS, Decoded, Pixels, decode_all
 from layerlink.data.formats.folder import decode_sized
 from layerlink.data.formats.folder_said import all_of
@@ -23,7 +23,7 @@ from layerlink.data.formats.segmentation_parts import ACCEPTED, Layout, Pairs, f
 from layerlink.data.images import ImageSet, Source
 from layerlink.data.splits import hold_out
 from layerlink.data.stream.images import Streaming
-from layerlink.data.stream.pairs import CHANNELS, stream_pairs
+from layerlink.data.stream.pairs import CHANNELS, look_at, stream_pairs
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.files.paths import expanded
 
@@ -88,11 +88,14 @@ def load_segmentation(
             f"{train.where}: expected at least 5 images, a fifth to be kept apart as the test set; got "
             f"{len(train.images)}. Add images, or a part to test on"
         )
-    if streaming is not None and size is not None and streaming.needed(count, size, CHANNELS):
-        source = stream_pairs(layout.parts, size, streaming, known, skip_bad=skip_bad, most_pixels=most_pixels)
-        said = (*layout.notes, *known.notes(source.train.classes), *source.notes)
-        return replace(source, notes=said, warnings=layout.warnings)
     files = [*layout.lists, *(path for pairs in layout.parts.values() for path in (*pairs.images, *pairs.labels))]
+    if streaming is not None and size is not None and streaming.needed(count, size, CHANNELS):
+        look = partial(look_at, layout.parts, size, known, skip_bad=skip_bad, most_pixels=most_pixels)
+        each = {role: len(pairs.images) for role, pairs in layout.parts.items()}
+        facts = json.dumps([plain(size) if skip_bad else None, most_pixels, known.facts(), each])
+        found = remembered(look, name="maps", root=root, files=files, settings=facts, cache=cache)
+        source = stream_pairs(layout.parts, found, size, streaming, known, most_pixels=most_pixels)
+        return _said(source, layout, known)
     build = partial(_read, layout, size, skip_bad, most_pixels, known)
     settings = {
         "size": None if size is None else plain(size),
@@ -102,7 +105,13 @@ def load_segmentation(
         "parts": {role: [str(path) for path in pairs.images[:1]] for role, pairs in layout.parts.items()},
     }
     source = cached(build, name="segmentation", root=root, files=files, settings=json.dumps(settings), cache=cache)
-    return replace(source, notes=(*layout.notes, *known.notes(source.train.classes)), warnings=layout.warnings)
+    return _said(source, layout, known)
+
+
+def _said(source: Source, layout: Layout, classes: Classes) -> Source:
+    """The source with what is to be said of the folder and its classes."""
+    notes = (*layout.notes, *classes.notes(source.train.classes), *source.notes)
+    return replace(source, notes=notes, warnings=layout.warnings)
 
 
 @dataclass

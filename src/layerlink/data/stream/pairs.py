@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from layerlink.config.image_size import ImageSize
 from layerlink.data.formats.decode import BadImageError, opened
@@ -83,31 +83,19 @@ class _Seen:
             return image.height, image.width
 
     @property
-    def kept(self) -> NDArray[np.int64]:
-        """The places of pairs that can be used."""
-        return np.array([n for n in range(len(self.pairs.images)) if n not in self.bad], dtype=np.int64)
-
-    @property
     def reasons(self) -> list[str]:
         """Why the others cannot, in order."""
         return [self.bad[index] for index in sorted(self.bad)]
 
 
-def stream_pairs(
-    parts: Mapping[str, Pairs],
-    size: ImageSize,
-    streaming: Streaming,
-    classes: Classes,
-    *,
-    skip_bad: bool,
-    most_pixels: int,
-) -> Source:
-    """The source of images with maps, neither of which stays in memory.
+def look_at(
+    parts: Mapping[str, Pairs], size: ImageSize, classes: Classes, *, skip_bad: bool, most_pixels: int
+) -> dict[str, Any]:
+    """What is to be known of pairs before they are streamed, for JSON: numbers in maps, and bad pairs.
 
     Args:
-        parts: by what they are used as; without a part to test on a fifth of ``train`` is kept apart.
+        parts: by what they are used as.
         size: height and width to bring every image and map to, in pixels.
-        streaming: how they are streamed.
         classes: what is known of them.
         skip_bad: leave pairs out that cannot be used; each image is decoded once for that.
         most_pixels: that an image or a map may have.
@@ -128,18 +116,44 @@ def stream_pairs(
     for part in seen.values():
         for number, paths in part.numbers.items():
             numbers.setdefault(number, []).extend(paths)
-    table, names = classes.table(numbers)
-    sets = {}
-    for role, part in seen.items():
+    table, _ = classes.table(numbers)
+    for part in seen.values():
         if classes.ignore is not None and all(table[number] == classes.ignore for number in part.numbers):
-            raise LayerlinkError(classes.none_counts(part.pairs.where, len(part.kept)))
-        images, maps = (PictureFiles(files) for files in (part.pairs.images, part.pairs.labels))
+            raise LayerlinkError(classes.none_counts(part.pairs.where, len(part.pairs.images) - len(part.bad)))
+    return {
+        role: {"bad": sorted(part.bad), "reasons": part.reasons, "numbers": sorted(part.numbers)}
+        for role, part in seen.items()
+    }
+
+
+def stream_pairs(
+    parts: Mapping[str, Pairs],
+    found: Mapping[str, Any],
+    size: ImageSize,
+    streaming: Streaming,
+    classes: Classes,
+    *,
+    most_pixels: int,
+) -> Source:
+    """The source of images with maps, neither of which stays in memory.
+
+    Args:
+        parts: by what they are used as; without a part to test on a fifth of ``train`` is kept apart.
+        found: what ``look_at`` says of them.
+        size: height and width to bring every image and map to, in pixels.
+        streaming: how they are streamed.
+        classes: what is known of them.
+        most_pixels: that an image or a map may have.
+    """
+    table, names = classes.table({number: () for part in found.values() for number in part["numbers"]})
+    sets = {}
+    for role, pairs in parts.items():
+        kept = np.setdiff1d(np.arange(len(pairs.images)), found[role]["bad"]).astype(np.int64)
+        images, maps = (PictureFiles(files) for files in (pairs.images, pairs.labels))
         decoder = PairDecoder(images, size, most_pixels, maps=maps, table=table)
-        sets[role] = StreamedPairs.of(StreamedPixels(decoder, part.kept, streaming.processes), names)
+        sets[role] = StreamedPairs.of(StreamedPixels(decoder, kept, streaming.processes), names)
     if "test" not in sets:
         sets["train"], sets["test"] = hold_out(sets["train"], max(len(sets["train"]) // 5, 1))
-    bad = tuple(reason for part in seen.values() for reason in part.reasons)
-    note = why_streamed(
-        sum(len(pairs.images) for pairs in parts.values()), size, streaming, "images with maps", CHANNELS
-    )
+    bad = tuple(reason for part in found.values() for reason in part["reasons"])
+    note = why_streamed(sum(len(it.images) for it in parts.values()), size, streaming, "images with maps", CHANNELS)
     return Source(sets["train"], sets["test"], bad, sets.get("validation"), (note,))
