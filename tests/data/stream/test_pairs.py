@@ -131,6 +131,14 @@ def test_parts_are_cut_without_decoding_and_are_told_apart(folder: Path, monkeyp
     assert len(pickle.dumps(part.maps)) < 100_000  # the table of numbers is 65,536 bytes of it
 
 
+def test_other_labels_stand_in_the_place_of_maps(folder: Path) -> None:
+    one, other = in_memory(folder).test, streamed(folder).test
+    labels = torch.arange(len(one))[:, None, None].expand(-1, 2, 3)
+    for x, y in zip(*(Batches(it.relabelled(labels), VIEWS, 3).in_order() for it in (one, other)), strict=True):
+        assert torch.equal(x.images, y.images)  # type: ignore[arg-type]
+        assert torch.equal(x.labels, y.labels)
+
+
 def test_an_image_that_does_not_decode_is_named_when_a_batch_asks(tmp_path: Path) -> None:
     root = write_pairs(tmp_path / "data")
     bad = root / "train/images/03.png"

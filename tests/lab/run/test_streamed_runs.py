@@ -9,6 +9,8 @@ import pytest
 import safetensors.torch
 import torch
 
+from layerlink.design.export.comparing import read
+from layerlink.design.export.subject import subject_of
 from layerlink.lab.recipe.file import load_recipe
 from layerlink.lab.report.measured.maps import shown_maps
 from layerlink.lab.run.evaluation import evaluate_run, predict_test
@@ -32,6 +34,13 @@ student: {{model: unet, arguments: {{width: 0.125, blocks: 1}}}}
 training: {{epochs: 2, batch_size: 5, lr: 0.02, accumulate: {accumulate}}}
 precision: float32
 """
+
+
+def exported_score(run: RunFolder) -> float:
+    """Of the student as it is exported."""
+    subject = subject_of(run)
+    with torch.no_grad():
+        return read(subject.answer, subject.test, subject.task)[0].score
 
 
 def weights(run: RunFolder) -> dict[str, torch.Tensor]:
@@ -62,6 +71,7 @@ def test_weights_are_the_same_and_a_stopped_run_goes_on_inside_an_epoch(
         assert all(torch.equal(one[name], other[name]) for name in other)
         mine, theirs = run.read_result(), expected.read_result()
         assert mine["test_accuracy"] == theirs["test_accuracy"]
+    assert exported_score(run) == exported_score(expected)
 
 
 @pytest.mark.parametrize(("partly", "accumulate"), [("", 1), ("labelled: 7, unlabelled: {root}/more", 2)])
@@ -93,6 +103,7 @@ def test_maps_of_labels_are_streamed_beside_their_images(
         mine = run.read_result()
         assert (mine["test_miou"], mine["by_class"]) == (result["test_miou"], result["by_class"])
     assert evaluate_run(run)["by_class"] == evaluate_run(expected)["by_class"]
+    assert exported_score(run) == exported_score(expected)
     answers = predict_test(expected)
     shown, there = (shown_maps(made(more), answers) for more in (few, "memory_gb: 4"))
     assert shown is not None

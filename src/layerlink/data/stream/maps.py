@@ -201,6 +201,10 @@ class StreamedPairs(StreamedImages):
         """The pairs of one batch after the other, decoded ahead."""
         return self.maps.pairs.ahead(steps, again=again)
 
+    def relabelled(self, labels: Tensor) -> StreamedImages:  # type: ignore[override]
+        """The same images with labels that are there."""
+        return StreamedImages(self.images, labels, self.classes)
+
     def parted(self, rows: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
         """Pixels and labels of decoded pairs."""
         return rows[:, :3].contiguous(), self.maps.read_off(rows)
