@@ -59,6 +59,27 @@ class Breaking(Double):
         return super().forward(images) * (float("nan") if broken else 1.0)
 
 
+class Tiny(nn.Module):
+    """A layer of maps and a classifier, with or without batch normalisation, whose statistics are those of a batch.
+
+    Args:
+        width: channels.
+        norm: whether there is one.
+        double: whether it computes in float64.
+    """
+
+    def __init__(self, width: int = 4, *, norm: bool = False, double: bool = True) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(1, width, 3, padding=1), nn.BatchNorm2d(width) if norm else nn.Identity())
+        self.head, self.double_ = nn.Linear(width, 10), double
+        if double:
+            self.double()
+
+    def forward(self, images: Tensor) -> Tensor:
+        scores: Tensor = self.head(self.body(images.double() if self.double_ else images).relu().mean((2, 3)))
+        return scores
+
+
 def small() -> nn.Module:
     return Double("vgg7")
 

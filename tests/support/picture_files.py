@@ -71,3 +71,19 @@ def write_parquet(root: Path, folder: Path, columns: Sequence[str] = ("picture",
         table = pa.table({columns[0]: images, columns[1]: [it.parent.name for it in files]})
         pq.write_table(table, root / part / "0.parquet", row_group_size=7)
     return root
+
+
+def write_pairs(root: Path, count: int = 12, highest: int = 2) -> Path:
+    """Noise of 40x30 with maps of the numbers up to ``highest``, and a column of 255."""
+    draw = np.random.default_rng(0)
+    for part, images in (("train", count), ("val", 4), ("test", 4)):
+        for name in ("images", "labels"):
+            (root / part / name).mkdir(parents=True)
+        for n in range(images):
+            pixels, labels = draw.integers(0, 256, (30, 40, 3)), draw.integers(0, highest + 1, (30, 40))
+            labels[:2, :2] = highest
+            labels[:, 5] = 255
+            Image.fromarray(pixels.astype(np.uint8)).save(root / part / f"images/{n:02}.png")
+            kind = np.uint8 if highest < 256 else np.uint16
+            Image.fromarray(labels.astype(kind)).save(root / part / f"labels/{n:02}.png")
+    return root

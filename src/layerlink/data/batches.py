@@ -182,8 +182,9 @@ class Batches:
         every = [views, *(views.of_size(size) for size in sizes if isinstance(views, Views))]
 
         def seen(rows: Any, indices: Tensor, places: Places) -> tuple[list[Inputs], Tensor]:
-            labels = views.labels(self.images.labels[indices], indices, epoch, places)
-            return [it(rows, indices, epoch, places) for it in every], labels
+            taken, labels = self.images.parted(rows, indices)
+            labels = views.labels(labels, indices, epoch, places)
+            return [it(taken, indices, epoch, places) for it in every], labels
 
         if not step.mixed:
             return seen(rows, step.indices, step.places)

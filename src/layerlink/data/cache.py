@@ -9,6 +9,7 @@ import os
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -20,6 +21,7 @@ from layerlink.errors import LayerlinkError
 from layerlink.files.cache import cache_folder
 from layerlink.files.inside import regular
 from layerlink.files.own import is_own, mark_of, tag
+from layerlink.files.whole import write_text
 
 FORMAT = 3
 """Raise it whenever the same source files would decode to other pixels, or the file is laid out otherwise."""
@@ -69,6 +71,41 @@ def cached(
     if _key(name, root, files, settings) == key:
         _write(path, source)
     return source
+
+
+def remembered(
+    build: Callable[[], Any], *, name: str, root: Path, files: Sequence[Path], settings: str, cache: Path | None
+) -> Any:
+    """As ``cached``, of something that JSON holds.
+
+    Args:
+        build: looks at the files.
+        name: what it is; it begins the cache file's name.
+        root: the folder of the files.
+        files: everything that ``build`` reads.
+        settings: whatever else changes the result.
+        cache: the cache's folder; None for ``cache_folder()``.
+
+    Raises:
+        LayerlinkError: what ``build`` raises; never because of the cache.
+    """
+    folder = cache if cache is not None else cache_folder()
+    key = _key(name, root, files, settings)
+    if folder is None or key is None:
+        return build()
+    path = folder / f"{name}-{key}.json"
+    with contextlib.suppress(OSError, LayerlinkError, ValueError, KeyError, TypeError):
+        kept = json.loads(regular(path, path.parent).read_text(encoding="utf-8"))
+        if is_own(kept["mark"], kept["text"].encode(), name):
+            return json.loads(kept["text"])
+    found = build()
+    text = json.dumps(found)
+    mark = mark_of(text.encode(), name)
+    if mark is not None and _key(name, root, files, settings) == key:
+        with contextlib.suppress(OSError, LayerlinkError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_text(path, json.dumps({"mark": mark, "text": text}))
+    return json.loads(text)
 
 
 def _key(name: str, root: Path, files: Sequence[Path], settings: str) -> str | None:

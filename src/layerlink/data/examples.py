@@ -54,6 +54,19 @@ class Examples(ABC):
         del again
         return map(self.rows, steps)
 
+    def parted(self, rows: Any, indices: Tensor) -> tuple[Any, Tensor]:
+        """What views take of rows that ``ahead`` gave, and the labels of these examples.
+
+        Args:
+            rows: of the examples.
+            indices: their places, on the device.
+        """
+        return rows, self.labels[indices]
+
+    def some_labels(self) -> Tensor:
+        """Labels to look at before a training: all, where they are there."""
+        return self.labels
+
     @abstractmethod
     def select(self: Some, places: Tensor | slice) -> Some:
         """The examples at ``places``, as a set of their own."""

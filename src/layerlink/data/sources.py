@@ -73,6 +73,7 @@ SOURCES: dict[str, SourceEntry] = {
     "segmentation": SourceEntry(
         "your own images with maps of labels: images/ and labels/, or as VOC, Cityscapes or CamVid lay them out",
         load_segmentation,
+        streams=True,
         arguments=("classes", "images", "labels", "ignore"),
     ),
     "text": SourceEntry(

@@ -103,9 +103,13 @@ class LinkPart(nn.Module):
             )
             context = replace(context, labels=labels, indices=indices, mask=mask)
         elif context.mask is not None:
-            options = self.loss.keywords if isinstance(self.loss, partial) else {}
-            self.share = share_of(self.kind.counted(context.mask, **options).sum(), across)
+            self.share = share_of(self.counted(context.mask), across)
         return student, teacher, context
+
+    def counted(self, mask: Tensor) -> Tensor:
+        """How much the loss is a mean over where it has a mask: a scalar on the mask's device."""
+        options = self.loss.keywords if isinstance(self.loss, partial) else {}
+        return self.kind.counted(mask, **options).sum()
 
 
 class Across(Protocol):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from layerlink.tasks import CausalLM, Task
+from layerlink.tasks import CausalLM, Regression, Task
 from layerlink.transfer.distiller import Distiller
 from layerlink.transfer.masks import input_mask
 
@@ -17,7 +17,7 @@ def shares_of(distiller: Distiller, parts: Sequence[tuple[Mapping[str, Any], Any
     """For every part of a batch and every term of the distiller, the part's share of what the term is a mean over.
 
     That is, for the labels' loss the labels that count; for softened outputs and links between outputs the positions
-    of labels that are not ignored; for links with ``where`` the positions that their mask keeps; for all others
+    of labels that are not ignored; for links with ``where`` what they compare of their mask; for all others
     the examples. Links between examples see those of a part alone.
 
     Args:
@@ -67,7 +67,7 @@ def counts_of(distiller: Distiller, inputs: Any, labels: Any) -> dict[str, float
     counts: dict[str, float | Tensor] = {"hard": known, "soft": there}
     for link in distiller.whole_objective.links:
         if link.where:
-            counts[link.text] = input_mask(inputs, link.where).sum()
+            counts[link.text] = distiller.whole_objective.parts[link.text].counted(input_mask(inputs, link.where))
         else:
             counts[link.text] = there if link.at_output else examples
     return counts
@@ -75,10 +75,14 @@ def counts_of(distiller: Distiller, inputs: Any, labels: Any) -> dict[str, float
 
 def _of_labels(task: Task, labels: Any, examples: float) -> tuple[float | Tensor, float | Tensor]:
     """How many labels are known, and how many are not ignored."""
-    if not isinstance(labels, Tensor) or labels.is_floating_point():
-        return examples, examples
-    told = labels[:, 1:] if isinstance(task, CausalLM) else labels
     ignore, unlabelled = getattr(task, "ignore", None), getattr(task, "unlabelled", None)
+    if not isinstance(labels, Tensor):
+        return examples, examples
+    if labels.is_floating_point():
+        if unlabelled is None and not isinstance(task, Regression):
+            return examples, examples
+        return (~labels.isnan() if unlabelled is None else labels != unlabelled).sum(), examples
+    told = labels[:, 1:] if isinstance(task, CausalLM) else labels
     if ignore is None and unlabelled is None:
         return float(told.numel()), float(told.numel())
     there = torch.ones_like(told, dtype=torch.bool) if ignore is None else told != ignore

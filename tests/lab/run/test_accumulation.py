@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 from pathlib import Path
@@ -19,6 +20,7 @@ from layerlink.lab.run.learner import Learner, NotFiniteError
 from layerlink.lab.run.setup.cohort import set_up_cohort
 from layerlink.lab.run.setup.setup import set_up
 from layerlink.lab.run.training import train, train_cohort
+from layerlink.lab.run.verification import verify_run
 from layerlink.lab.run.watch import Watch
 from layerlink.transfer import Losses
 
@@ -120,6 +122,84 @@ def _taught(learner: Learner, batch: Any) -> Any:
     from layerlink.lab.run.step import taught_for
 
     return taught_for(learner.setup.taught_by, [learner.setup], batch)
+
+
+HALF = ("precision=float16", "data.augment=none")
+
+
+def gradients_at(learner: Learner) -> list[list[Tensor]]:
+    """Grows by the gradients of every update, as they are before it divides them by the scale."""
+    every: list[list[Tensor]] = []
+    update = learner.update
+
+    def spied(stopped: Tensor | None = None) -> None:
+        assert learner.scale is not None
+        parameters = learner.distiller.trainable_parameters()
+        every.append([it.grad / learner.scale.factor for it in parameters if it.grad is not None])
+        update(stopped)
+
+    learner.update = spied  # type: ignore[method-assign]
+    return every
+
+
+def test_in_float16_gradients_are_those_of_the_whole_to_its_rounding() -> None:
+    """Every batch's are rounded to 11 bits before they are added up: 5e-4 of the norm each, 3e-3 with the maps'."""
+    found = []
+    for batch, accumulate in ((4, 4), (16, 1)):
+        learner = Learner(set_up(recipe(batch, accumulate, *HALF, "data.labelled=20")))
+        assert learner.scale is not None
+        learner.scale.factor.fill_(256.0)  # none overflows
+        found.append(gradients_at(learner))
+        for step in learner.setup.batches.epoch(0):
+            learner.step(step, _taught(learner, step))
+        assert float(learner.scale.factor) == 256
+        assert int(learner.scale.state_dict()["well"]) == 3  # it counts updates: 16 images, 16 and 12
+    for one, other in zip(*(every[0] for every in found), strict=True):  # weights are the same until the first update
+        assert float((one - other).norm() / other.norm()) < 3e-3
+
+
+def test_in_float16_a_run_is_that_of_the_whole_and_goes_on_inside_an_update_to_the_bit(tmp_path: Path) -> None:
+    loaded = recipe(4, 4, *HALF, "training.ema=0.9")
+    several, whole = trained(loaded, tmp_path / "a"), trained(recipe(16, 1, *HALF, "training.ema=0.9"), tmp_path / "b")
+    start = Learner(set_up(loaded)).distiller.student.state_dict()
+    for name, value in several.items():
+        assert float((value - whole[name]).norm() / (whole[name] - start[name]).norm()) < 5e-3, name
+    assert verify_run(RunFolder(tmp_path / "a")).largest_difference == 0
+    with pytest.raises(Interrupted):
+        trained(loaded, tmp_path / "c", watch=Stopping())
+    resumed = trained(loaded, tmp_path / "c", resume=True)
+    assert all(torch.equal(value, several[name]) for name, value in resumed.items())
+
+
+@pytest.mark.parametrize("at", [0, 1, 3])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_in_float16_an_overflow_in_one_batch_leaves_its_whole_update_out(at: int, optimizer: str) -> None:
+    learner = Learner(set_up(recipe(4, 4, *HALF, f"training.optimizer={optimizer}")))
+    assert learner.scale is not None
+    steps, seen = list(learner.setup.batches.epoch(0)), [0]
+
+    def huge(gradient: Tensor) -> Tensor:
+        seen[0] += 1
+        return gradient * (math.inf if seen[0] == 4 + at + 1 else 1)
+
+    def now() -> list[Tensor]:
+        state = learner.optimizer.state_dict()["state"]
+        values = [*learner.distiller.trainable_parameters(), *(it for one in state.values() for it in one.values())]
+        return [it.detach().clone() for it in values if isinstance(it, Tensor)]
+
+    next(learner.distiller.student.parameters()).register_hook(huge)  # type: ignore[no-untyped-call]
+    learner.scale.factor.fill_(256.0)
+    factors, states = [], [now()]
+    for step in steps:
+        learner.step(step, _taught(learner, step))
+        factors.append(float(learner.scale.factor))
+        states.append(now())
+    assert factors == [256.0] * 7 + [128.0] * 4  # once, with the second update
+    assert all(torch.equal(one, other) for one, other in zip(states[8], states[4], strict=True))
+    assert not all(torch.equal(one, other) for one, other in zip(states[4], states[0], strict=False))
+    assert not all(torch.equal(one, other) for one, other in zip(states[11], states[8], strict=True))
+    learner.check_finite()  # it is no fault
+    learner.check_weights()
 
 
 class Stopping(Watch):

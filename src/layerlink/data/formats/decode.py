@@ -85,20 +85,23 @@ def opened(
         ) from error
 
 
-def decode_all(count: int, size: ImageSize, decode: Callable[[int], Pixels], *, skip_bad: bool = False) -> Decoded:
+def decode_all(
+    count: int, size: ImageSize, decode: Callable[[int], Pixels], *, skip_bad: bool = False, channels: int = 3
+) -> Decoded:
     """Decodes ``count`` images in threads.
 
     Args:
         count: how many images.
         size: pixels of each, of a square or (height, width).
-        decode: the image at an index as (height, width, 3) uint8; called from several threads.
+        decode: the image at an index as (height, width, channels) uint8; called from several threads.
         skip_bad: leave images out for which ``decode`` raises ``BadImageError``.
+        channels: of an image; 3 of colours.
 
     Raises:
         LayerlinkError: what ``decode`` raises, for the earliest index that fails; also with ``skip_bad`` where not
             a single image is left.
     """
-    pixels = np.empty((count, *sides(size), 3), dtype=np.uint8)
+    pixels = np.empty((count, *sides(size), channels), dtype=np.uint8)
     bad: dict[int, BadImageError] = {}
 
     def fill(start: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -76,3 +77,16 @@ def say_unread(tree: Tree, said: Said) -> None:
             f"{len(nested)} images of {where}/ lie in folders inside class folders and are of that class; "
             f"the first {first}"
         )
+
+
+def all_of(problems: Sequence[str], many: str) -> str:
+    """The first of many sentences, and how many there are.
+
+    Args:
+        problems: one or more.
+        many: what is said before them, where there are several.
+    """
+    if len(problems) == 1:
+        return problems[0]
+    more = f"\n  and {len(problems) - FEW} more" if len(problems) > FEW else ""
+    return many + "".join(f"\n  {problem}" for problem in problems[:FEW]) + more

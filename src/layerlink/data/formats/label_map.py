@@ -58,6 +58,22 @@ def read_label_map(path: Path, most_pixels: int) -> Labels:
     return values.astype(np.uint16 if image.mode.startswith("I") else np.uint8)
 
 
+def check_size(path: Path, values: Labels, whole: tuple[int, int]) -> None:
+    """Raise ``BadImageError`` where a map is of another size than its image.
+
+    Args:
+        path: of the map.
+        values: what it holds.
+        whole: height and width of the image.
+    """
+    if values.shape != whole:
+        (high, wide), (height, width) = values.shape, whole
+        raise BadImageError(
+            f"{path}: expected a map of its image's size, {width}x{height}; got {wide}x{high}. Scale the map by "
+            "the nearest pixel, or leave such images out with skip_bad"
+        )
+
+
 def _is_whole(data: bytes) -> bool:
     """Whether every piece of a PNG file has its checksum, up to the last."""
     place = len(_SIGNATURE)

@@ -13,15 +13,17 @@ import numpy as np
 import torch
 
 from layerlink.config.image_size import ImageSize, plain, sides, size_of
-from layerlink.data.cache import cached
-from layerlink.data.formats.decode import MOST_PIXELS, BadImageError, Decoded, Pixels, decode_all
+from layerlink.data.cache import cached, remembered
+from layerlink.data.formats.decode import MOST_PIXELS, Decoded, Pixels, decode_all
 from layerlink.data.formats.folder import decode_sized
-from layerlink.data.formats.folder_said import FEW
-from layerlink.data.formats.label_map import ColourMapError, fit_map, read_label_map
+from layerlink.data.formats.folder_said import all_of
+from layerlink.data.formats.label_map import ColourMapError, check_size, fit_map, read_label_map
 from layerlink.data.formats.segmentation_classes import Classes, choose_classes
 from layerlink.data.formats.segmentation_parts import ACCEPTED, Layout, Pairs, find_layout
 from layerlink.data.images import ImageSet, Source
 from layerlink.data.splits import hold_out
+from layerlink.data.stream.images import Streaming
+from layerlink.data.stream.pairs import CHANNELS, look_at, stream_pairs
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.files.paths import expanded
 
@@ -38,6 +40,7 @@ def load_segmentation(
     images: str | None = None,
     labels: str | None = None,
     ignore: int | None = 255,
+    streaming: Streaming | None = None,
 ) -> Source:
     """The images below ``root`` as RGB (N, 3, height, width), each with its map of labels (N, height, width).
 
@@ -62,6 +65,7 @@ def load_segmentation(
         images: what the folder of images is called; None: images, JPEGImages, leftImg8bit or the like.
         labels: the same of maps: labels, masks, annotations, SegmentationClass, gtFine or the like.
         ignore: the number of pixels that do not count; None: every one counts.
+        streaming: from how many bytes on images and maps are read when a batch asks for them; None: all lie in memory.
 
     Raises:
         UsageError: where ``root`` is not given or is laid out otherwise, or arguments are impossible.
@@ -78,7 +82,20 @@ def load_segmentation(
         raise UsageError(f"segmentation: root {str(root)!r} {what}. {ACCEPTED}")
     layout = find_layout(root, images, labels)
     known = choose_classes(classes, root, ignore, city_ids=layout.city_ids)
+    train, count = layout.parts["train"], sum(len(pairs.images) for pairs in layout.parts.values())
+    if "test" not in layout.parts and len(train.images) < 5:
+        raise UsageError(
+            f"{train.where}: expected at least 5 images, a fifth to be kept apart as the test set; got "
+            f"{len(train.images)}. Add images, or a part to test on"
+        )
     files = [*layout.lists, *(path for pairs in layout.parts.values() for path in (*pairs.images, *pairs.labels))]
+    if streaming is not None and size is not None and streaming.needed(count, size, CHANNELS):
+        look = partial(look_at, layout.parts, size, known, skip_bad=skip_bad, most_pixels=most_pixels)
+        each = {role: len(pairs.images) for role, pairs in layout.parts.items()}
+        facts = json.dumps([plain(size) if skip_bad else None, most_pixels, known.facts(), each])
+        found = remembered(look, name="maps", root=root, files=files, settings=facts, cache=cache)
+        source = stream_pairs(layout.parts, found, size, streaming, known, most_pixels=most_pixels)
+        return _said(source, layout, known)
     build = partial(_read, layout, size, skip_bad, most_pixels, known)
     settings = {
         "size": None if size is None else plain(size),
@@ -88,7 +105,13 @@ def load_segmentation(
         "parts": {role: [str(path) for path in pairs.images[:1]] for role, pairs in layout.parts.items()},
     }
     source = cached(build, name="segmentation", root=root, files=files, settings=json.dumps(settings), cache=cache)
-    return replace(source, notes=(*layout.notes, *known.notes(source.train.classes)), warnings=layout.warnings)
+    return _said(source, layout, known)
+
+
+def _said(source: Source, layout: Layout, classes: Classes) -> Source:
+    """The source with what is to be said of the folder and its classes."""
+    notes = (*layout.notes, *classes.notes(source.train.classes), *source.notes)
+    return replace(source, notes=notes, warnings=layout.warnings)
 
 
 @dataclass
@@ -110,7 +133,7 @@ class _Part:
         self.colours.clear()
         found = decode_all(len(self.pairs.images), self.size, self._nth, skip_bad=True)
         if found.bad and not skip_bad:
-            raise LayerlinkError(_all_of(found.bad, f"{self.pairs.where}: {len(found.bad)} images or maps are bad"))
+            raise LayerlinkError(all_of(found.bad, f"{self.pairs.where}: {len(found.bad)} images or maps are bad"))
         if not self.wide and max(self.numbers, default=0) > 255:
             self.wide = True
             return self.decode(skip_bad=skip_bad)
@@ -124,12 +147,7 @@ class _Part:
         except ColourMapError as error:
             self.colours.append(str(error))
             return pixels
-        if values.shape != whole:
-            (high, wide), (height, width) = values.shape, whole
-            raise BadImageError(
-                f"{path}: expected a map of its image's size, {width}x{height}; got {wide}x{high}. Scale the map by "
-                "the nearest pixel, or leave such images out with skip_bad"
-            )
+        check_size(path, values, whole)
         for number in np.unique(values).tolist():
             self.numbers.setdefault(number, []).append(path)
         # Numbers beyond a byte are seen above, and all is read again for them.
@@ -139,17 +157,12 @@ class _Part:
 
 def _read(layout: Layout, size: ImageSize | None, skip_bad: bool, most_pixels: int, classes: Classes) -> Source:
     train = layout.parts["train"]
-    if "test" not in layout.parts and len(train.images) < 5:
-        raise UsageError(
-            f"{train.where}: expected at least 5 images, a fifth to be kept apart as the test set; got "
-            f"{len(train.images)}. Add images, or a part to test on"
-        )
     side = _first_size(train, most_pixels) if size is None else size
     parts = {role: _Part(pairs, side, size is None, most_pixels) for role, pairs in layout.parts.items()}
     found = {role: part.decode(skip_bad=skip_bad) for role, part in parts.items()}
     problems = [colour for part in parts.values() for colour in part.colours]
     if problems:
-        raise LayerlinkError(_all_of(problems, f"{len(problems)} maps hold colours"))
+        raise LayerlinkError(all_of(problems, f"{len(problems)} maps hold colours"))
     numbers: dict[int, list[Path]] = {}
     for part in parts.values():
         for number, paths in part.numbers.items():
@@ -160,10 +173,7 @@ def _read(layout: Layout, size: ImageSize | None, skip_bad: bool, most_pixels: i
         maps = torch.from_numpy(table[part.maps[found[role].kept]])
         sets[role] = ImageSet(torch.from_numpy(found[role].pixels), maps, names)
         if classes.ignore is not None and bool((maps == classes.ignore).all()):
-            raise LayerlinkError(
-                f"{part.pairs.where}: no pixel of {len(maps)} maps has a label that counts (some data sets keep those "
-                "of their test images back). Remove or rename that part"
-            )
+            raise LayerlinkError(classes.none_counts(part.pairs.where, len(maps)))
         part.maps = None
     bad = tuple(reason for decoded in found.values() for reason in decoded.bad)
     if "test" not in sets:
@@ -174,11 +184,3 @@ def _read(layout: Layout, size: ImageSize | None, skip_bad: bool, most_pixels: i
 def _first_size(pairs: Pairs, most_pixels: int) -> ImageSize:
     _, whole = decode_sized(pairs.images[0], 1, False, most_pixels)
     return size_of(*whole)
-
-
-def _all_of(problems: Sequence[str], many: str) -> str:
-    """The first of many sentences, and how many there are."""
-    if len(problems) == 1:
-        return problems[0]
-    more = f"\n  and {len(problems) - FEW} more" if len(problems) > FEW else ""
-    return many + "".join(f"\n  {problem}" for problem in problems[:FEW]) + more

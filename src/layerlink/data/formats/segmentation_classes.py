@@ -95,6 +95,18 @@ class Classes:
         )
         return table.astype(dtype), names
 
+    def none_counts(self, where: str, count: int) -> str:
+        """What is to be said of a part whose maps are ignored everywhere.
+
+        Args:
+            where: the part.
+            count: how many maps it has.
+        """
+        return (
+            f"{where}: no pixel of {count} maps has a label that counts (some data sets keep those of their test "
+            "images back). Remove or rename that part"
+        )
+
     def _refuse(self, found: Mapping[int, Sequence[Path]], count: int) -> None:
         wrong = sorted(number for number in found if number >= count and number != self.ignore)
         if not wrong:

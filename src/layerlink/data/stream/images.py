@@ -23,9 +23,9 @@ MEMORY = 4_000_000_000  # bytes of pixels beyond which images are streamed, unle
 STATISTICS = 2048  # images that mean and standard deviation are taken of
 
 
-def pixel_bytes(count: int, size: ImageSize) -> int:
-    """What ``count`` RGB images of a size take in memory."""
-    return count * 3 * math.prod(sides(size))
+def pixel_bytes(count: int, size: ImageSize, channels: int = 3) -> int:
+    """What ``count`` images of a size take in memory: three bytes a pixel, four with a map of labels."""
+    return count * channels * math.prod(sides(size))
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class Streaming:
     memory: int = MEMORY
     workers: int | None = None
 
-    def needed(self, count: int, size: ImageSize) -> bool:
+    def needed(self, count: int, size: ImageSize, channels: int = 3) -> bool:
         """Whether ``count`` images of a size are too many for the memory."""
-        return pixel_bytes(count, size) > self.memory
+        return pixel_bytes(count, size, channels) > self.memory
 
     @property
     def processes(self) -> int:

@@ -82,3 +82,41 @@ class PictureFiles(Pictures):
             path = self.path(index)
             crc = zlib.crc32(f"{path.parent.name}/{path.name} {path.stat().st_size}\n".encode(errors="replace"), crc)
         return crc
+
+
+class JoinedPictures(Pictures):
+    """Pictures of two kinds, one after the other.
+
+    Args:
+        parts: of which each has images.
+    """
+
+    def __init__(self, parts: Sequence[Pictures]) -> None:
+        self.parts = tuple(parts)
+        self.ends = np.cumsum([len(part) for part in parts])
+
+    def __len__(self) -> int:
+        return int(self.ends[-1])
+
+    def _place(self, index: int) -> tuple[Pictures, int]:
+        part = int(np.searchsorted(self.ends, index, side="right"))
+        return self.parts[part], index - (int(self.ends[part - 1]) if part else 0)
+
+    def read(self, index: int) -> bytes:
+        """As of the part that holds it."""
+        part, place = self._place(index)
+        return part.read(place)
+
+    def where(self, index: int) -> str:
+        """The same."""
+        part, place = self._place(index)
+        return part.where(place)
+
+    def formats(self, index: int) -> tuple[str, ...]:
+        """The same."""
+        part, place = self._place(index)
+        return part.formats(place)
+
+    def checksum(self) -> int:
+        """Of all parts."""
+        return zlib.crc32(str([part.checksum() for part in self.parts]).encode())

@@ -39,6 +39,11 @@ class Decoder:
     size: ImageSize
     most_pixels: int = MOST_PIXELS
 
+    @property
+    def channels(self) -> int:
+        """Bytes a pixel."""
+        return 3
+
     def __call__(self, index: int) -> Pixels:
         """The image at an index, (height, width, 3) uint8.
 
@@ -53,7 +58,7 @@ class Decoder:
 
 @dataclass(frozen=True)
 class StreamedPixels:
-    """(N, 3, height, width) uint8 of which only what is asked for is ever decoded: ``pixels[places]``, a tensor.
+    """(N, channels, height, width) uint8 of which only what is asked for is ever decoded: ``pixels[places]``, a tensor.
 
     Args:
         decoder: what makes pixels of an image.
@@ -71,23 +76,23 @@ class StreamedPixels:
 
     @property
     def shape(self) -> torch.Size:
-        """(N, 3, height, width)."""
-        return torch.Size((len(self.places), 3, *sides(self.decoder.size)))
+        """(N, channels, height, width)."""
+        return torch.Size((len(self.places), self.decoder.channels, *sides(self.decoder.size)))
 
     def __len__(self) -> int:
         return len(self.places)
 
     def __getitem__(self, places: Tensor | slice) -> Tensor:
-        """The pixels of some images, (n, 3, height, width) uint8 on the device.
+        """The pixels of some images, (n, channels, height, width) uint8 on the device.
 
         Raises:
             LayerlinkError: where one cannot be read or decoded.
         """
-        return to_device(self._pixels(self._chosen(places)), self.device)
+        return to_device(self._pixels(self.chosen(places)), self.device)
 
     def taken(self, places: Tensor | slice) -> StreamedPixels:
         """Some of the images; nothing is decoded."""
-        return replace(self, places=self._chosen(places))
+        return replace(self, places=self.chosen(places))
 
     def to(self, device: torch.device) -> StreamedPixels:
         """The same images, whose tensors go to ``device``."""
@@ -130,20 +135,23 @@ class StreamedPixels:
         return Readers(self.decoder, self.workers)
 
     def _on_host(self, steps: Iterable[Tensor], again: bool) -> Iterator[Tensor]:
-        chosen = (self._chosen(it) for it in steps)
+        asked = (self.chosen(it) for it in steps)
         if not self.workers:
-            yield from map(self._pixels, chosen)
+            yield from map(self._pixels, asked)
         elif again:
-            yield from self._readers.ahead(chosen)
+            yield from self._readers.ahead(asked)
         else:
             with closing(Readers(self.decoder, self.workers)) as readers:
-                yield from readers.ahead(chosen)
+                yield from readers.ahead(asked)
 
     def _pixels(self, chosen: NDArray[np.int64]) -> Tensor:
-        found = decode_all(len(chosen), self.decoder.size, lambda row: self.decoder(int(chosen[row])))
+        found = decode_all(
+            len(chosen), self.decoder.size, lambda row: self.decoder(int(chosen[row])), channels=self.decoder.channels
+        )
         return torch.from_numpy(found.pixels)
 
-    def _chosen(self, places: Tensor | slice) -> NDArray[np.int64]:
+    def chosen(self, places: Tensor | slice) -> NDArray[np.int64]:
+        """Which of the decoder's images stand at some places here."""
         if isinstance(places, slice):
             return self.places[places]
         chosen: NDArray[np.int64] = self.places[places.cpu().numpy()]

@@ -70,14 +70,25 @@ def source_from(
                 "images, or a part that is named test."
             )
         images["train"], images["test"] = hold_out(images["train"], have // 5)
-    notes: tuple[str, ...] = ()
-    if way is not None:
-        notes = (
-            f"{count:,} images of {shown(size)} pixels would take {pixel_bytes(count, size) / 1e9:.1f} GB, more "
-            f"than data.memory_gb: they are read from disk by {max(way.processes, 1)} processes; mean and deviation "
-            "are those of some of them, and copies among them are not looked for",
-        )
+    notes = () if way is None else (why_streamed(count, size, way, "images"),)
     return Source(images["train"], images["test"], tuple(bad), images.get("validation"), notes)
+
+
+def why_streamed(count: int, size: ImageSize, way: Streaming, what: str, channels: int = 3) -> str:
+    """What is to be said of images that are streamed.
+
+    Args:
+        count: how many.
+        size: of each.
+        way: how.
+        what: they are called.
+        channels: bytes a pixel that they would take.
+    """
+    return (
+        f"{count:,} {what} of {shown(size)} pixels would take {pixel_bytes(count, size, channels) / 1e9:.1f} GB, more "
+        f"than data.memory_gb: they are read from disk by {max(way.processes, 1)} processes; mean and deviation "
+        "are those of some of them, and copies among them are not looked for"
+    )
 
 
 def by_role(root: Path, files: Sequence[Path], kind: str) -> dict[str, list[Path]]:

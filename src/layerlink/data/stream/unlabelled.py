@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
@@ -16,48 +15,11 @@ from layerlink.data.formats.decode import MOST_PIXELS
 from layerlink.data.formats.folder_tree import below, order
 from layerlink.data.images import UNLABELLED, ImageSet
 from layerlink.data.stream.images import StreamedImages, Streaming, images_from, pixel_bytes
-from layerlink.data.stream.pictures import PictureFiles, Pictures
+from layerlink.data.stream.maps import StreamedPairs
+from layerlink.data.stream.pictures import JoinedPictures, PictureFiles
 from layerlink.data.stream.pixels import Decoder, StreamedPixels
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.files.paths import expanded
-
-
-class JoinedPictures(Pictures):
-    """Pictures of two kinds, one after the other.
-
-    Args:
-        parts: of which each has images.
-    """
-
-    def __init__(self, parts: Sequence[Pictures]) -> None:
-        self.parts = tuple(parts)
-        self.ends = np.cumsum([len(part) for part in parts])
-
-    def __len__(self) -> int:
-        return int(self.ends[-1])
-
-    def _place(self, index: int) -> tuple[Pictures, int]:
-        part = int(np.searchsorted(self.ends, index, side="right"))
-        return self.parts[part], index - (int(self.ends[part - 1]) if part else 0)
-
-    def read(self, index: int) -> bytes:
-        """As of the part that holds it."""
-        part, place = self._place(index)
-        return part.read(place)
-
-    def where(self, index: int) -> str:
-        """The same."""
-        part, place = self._place(index)
-        return part.where(place)
-
-    def formats(self, index: int) -> tuple[str, ...]:
-        """The same."""
-        part, place = self._place(index)
-        return part.formats(place)
-
-    def checksum(self) -> int:
-        """Of all parts."""
-        return zlib.crc32(str([part.checksum() for part in self.parts]).encode())
 
 
 def with_unlabelled(
@@ -79,10 +41,11 @@ def with_unlabelled(
     """
     files = PictureFiles(paths)
     size, total = size_of(*images.images.shape[-2:]), len(images) + len(files)
-    labels = torch.cat((images.labels, _no_labels(images, len(files))))
+    if isinstance(images, StreamedPairs):
+        return images.with_more(files, streaming.processes)
     if isinstance(images, StreamedImages):
         own = images.pixels
-        labelled = own.decoder.pictures
+        labels, labelled = torch.cat((images.labels, _no_labels(images, len(files)))), own.decoder.pictures
         both = Decoder(JoinedPictures((labelled, files)), size, most_pixels)
         places = np.concatenate((own.places, len(labelled) + np.arange(len(files))))
         pixels = StreamedPixels(both, places, streaming.processes)
@@ -95,6 +58,7 @@ def with_unlabelled(
     more, _ = images_from(files, [UNLABELLED] * len(files), images.classes, size, None, most_pixels=most_pixels)
     if more.images.shape[1] != images.images.shape[1]:
         raise UsageError(f"data.unlabelled: its images have 3 channels, those of the set {images.images.shape[1]}")
+    labels = torch.cat((images.labels, _no_labels(images, len(files))))
     return ImageSet(torch.cat((images.images, more.images)), labels, images.classes)
 
 

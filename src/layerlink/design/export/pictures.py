@@ -41,12 +41,12 @@ class TakenImages(Taking):
 
     def taken(self, part: Examples) -> dict[str, Tensor]:
         """(N, C, size, size), uint8 or float32."""
-        ready = pixels(images_of(part, "exporting").images, self.size)
+        ready = pixels(images_of(part, "exporting").rows(slice(None)), self.size)
         return {IMAGES: ready if self.takes_bytes else as_seen(ready, self.views)}
 
     def seen(self, part: Examples) -> Tensor:
         """From the same pixels, float32."""
-        return as_seen(pixels(images_of(part, "exporting").images, self.size), self.views)
+        return as_seen(pixels(images_of(part, "exporting").rows(slice(None)), self.size), self.views)
 
     def example(self, part: Examples) -> Examples:
         """The first two."""

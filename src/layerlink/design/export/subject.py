@@ -126,7 +126,7 @@ def subject_of(
     else:
         of_images, student, (model, folded) = _taken_images(setup, size, preprocessing)
         images = spread(images_of(all_test, "exporting"), TEST_EXAMPLES)
-        test = dataclasses.replace(images, labels=of_images.views.labels(images.labels))  # maps of labels are scaled
+        test = images.relabelled(of_images.views.labels(images.labels[:]))  # maps of labels are scaled
         taking = of_images
     _check_output(setup, model, tuple(taking.taken(taking.example(train)).values()))
     return Subject(

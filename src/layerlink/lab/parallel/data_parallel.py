@@ -8,6 +8,7 @@ norms and variances that links are scaled by.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -65,15 +66,23 @@ class DataParallel:
         self.share, self.images, self.own = batch.share, batch.count, len(batch.labels)
         self.stand_in = batch.stand_in
 
-    def losses(self, batch: Batch, taught: Activations | None, studied: Activations | None = None) -> Losses:
+    def losses(
+        self,
+        batch: Batch,
+        taught: Activations | None,
+        studied: Activations | None = None,
+        learnt: Callable[[Distiller, Losses], Tensor] | None = None,
+    ) -> Losses:
         """The whole batch's losses; after ``backward`` all processes have the whole batch's gradients.
 
         Args:
             batch: this process's part.
             taught: the teacher's activations for it.
             studied: the student's, where it was run already.
+            learnt: makes of this part's losses what ``backward`` goes through, where that is not their total.
         """
         self.begin(batch)
+        self._total.learnt = learnt
         own = self._module(batch.images, batch.labels, batch.indices, taught, studied)
         own = own * (self.share * self.processes.size)  # it is averaged
         losses = self._total.losses
@@ -155,6 +164,7 @@ class _Total(nn.Module):
     """All that torch looks through for the parameters in use: of the other losses and the logits none may be."""
 
     losses: Losses
+    learnt: Callable[[Distiller, Losses], Tensor] | None = None
 
     def __init__(self, distiller: Distiller) -> None:
         super().__init__()
@@ -169,7 +179,7 @@ class _Total(nn.Module):
         studied: Activations | None,
     ) -> Tensor:
         self.losses = self.distiller(images, labels, indices=indices, taught=taught, studied=studied)
-        return self.losses.total
+        return self.losses.total if self.learnt is None else self.learnt(self.distiller, self.losses)
 
 
 def _leaves_parameters_unused(distiller: Distiller, example: Inputs) -> bool:

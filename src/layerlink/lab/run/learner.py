@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from layerlink.data import Batch
 from layerlink.errors import LayerlinkError
 from layerlink.lab.parallel.data_parallel import DataParallel
 from layerlink.lab.parallel.processes import Processes, here
-from layerlink.lab.run.accumulation import part_of_update
+from layerlink.lab.run.accumulation import Shares, UpdateShares, part_of_update
 from layerlink.lab.run.faults import Fault, Faults
 from layerlink.lab.run.optimisation import begin_late, build_ema, build_optimizer, build_schedule, parameter_groups
 from layerlink.lab.run.scaling import GradientScale
@@ -83,6 +84,7 @@ class Learner:
         self.processes = here()
         self.random = RandomState.of(setup.recipe.seed + self.processes.rank)
         self.peers: dict[str, Learner] = {}  # that learn beside it
+        self.shares = UpdateShares(self.distiller, self.processes)
         self.parallel: DataParallel | None = None
         if self.processes.size > 1:
             self.parallel = DataParallel(self.distiller, setup.images.sample, self.processes)
@@ -122,10 +124,9 @@ class Learner:
         """
         set_time(self.setup, batch)
         with self._at_work(batch), self.processes.talking():
-            losses = self._losses(batch, taught, studied)
+            losses, total = self._losses(batch, taught, studied, self.shares.of(batch))
             factor = None if self.scale is None else self.scale.factor
             found = self.faults.note(losses, batch, taught, factor)
-            total = part_of_update(self.distiller, batch, losses, in_parts=self.parallel is not None)
             _backward(total if factor is None else total * factor)
         if not batch.ends_update:
             return losses
@@ -162,11 +163,16 @@ class Learner:
                 _backward(losses.total)
         return losses
 
-    def _losses(self, batch: Batch, taught: Activations | None, studied: Activations | None) -> Losses:
+    def _losses(
+        self, batch: Batch, taught: Activations | None, studied: Activations | None, shares: Shares
+    ) -> tuple[Losses, Tensor]:
+        """The losses of a batch, and what of its update's loss it is."""
         if self.parallel is None:
-            return losses_of(self.setup, batch, taught, studied)
+            losses = losses_of(self.setup, batch, taught, studied)
+            return losses, part_of_update(self.distiller, losses, shares)
         with self.setup.arithmetic():
-            return self.parallel.losses(batch, taught, studied)
+            losses = self.parallel.losses(batch, taught, studied, partial(part_of_update, shares=shares))
+        return losses, losses.total
 
     @contextmanager
     def _at_work(self, batch: Batch) -> Iterator[None]:

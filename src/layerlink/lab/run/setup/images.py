@@ -16,6 +16,7 @@ from layerlink.data.normalisation import Statistics, normalisation
 from layerlink.data.sources import SCALED
 from layerlink.data.splits import few, labelled
 from layerlink.data.stream.images import Streaming, pixel_bytes
+from layerlink.data.stream.maps import StreamedPairs
 from layerlink.data.stream.unlabelled import unlabelled_files, with_unlabelled
 from layerlink.lab.recipe.schema import Recipe
 from layerlink.lab.recipe.texts import TEXT
@@ -120,7 +121,10 @@ def _partly_labelled(train: Examples, more: list[Path], recipe: Recipe, task: Ta
     if more:
         train = with_unlabelled(images_of(train, "data.unlabelled"), more, _streaming(recipe), data.most_pixels)
         chosen = torch.cat((chosen, chosen.new_zeros(len(train) - len(chosen))))
-    return train.relabelled(task.partly_labelled().without_label(train.labels, chosen))
+    task = task.partly_labelled()
+    if isinstance(train, StreamedPairs):
+        return train.known_where(chosen, int(task.no_label))
+    return train.relabelled(task.without_label(train.labels, chosen))
 
 
 def _streaming(recipe: Recipe) -> Streaming:

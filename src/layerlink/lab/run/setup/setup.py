@@ -236,7 +236,7 @@ def _task(loaded: LoadedRecipe, images: Images, problems: list[Problem]) -> Task
         task = task.partly_labelled()
     problems += mixing_problems(loaded, task, images)
     for part in (images.train, images.validation, images.test):
-        found = task.target_problems(part.labels, len(part.classes))
+        found = task.target_problems(part.some_labels(), len(part.classes))
         if found:
             problems += [loaded.problem(("task",), what) for what in found]
             return None
