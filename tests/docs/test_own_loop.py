@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import importlib.util
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
+
+from foreign_zoo import declare_torchvision
 
 PAGE = Path(__file__).parents[2] / "docs" / "own-loop.md"
 TEXT = PAGE.read_text(encoding="utf-8")
@@ -83,20 +83,3 @@ def test_with_a_library(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
             pytest.skip(f"{package} is not installed")
     declare_torchvision()
     run(name, tmp_path, monkeypatch)
-
-
-def declare_torchvision() -> None:
-    """Beside a torch of the CPU torchvision's own operators are missing, and it does not import: declared, it does."""
-    if importlib.util.find_spec("torchvision") is None or "torchvision" in sys.modules:
-        return
-    for operator in (
-        "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-        "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-    ):
-        with contextlib.suppress(RuntimeError):  # there already
-            library = torch.library.Library("torchvision", "FRAGMENT")
-            library.define(operator)
-            _KEPT.append(library)
-
-
-_KEPT: list[torch.library.Library] = []  # what is declared ends with its library

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import layerlink as ll
 from layerlink.design.shrink.fitting import NormalEquations, fit_collapsed
 from layerlink.design.shrink.passes import run_pass
 from layerlink.design.shrink.reducing import evenly, reduce_depth
@@ -71,3 +72,14 @@ def test_a_fit_is_nearer_to_the_teacher_than_a_copy() -> None:
     with torch.no_grad():
         errors = [float((it.model[:2](given) - teacher[:4](given)).square().mean()) for it in (fitted, copied)]
     assert errors[0] < 0.5 * errors[1]
+
+
+def test_layers_with_very_many_inputs_begin_as_a_copy_and_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("layerlink.design.shrink.fitting.MOST_INPUTS", 20)
+    torch.manual_seed(0)
+    layers = [nn.Linear(24, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 3)]
+    teacher = nn.Sequential(*layers)
+    shrunk = ll.shrink(teacher, torch.randn(8, 24), collapse=True)
+    assert shrunk.explained == {}
+    assert torch.equal(shrunk.model.get_submodule("0").weight, teacher[0].weight)
+    assert any("not fitted, since they have more than" in note for note in shrunk.notes)

@@ -17,7 +17,10 @@ from torch import Tensor
 import layerlink as ll
 import tiny_llama
 from layerlink.cli.main import run_command_line
+from layerlink.data.text.preprocessing import TextPreprocessing
 from layerlink.design.export import exporting
+from layerlink.design.export.formats.job import Opened
+from layerlink.design.export.reading import FileModel
 from layerlink.design.use.card import card
 from layerlink.lab.recipe.file import load_recipe
 from layerlink.lab.run.evaluation import set_up_again
@@ -232,6 +235,50 @@ def test_an_onnx_file_and_its_int8_answer_by_onnxruntime_alone(run: Path, tmp_pa
     assert small.agreement is not None
     assert small.agreement > 80
     assert ll.load(small.path)(TEXTS).shape == (40, 2)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["openvino", "executorch"])
+def test_other_files_answer_as_transformers_do_whatever_shares_the_batch(
+    name: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for package in {"openvino": ("openvino", "nncf"), "executorch": ("executorch", "torchao")}[name]:
+        pytest.importorskip(package)
+    whole, small = ll.export(run, name, int8=True, most_loss=100, out=tmp_path / "out")
+    assert (whole.agreement, small.int8) == (100.0, True)
+    file = ll.load(whole.path)
+    for count in (1, 3, 40):
+        torch.testing.assert_close(file(TEXTS[:count]), by_hand(run, TEXTS[:count]), rtol=1e-4, atol=1e-5)
+    wanted = by_hand(run, TEXTS)
+    assert 0 < float((ll.load(small.path)(TEXTS) - wanted).abs().max()) < 0.1 * float(wanted.abs().max())
+    # The model has 40 positions, fewer than the 128 tokens that a text may have: a file's texts are cut to them.
+    cut = " ".join(["film"] * 38)
+    longer = [cut + " film" * 30, "a"]
+    torch.testing.assert_close(file(longer), by_hand(run, [cut, "a"]), rtol=1e-4, atol=1e-5)
+    lines = tmp_path / "some.txt"
+    lines.write_text("\n".join(TEXTS[:3]) + "\n")
+    said = []
+    for path in (run, whole.path):
+        assert run_command_line(["predict", str(path), str(lines)]) == 0
+        said.append([(row["text"], row["answer"]) for row in rows_of(capsys.readouterr().out)])
+    assert said[0] == said[1]
+    assert len(said[0]) == 3
+
+
+def test_a_file_takes_as_many_tokens_as_its_student_has_positions(run: Path, tmp_path: Path) -> None:
+    (found,) = ll.export(run, "torch", out=tmp_path / "out")
+    how = ll.load(found.path).preprocessing
+    assert isinstance(how, TextPreprocessing)
+    assert how.max_length == 40
+    cut = " ".join(["film"] * 38)
+    answers = ll.load(found.path)([cut + " film" * 30, "a"])
+    torch.testing.assert_close(answers, by_hand(run, [cut, "a"]), rtol=1e-4, atol=1e-5)
+
+
+def test_a_file_that_answers_less_than_it_was_asked_is_told() -> None:
+    file = FileModel(Opened(("ids", "mask"), "", lambda ids, mask: torch.zeros(0, 2)), ("ids", "mask"))
+    with pytest.raises(ll.LayerlinkError, match=r"gave 0 answers for 3 examples, inputs \(3, 62\), \(3, 62\)"):
+        file(ids=torch.zeros(3, 62), mask=torch.zeros(3, 62))
 
 
 def test_pushed_it_answers_where_tokenizer_and_model_are_not(run: Path, tmp_path: Path) -> None:

@@ -43,7 +43,15 @@ class FileModel(nn.Module):
         missing = [name for name in self._names if name not in named] if named else []
         if missing:
             raise LayerlinkError(f"the file takes {', '.join(self._names)}; {', '.join(missing)} is not there")
-        return self._call(*inputs, *(named[name] for name in self._names if named))
+        given = (*inputs, *(named[name] for name in self._names if named))
+        found = self._call(*given)
+        if len(found) != len(given[0]):  # OpenVINO computes on where sizes do not fit
+            shapes = ", ".join(str(tuple(it.shape)) for it in given)
+            raise LayerlinkError(
+                f"the file gave {len(found)} answers for {len(given[0])} examples, inputs {shapes}: it takes no such "
+                "sizes. What it takes stands in its facts: docs/export.md"
+            )
+        return found
 
 
 def read_exported(path: Path, *, trust_code: bool = False) -> Usable:

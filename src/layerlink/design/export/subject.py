@@ -24,7 +24,7 @@ from layerlink.design.export.pictures import TakenImages
 from layerlink.design.export.portable import Portable, portable
 from layerlink.design.export.samples import spread
 from layerlink.design.export.taking import Taking
-from layerlink.design.export.texts import TakenTexts, refuse_of_images
+from layerlink.design.export.texts import TakenTexts, longest_of, longest_taken, refuse_of_images
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.lab.run.evaluation import set_up_again, views_of
 from layerlink.lab.run.folder import RunFolder
@@ -169,10 +169,11 @@ def _taken_images(
 
 def _taken_texts(setup: Setup) -> TakenTexts:
     views = setup.images.views
-    assert isinstance(views, TextViews)  # noqa: S101 - texts have such views
-    columns = setup.recipe.data.tables.columns
-    how = TextPreprocessing(views.tokenizer, views.vocabulary, views.max_length, columns)
-    return TakenTexts(views, how, views.max_length)
+    train = setup.images.train
+    assert isinstance(views, TextViews) and isinstance(train, TextSet)  # noqa: S101, PT018 - texts have such views
+    longest = longest_taken(setup.distiller.student.cpu().eval(), views, longest_of(train))
+    how = TextPreprocessing(views.tokenizer, views.vocabulary, longest, setup.recipe.data.tables.columns)
+    return TakenTexts(views, how, longest)
 
 
 def _student(setup: Setup, size: ImageSize) -> nn.Module:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from layerlink.data import TextSet
 from layerlink.data.examples import Examples
@@ -17,6 +17,7 @@ from layerlink.design.export.taking import Taking
 from layerlink.errors import UsageError
 from layerlink.files.hub import quiet
 from layerlink.optional import need
+from layerlink.taps.modules import call_model
 
 _LOOKED_AT = 64
 
@@ -28,7 +29,7 @@ class TakenTexts(Taking):
     Args:
         views: how the student sees texts.
         preprocessing: what makes tokens of them.
-        longest: tokens that a text may have.
+        longest: tokens that a text may have; the student takes no more.
     """
 
     views: TextViews
@@ -47,7 +48,7 @@ class TakenTexts(Taking):
     def example(self, part: Examples) -> Examples:
         """The two longest of some: an axis of one is taken for a fixed one where a model is traced."""
         assert isinstance(part, TextSet)  # noqa: S101 - made for them
-        return part.select(part.lengths[:_LOOKED_AT].argsort(descending=True, stable=True)[:2])
+        return longest_of(part)
 
     def timed(self, part: Examples, batch: int) -> Examples:
         """The first is a text of the median length, the others follow as they come."""
@@ -71,6 +72,40 @@ class TakenTexts(Taking):
         with quiet(need("transformers", "text", "writing a tokenizer")):
             self.preprocessing.loaded.own.save_pretrained(folder)
         return sorted(it.name for it in folder.iterdir() if it not in before)
+
+
+def longest_of(texts: TextSet) -> TextSet:
+    """The two longest of the first texts."""
+    return texts.select(texts.lengths[:_LOOKED_AT].argsort(descending=True, stable=True)[:2])
+
+
+def longest_taken(model: nn.Module, views: TextViews, some: TextSet) -> int:
+    """Tokens that a model takes: as many as a text may have, or as many as it has positions for where these are fewer.
+
+    Args:
+        model: the student, in eval mode, on the CPU.
+        views: how it sees texts.
+        some: texts that it takes.
+    """
+    given = views(some.to(torch.device("cpu")).rows(slice(None)))
+    fits, over = next(iter(given.values())).shape[1], views.max_length + 1
+    tried = views.max_length  # which nearly every model takes
+    while over - fits > 1:
+        if _takes(model, {name: it[:1, :1].expand(1, tried).contiguous() for name, it in given.items()}):
+            fits = tried
+        else:
+            over = tried
+        tried = (fits + over) // 2
+    return fits
+
+
+def _takes(model: nn.Module, inputs: dict[str, Tensor]) -> bool:
+    try:
+        with torch.no_grad():
+            call_model(model, inputs)
+    except (IndexError, RuntimeError, ValueError):  # what torch and models say of too many tokens
+        return False
+    return True
 
 
 def refuse_of_images(size: int | None, preprocessing: bool) -> None:

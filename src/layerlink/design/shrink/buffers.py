@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 # What follows the name of a tensor, by how the module holds it.
 PARAMETER, SCALE, BUFFER, PASSING = "!parameter", "!scale", "!buffer", "!passing"
+ZEROS, ONES = "!zeros", "!ones"  # buffers that are saved, of which the shape says all
 _FEW = 64  # numbers that are written out, as of frequencies
 _SCALES = ("weight", "scale", "gain", "gamma", "g")  # of norms: all zero, a layer gives nothing
 
@@ -29,9 +30,23 @@ def own_tensors(module: nn.Module) -> Iterator[tuple[str, Any]]:
     for name, value in module.named_parameters(recurse=False, remove_duplicate=False):
         yield f"{name}{SCALE if value.ndim == 1 and name in _SCALES else PARAMETER}", tuple(value.shape)
     for name, buffer in module.named_buffers(recurse=False, remove_duplicate=False):
-        kind = PASSING if name in module._non_persistent_buffers_set else BUFFER
-        made = _constant(buffer) if kind == PASSING else made_by(buffer)
-        yield f"{name}{kind}", Code(made or f"torch.zeros({tuple(buffer.shape)}{_dtype(buffer)})")
+        if name in module._non_persistent_buffers_set:
+            yield f"{name}{PASSING}", Code(_constant(buffer))
+        elif buffer.dtype == torch.float32 and (kind := _filled(name, buffer)):
+            yield f"{name}{kind}", tuple(buffer.shape)
+        else:
+            yield f"{name}{BUFFER}", Code(made_by(buffer) or f"torch.zeros({tuple(buffer.shape)}{_dtype(buffer)})")
+
+
+def _filled(name: str, buffer: Tensor) -> str:
+    """Whether a saved buffer begins as zeros or ones; nothing where a call of its own makes it.
+
+    Variances begin as ones: a norm divides by them until the weights are read.
+    """
+    if name.endswith("var"):
+        return ONES
+    made = made_by(buffer)
+    return ONES if made.startswith("torch.ones(") else ZEROS if not made or made.startswith("torch.zeros(") else ""
 
 
 def listed_parameters(module: nn.Module) -> dict[str, Any]:
@@ -48,6 +63,8 @@ def statement(key: str, text: str) -> str:
     name, _, kind = key.partition("!")
     if f"!{kind}" in (PARAMETER, SCALE):
         return f"self.{name} = nn.Parameter(torch.{'ones' if f'!{kind}' == SCALE else 'zeros'}({text}))"
+    if f"!{kind}" in (ZEROS, ONES):
+        return f'self.register_buffer("{name}", torch.{kind}({text}))'
     return f'self.register_buffer("{name}", {text}{", persistent=False" if f"!{kind}" == PASSING else ""})'
 
 

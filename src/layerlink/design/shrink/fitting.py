@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from layerlink.design.shrink.passes import run_pass
 from layerlink.design.shrink.reducing import Collapsed
 
+MOST_INPUTS = 8192  # of a layer: the sums of more would take gigabytes
 RIDGE = 1e-6  # of the mean square of the inputs: decides where they do not
 
 
@@ -70,8 +71,10 @@ def fit_collapsed(teacher: nn.Module, collapsed: Sequence[Collapsed], batches: S
         batches: real examples, as the teacher takes them.
 
     Returns:
-        By the place of each new layer, the share of the outputs' variance that it explains on the examples, <= 1.
+        By the place of each new layer, the share of the outputs' variance that it explains on the examples, <= 1; of
+        layers with more than 8192 inputs nothing: they begin as the first or last of their layers.
     """
+    collapsed = [it for it in collapsed if _weight(it)[0].numel() <= MOST_INPUTS]
     sums = {it.last: NormalEquations(_weight(it)[0].numel(), len(_weight(it))) for it in collapsed}
     spread = dict.fromkeys(sums, 0.0)
     means: dict[str, Tensor] = {}

@@ -61,6 +61,7 @@ def tidied(text: str) -> str:
     text = text.replace("torch.functional.", "torch.")
     text = re.sub(r"slice\((.*?), (.*?), (.*?)\)", _slice, text)
     text = re.sub(r"\[\(([^()]*:[^()]*)\)\]", r"[\1]", text)
+    text = re.sub(r"\n    (\w+_) = (.*)(?=\n)(?!(?:.|\n)*\b\1\b)", r"\n    \2", text)  # in place: nobody reads the name
     return re.sub(r"\n    (\w+) = (.*)\n    return \1$", r"\n    return \2", _without_aliases(text))
 
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from layerlink.design.propose.batches import device_of, few, whole_batches
 from layerlink.design.shrink.budget import Budget, nearest, share_of
-from layerlink.design.shrink.fitting import fit_collapsed
+from layerlink.design.shrink.fitting import MOST_INPUTS, fit_collapsed
 from layerlink.design.shrink.links import links_between
 from layerlink.design.shrink.passes import run_pass
 from layerlink.design.shrink.reducing import Reduced, reduce_depth
@@ -200,6 +200,9 @@ class _Search:
         explained = self._fitted(reduced) if fitted is None else fitted
         model = reduced.model.eval()
         source, notes = source_of(model, self.example, _about(reduced, width))
+        unfitted = [it.last for it in reduced.collapsed if self.start == "fit" and it.last not in explained]
+        if unfitted:
+            notes.append(f"not fitted, since they have more than {MOST_INPUTS} inputs: {', '.join(unfitted)}")
         shares = {kind: self._cost(kind, model) for kind in dict.fromkeys(("params", "flops", *_kind(budget)))}
         if budget is not None and not budget.met(shares[budget.kind]):
             notes.append(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import keyword
 import re
@@ -13,10 +12,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from layerlink.design.shrink.buffers import listed_parameters, own_tensors, statement
+from layerlink.design.shrink.buffers import Code, listed_parameters, own_tensors, statement
 from layerlink.design.shrink.lines import broken
 from layerlink.design.shrink.passes import Call, Pass
-from layerlink.design.shrink.torch_layers import known_arguments
+from layerlink.design.shrink.torch_layers import arguments_of
 from layerlink.design.shrink.tracing import forward_text
 from layerlink.errors import UsageError
 
@@ -59,18 +58,19 @@ class Made:
             yield from (((name, *place), value) for place, value in it.values())
 
 
-def write_source(model: nn.Module, seen: Pass, about: str) -> str:
+def write_source(model: nn.Module, seen: Pass, about: str, *, both_ways: bool = True) -> str:
     """The source of a module that builds ``model`` by a function ``build()``.
 
     Args:
         model: in eval mode.
         seen: a pass through it.
         about: the docstring.
+        both_ways: whether what modules do in training alone is written too.
 
     Raises:
         UsageError: where a part of it cannot be written; it is named.
     """
-    top = _made(model, "", seen)
+    top = _made(model, "", seen, both_ways)
     if not top.forward:
         top = Made("Student", children={"0": top}) if not top.children else top
     classes = _Classes()
@@ -127,9 +127,9 @@ def _place(path: str) -> str:
     return "model" + "".join(f"[{name}]" if name.isdigit() else f".{name}" for name in names) + f".{last}"
 
 
-def _made(module: nn.Module, path: str, seen: Pass) -> Made:
+def _made(module: nn.Module, path: str, seen: Pass, both_ways: bool) -> Made:
     children = {
-        name: _made(child, f"{path}.{name}".lstrip("."), seen)
+        name: _made(child, f"{path}.{name}".lstrip("."), seen, both_ways)
         for name, child in module.named_children()
         if type(child).__name__ != "Removed"
     }
@@ -143,12 +143,12 @@ def _made(module: nn.Module, path: str, seen: Pass) -> Made:
     if not calls and not module.state_dict() and not any(call.path.startswith(f"{path}.") for call in seen.calls):
         return Made("nn.Identity")
     own = dict(own_tensors(module))
-    forward = _forward(module, calls, path) if calls else _HOLDS
+    forward = _forward(module, calls, path, both_ways) if calls else _HOLDS
     return Made(type(module).__name__, own, children, forward)
 
 
-def _forward(module: nn.Module, calls: list[Call], path: str) -> str:
-    texts = {forward_text(module, call) for call in calls}
+def _forward(module: nn.Module, calls: list[Call], path: str, both_ways: bool) -> str:
+    texts = {forward_text(module, call, both_ways=both_ways) for call in calls}
     if len(texts) > 1:
         raise UsageError(f"{path} runs {len(calls)} times, each time another way")
     return texts.pop()
@@ -156,33 +156,12 @@ def _forward(module: nn.Module, calls: list[Call], path: str) -> str:
 
 def _of_torch(module: nn.Module, path: str) -> Made:
     """A layer of torch's own, by the arguments that differ from its defaults."""
-    kind, given = type(module), dict[str, Any]()
-    known = known_arguments(module)
-    for name, it in inspect.signature(kind.__init__).parameters.items():
-        if name in ("self", "device", "dtype") or it.kind in (it.VAR_POSITIONAL, it.VAR_KEYWORD):
-            continue
-        value = known.get(name, getattr(module, name, it.default))
-        if name == "bias" and not isinstance(value, bool):
-            value = value is not None
-        if isinstance(value, tuple) and len(set(value)) == 1 and not isinstance(it.default, tuple):
-            value = value[0]
-        if name == "num_parameters":
-            value = module.weight.numel()  # type: ignore[operator]
-        if value != it.default and not (it.default is None and value is None):
-            given[name] = value
-    try:
-        again = kind(**given)
-    except Exception:  # noqa: BLE001 - whatever a layer's own checks say
-        again = nn.Identity()
-    shapes = [{name: value.shape for name, value in it.state_dict().items()} for it in (module, again)]
-    if shapes[0] != shapes[1] or _says(again) != _says(module):
+    kind = type(module)
+    given = arguments_of(module)
+    if given is None:
         raise UsageError(f"{path} ({kind.__name__}) cannot be written as a call of nn.{kind.__name__}")
     inner = {name: _of_torch(value, path) for name, value in given.items() if isinstance(value, nn.Module)}
     return Made(f"nn.{kind.__name__}", {**given, **inner})
-
-
-def _says(module: nn.Module) -> list[str]:
-    return [it.extra_repr() for it in module.modules()]
 
 
 class _Classes:
@@ -268,20 +247,27 @@ def _list(made: Made, parts: list[str]) -> str:
 
 
 def _variables(every: list[Made]) -> dict[tuple[str, ...], str]:
-    """Names of the numbers in which modules of one class differ; those that are always equal have one."""
+    """Names of the numbers in which modules of one class differ; those that are always equal have one.
+
+    What a call makes is no number: two buffers that shared a name would be one tensor.
+    """
     tables = [dict(it.values()) for it in every]
     varying: dict[tuple[Any, ...], list[tuple[str, ...]]] = {}
     for place in tables[0]:
         values = tuple(repr(table[place]) for table in tables)
         if len(set(values)) > 1:
-            varying.setdefault(values, []).append(place)
+            own = place if isinstance(tables[0][place], Code) else ()
+            varying.setdefault((values, own), []).append(place)
     names: dict[tuple[str, ...], str] = {}
     taken: set[str] = set()
     for places in varying.values():
         name = places[0][-1].partition("!")[0]
         if name in taken or keyword.iskeyword(name):
             name = "_".join(it for it in places[0] if "!" not in it)
-            name = f"m{name}" if name[0].isdigit() else name
+            name = f"m{name}" if name[:1].isdigit() or not name else name
+        stem, number = name, 2
+        while name in taken or keyword.iskeyword(name):
+            name, number = f"{stem}_{number}", number + 1
         taken.add(name)
         names |= dict.fromkeys(places, name)
     return names

@@ -7,6 +7,7 @@ decided as it was for the examples. One that looks at the values of a tensor is 
 from __future__ import annotations
 
 import inspect
+import random
 import re
 import traceback
 from collections.abc import Iterator
@@ -94,27 +95,22 @@ class _Tracer(fx.Tracer):
         return iter([parts[place] for place in range(len(parts))])
 
 
-def forward_text(module: nn.Module, call: Call) -> str:
+def forward_text(module: nn.Module, call: Call, *, both_ways: bool = True) -> str:
     """The source of a module's forward method, without what its recorded call did not need.
 
-    What the method passes on of ``self.training`` stays so. Where it does something else in training, such as leaving
-    itself out at random, the source says in a comment that it does not.
+    What the method passes on of ``self.training`` stays so. What else it does in training stands in a branch of its
+    own; where it cannot be recorded, such as a draw of Python's that leaves a block out, a comment says so.
 
     Args:
         module: in eval mode.
         call: as it was called.
+        both_ways: False: no branch for training, but the comment.
 
     Raises:
         UsageError: where torch.fx cannot follow it.
     """
     text = _recorded(module, call)
-    module.training = True  # its own flag alone: what it calls is recorded and not opened
-    try:
-        learning = _recorded(module, call)
-    except UsageError:
-        learning = ""
-    finally:
-        module.training = False
+    learning = _learning(module, call)
     if learning == text:
         return text
     words, others = (re.split(r"(\d+\.\d+(?:e-?\d+)?|\w+)", it) for it in (text, learning))
@@ -122,7 +118,29 @@ def forward_text(module: nn.Module, call: Call) -> str:
     if len(words) == len(others) and None not in both:
         return "".join(it for it in both if it is not None)
     head, _, rest = text.partition("\n")
-    return f"{head}\n    {LEFT_OUT}\n{rest}"
+    if not both_ways or not learning or learning.partition("\n")[0] != head:
+        return f"{head}\n    {LEFT_OUT}\n{rest}"
+    branch = "\n".join(f"    {line}" for line in learning.partition("\n")[2].split("\n"))
+    return f"{head}\n    if self.training:\n{branch}\n{rest}"
+
+
+def _learning(module: nn.Module, call: Call) -> str:
+    """The method as it runs in training; nothing where it cannot be recorded, or draws by Python's own generator.
+
+    What it counts or averages is put back.
+    """
+    before, drawn = {name: it.clone() for name, it in module.named_buffers()}, random.getstate()
+    module.training = True  # its own flag alone: what it calls is recorded and not opened
+    try:
+        text = _recorded(module, call)
+    except UsageError:
+        return ""
+    finally:
+        module.training = False
+        for name, it in module.named_buffers():
+            if name in before:
+                it.copy_(before[name])
+    return text if random.getstate() == drawn and "_tensor_constant" not in text else ""
 
 
 def _either(one: str, other: str) -> str | None:
@@ -209,7 +227,8 @@ def _varies(value: Any) -> bool:
 def _placeholder(tracer: _Tracer, name: str, value: Any, *, optional: bool) -> Any:
     """An argument; of one that is no tensor the value itself is used, and stands as its default."""
     if not _varies(value):
-        tracer.create_node("placeholder", name, (None,) if optional and value is None else (), {})
+        plain = value is None or isinstance(value, bool | int | float | str)
+        tracer.create_node("placeholder", name, (value,) if optional and plain else (), {})
         return value
     proxy = tracer.create_proxy("placeholder", name, (), {})
     tracer.values[proxy.node] = value

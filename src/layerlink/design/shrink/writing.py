@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pprint
 from typing import Any
 
@@ -32,7 +33,10 @@ def source_of(model: nn.Module, example: Any, about: str) -> tuple[str, list[str
         notes = ["its source imports its class of transformers, with another config"]
     else:
         saved = keep_buffers(model)
-        text, notes = write_source(model, run_pass(model, example), about), []
+        seen = run_pass(model, example)
+        text, notes = write_source(model, seen, about), []
+        if "if self.training:\n" in text and not _learns_alike(text, model, example):
+            text = write_source(model, seen, about, both_ways=False)
         if saved:
             notes.append(f"saved with the weights, since no short code makes them: {', '.join(saved)}")
     if LEFT_OUT in text:
@@ -50,6 +54,27 @@ def _with_config(model: nn.Module, about: str) -> str:
         f'"""{about}"""\n\nfrom transformers import {kind}, {name}\n\nCONFIG = {shown}\n\n\n'
         f'def build():\n    """The model, with new weights."""\n    return {name}({kind}(**CONFIG))\n'
     )
+
+
+def _learns_alike(text: str, model: nn.Module, example: Any) -> bool:
+    """Whether source and student give the same in training, from the same random numbers, and keep the same of it."""
+    space: dict[str, Any] = {}
+    found = []
+    try:
+        exec(compile(text, "student.py", "exec"), space)  # noqa: S102 - text that was just made from a model in memory
+        again, own = space["build"](), copy.deepcopy(model)
+        again.load_state_dict(model.state_dict())
+        again.to(next(model.parameters()).device)
+        for it in (own, again):
+            with torch.random.fork_rng(), torch.no_grad():
+                torch.manual_seed(0)
+                found.append((first_tensor(call_model(it.train(), example)), it.state_dict()))
+    except Exception:  # noqa: BLE001 - whatever a model does in training, or its source
+        return False
+    (one, kept), (other, again_kept) = found
+    if one is None or other is None or not torch.allclose(one, other, rtol=0, atol=_SAME * float(one.abs().max())):
+        return False
+    return all(torch.allclose(it, again_kept[name], rtol=_SAME, atol=_SAME) for name, it in kept.items())
 
 
 def _try(text: str, model: nn.Module, example: Any) -> list[str]:

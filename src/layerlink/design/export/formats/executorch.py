@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from layerlink.design.export.formats.job import MOST_BATCH, Job, Opened, converting
 from layerlink.design.export.formats.quantised import quantised, traced
@@ -35,7 +35,12 @@ def write_executorch(job: Job, path: Path) -> None:
         if job.calibration is not None:
             tool = need(_QUANTIZER, "executorch", "ExecuTorch's int8")
             quantizer = tool.XNNPACKQuantizer()
-            quantizer.set_global(tool.get_symmetric_quantization_config(is_per_channel=True))
+            how = tool.get_symmetric_quantization_config(is_per_channel=True)
+            if job.longest is None:
+                quantizer.set_global(how)
+            else:  # of a transformer what multiplies by weights; sums of positions are whole numbers, and stay so
+                quantizer.set_operator_type(torch.ops.aten.linear.default, how)
+                quantizer.transform_for_annotation = _same
             model = quantised(job, quantizer, MOST_BATCH)
         program = exir.to_edge_transform_and_lower(
             traced(model, job, MOST_BATCH), partitioner=[partition.XnnpackPartitioner()]
@@ -72,6 +77,10 @@ def read_executorch(path: Path) -> Opened:
         return torch.cat([method.execute(list(part))[0].clone() for part in parts])
 
     return Opened(("images",), facts, call)
+
+
+def _same(model: nn.Module) -> nn.Module:
+    return model
 
 
 @contextmanager
