@@ -94,6 +94,7 @@ def test_a_second_run_is_refused_and_resume_says_it_is_done(capsys: pytest.Captu
     [
         (["run", "tiny.yaml", "training.epocs=3"], "unknown field. Did you mean training.epochs?"),
         (["run", "tini.yaml"], "unknown recipe 'tini.yaml'. Did you mean tiny.yaml?"),
+        (["run", "shrunk-1/recipe.yaml"], "there is no file shrunk-1/recipe.yaml, nor a folder shrunk-1."),
         (["run", "tiny.yaml", "data.name=digit"], "unknown data set 'digit'. Did you mean digits?"),
         (["run", "tiny.yaml", "device=cuda:7"], "CUDA GPUs; 'cuda:7' is not there"),
         (["run", "tiny.yaml", "--owt", "x"], "--owt"),

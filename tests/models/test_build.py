@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -30,3 +33,16 @@ def test_looking_at_the_size_draws_no_random_numbers() -> None:
     expected = resnet8(num_classes=10, image_size=32)
     for one, other in zip(found.parameters(), expected.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_a_model_of_timm_by_its_name_alone_is_answered_with_how_to_write_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A package of that name stands for it: the sentence is ours."""
+    (tmp_path / "timm.py").write_text("def create_model(model_name): ...")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "timm", raising=False)
+    with pytest.raises(UsageError, match=r"timm:create_model with arguments: \{model_name: resnet18\}"):
+        build_model("timm:resnet18")
+    monkeypatch.delitem(sys.modules, "timm", raising=False)

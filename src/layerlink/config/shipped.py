@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from layerlink.errors import UsageError, unknown_name
+from layerlink.errors import UsageError, closest, unknown_name
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -47,5 +47,12 @@ def read_source(source: str, kind: str) -> tuple[str, str]:
         raise UsageError(f"cannot read {source}: {error}") from None
     if os.path.isdir(path):
         raise UsageError(f"{source} is a folder; a {kind} is a YAML file")
-    files = [str(file) for file in Path().glob("*.y*ml")]
+    is_file = path.suffix in (".yaml", ".yml")
+    beside = path.parent if is_file and os.path.isdir(path.parent) else Path()
+    files = [str(file) for file in beside.glob("*.y*ml")]
+    if is_file and not closest(source, [*known, *files]):
+        where = "" if os.path.isdir(path.parent) else f", nor a folder {path.parent}"
+        raise UsageError(
+            f"there is no file {source}{where}. What comes with layerlink is named without .yaml: layerlink ls"
+        )
     raise UsageError(f"{unknown_name(kind, source, [*known, *files])} (layerlink ls shows them; or give a file)")

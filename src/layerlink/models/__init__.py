@@ -120,5 +120,12 @@ def find_model(name: str) -> Callable[..., Any]:
         raise UsageError(
             unknown_name("model", name, MODELS) + " A model of your own is named as package.module:callable"
         )
-    result: Callable[..., Any] = named(name, "model")
+    try:
+        result: Callable[..., Any] = named(name, "model")
+    except UsageError as error:
+        package, _, kind = name.partition(":")
+        if package == "timm":
+            how = f"model: timm:create_model with arguments: {{model_name: {kind}}}"
+            raise UsageError(f"{error} timm's models have one callable: {how}") from None
+        raise
     return result
