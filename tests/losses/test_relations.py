@@ -215,6 +215,15 @@ def test_rkd_knows_angles_of_examples_that_lie_close_together_and_far_from_0(far
     torch.testing.assert_close(slope.grad, by_hand.grad, rtol=1e-4, atol=1e-6)
 
 
+def test_rkd_hands_no_huge_gradient_to_examples_that_are_all_but_equal() -> None:
+    student, teacher = torch.zeros(3, 4), drawn(3, 4, seed=1).float()
+    student[1, 0], student[2] = 1e-18, 1.0
+    student.requires_grad_()
+    rkd(student, teacher, distance=0, angle=1).backward()
+    assert student.grad is not None
+    assert float(student.grad.abs().max()) < 10
+
+
 def test_rkd_makes_no_directions_of_all_features() -> None:
     student, teacher = drawn(8, 3000).requires_grad_(), drawn(8, 3000, seed=1)
     with LargestTensor() as largest:

@@ -9,7 +9,7 @@ import os
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -23,6 +23,7 @@ from layerlink.files.inside import regular
 from layerlink.files.own import is_own, mark_of, tag
 from layerlink.files.whole import write_text
 
+Found = TypeVar("Found")
 FORMAT = 3
 """Raise it whenever the same source files would decode to other pixels, or the file is laid out otherwise."""
 
@@ -58,19 +59,14 @@ def cached(
     Raises:
         LayerlinkError: what ``build`` raises; never because of the cache.
     """
-    folder = cache if cache is not None else cache_folder()
-    key = _key(name, root, files, settings)
-    if folder is None or key is None:
-        return build()
-    path = folder / f"{name}-{key}.safetensors"
-    kept = _read(path, kind)
-    if kept is not None:
-        return kept
-    source = build()
-    # A file that changed while it was read must not be found under the key of its earlier self.
-    if _key(name, root, files, settings) == key:
-        _write(path, source)
-    return source
+
+    def read(entry: Path) -> Source | None:
+        return _read(entry.with_suffix(".safetensors"), kind)
+
+    def write(entry: Path, source: Source) -> None:
+        _write(entry.with_suffix(".safetensors"), source)
+
+    return _kept(build, read, write, cache, (name, root, files, settings))
 
 
 def remembered(
@@ -89,23 +85,47 @@ def remembered(
     Raises:
         LayerlinkError: what ``build`` raises; never because of the cache.
     """
+
+    def read(entry: Path) -> Any:
+        path = entry.with_suffix(".json")
+        with contextlib.suppress(OSError, LayerlinkError, ValueError, KeyError, TypeError):
+            kept = json.loads(regular(path, path.parent).read_text(encoding="utf-8"))
+            if is_own(kept["mark"], kept["text"].encode(), name):
+                return json.loads(kept["text"])
+        return None
+
+    def write(entry: Path, found: Any) -> None:
+        text = json.dumps(found)
+        mark = mark_of(text.encode(), name)
+        if mark is not None:
+            with contextlib.suppress(OSError, LayerlinkError):
+                entry.parent.mkdir(parents=True, exist_ok=True)
+                write_text(entry.with_suffix(".json"), json.dumps({"mark": mark, "text": text}))
+
+    return _kept(build, read, write, cache, (name, root, files, settings))
+
+
+def _kept(
+    build: Callable[[], Found],
+    read: Callable[[Path], Found | None],
+    write: Callable[[Path, Found], None],
+    cache: Path | None,
+    known_by: tuple[str, Path, Sequence[Path], str],
+) -> Found:
+    """What ``read`` finds at its entry, a path without a suffix; else what ``build`` gives, handed to ``write``."""
     folder = cache if cache is not None else cache_folder()
-    key = _key(name, root, files, settings)
+    key = _key(*known_by)
     if folder is None or key is None:
         return build()
-    path = folder / f"{name}-{key}.json"
-    with contextlib.suppress(OSError, LayerlinkError, ValueError, KeyError, TypeError):
-        kept = json.loads(regular(path, path.parent).read_text(encoding="utf-8"))
-        if is_own(kept["mark"], kept["text"].encode(), name):
-            return json.loads(kept["text"])
+    entry = folder / f"{known_by[0]}-{key}"
+    kept = read(entry)
+    if kept is not None:
+        return kept
     found = build()
-    text = json.dumps(found)
-    mark = mark_of(text.encode(), name)
-    if mark is not None and _key(name, root, files, settings) == key:
-        with contextlib.suppress(OSError, LayerlinkError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_text(path, json.dumps({"mark": mark, "text": text}))
-    return json.loads(text)
+    # A file that changed while it was read must not be found under the key of its earlier self.
+    if _key(*known_by) == key:
+        write(entry, found)
+    return found
 
 
 def _key(name: str, root: Path, files: Sequence[Path], settings: str) -> str | None:

@@ -10,6 +10,7 @@ from layerlink.losses.relations.gram import flat, gram
 from layerlink.losses.shapes import require_same_batch
 
 SHORTEST = 1e-6  # of a distance that counts in the mean
+NOTHING = 1e-12  # of a distance that has a direction: nearer ones would hand on gradients as large as its inverse
 
 
 def rkd(student: Tensor, teacher: Tensor, *, distance: float = 25.0, angle: float = 50.0) -> Tensor:
@@ -71,8 +72,8 @@ def _angles(rows: Tensor, apart: Tensor) -> Tensor:
     own = products.diagonal()
     between = own[:, None, None] - products[:, :, None] - products[:, None, :] + products[None]
     # An example equal to the one at the corner lies in no direction: its cosines are 0.
-    apart_at_all = apart > 0
-    inverse = torch.where(apart_at_all, apart, torch.ones_like(apart)).reciprocal() * apart_at_all
+    has_direction = apart > NOTHING
+    inverse = torch.where(has_direction, apart, torch.ones_like(apart)).reciprocal() * has_direction
     return between * inverse[:, :, None] * inverse[:, None, :]
 
 
