@@ -64,6 +64,19 @@ def test_trials_are_ranked_by_validation_and_more_can_be_asked_for(search: Calla
     assert all(kept[trial.number] == trial for trial in first)
 
 
+def test_a_space_of_few_ends_when_all_of_it_was_tried(search: Callable[..., list[Trial]]) -> None:
+    told: list[str] = []
+
+    class Told(Watch):
+        def tell(self, text: str) -> None:
+            told.append(text)
+
+    same = ("training.batch_size=64", "student.arguments.batch_norm=true", "links=[]", "training.epochs=1")
+    trials = search("space={training.lr: [0.01, 0.02, 0.03]}", "trials=5", "cohort=4", *same, watch=Told())
+    assert sorted(trial.fields["training.lr"] for trial in trials) == [0.01, 0.02, 0.03]
+    assert "trials: 3 of 5; the space has no more" in told
+
+
 def test_a_stopped_search_proposes_and_finds_the_same(search: Callable[..., list[Trial]], notes: Any) -> None:
     undisturbed = search(out="undisturbed")
     with pytest.raises(Interrupted, match="the same command goes on"):

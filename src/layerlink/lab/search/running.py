@@ -17,7 +17,8 @@ from layerlink.lab.run.interruption import several_trainings
 from layerlink.lab.run.learner import DroppedError
 from layerlink.lab.run.watch import PassingOn, Watch
 from layerlink.lab.search.database import no_database, open_storage, optuna
-from layerlink.lab.search.schema import Dimension, Search
+from layerlink.lab.search.proposals import distribution, next_trial
+from layerlink.lab.search.schema import Search
 from layerlink.lab.sweep.family import LoadedFamily
 from layerlink.lab.sweep.file import Planned
 from layerlink.lab.sweep.running import cohorts, outcome_of, run_cohort, train_teacher
@@ -69,7 +70,7 @@ def run_search(search: Search, family: LoadedFamily, *, watch: Watch) -> list[Tr
     """
     inside(family.teacher_folder, family.folder)
     with alone_in(family.folder), _open_study(search, family) as study, several_trainings(family.folder):
-        while trials := _next_trials(study, search):
+        while trials := _next_trials(study, search, watch):
             _run_trials(study, trials, search, family, watch)
         return sorted(_trials(study, search, family), key=_rank)
 
@@ -103,14 +104,14 @@ def _study(storage: optuna.storages.RDBStorage, search: Search, family: LoadedFa
             f"{family.folder} holds a search over another space or base:\n  {known}\n  now: {asked}\n"
             "Ask for the same to go on with it, or choose another folder: --out FOLDER"
         )
-    distributions = {name: _distribution(dimension) for name, dimension in search.space.items()}
+    distributions = _distributions(search)
     for trial in study.get_trials(deepcopy=False):
         if trial.distributions != distributions:
             raise no_database(family.folder / "search.db", f"trial {trial.number} is of another space")
     return study
 
 
-def _next_trials(study: optuna.Study, search: Search) -> list[optuna.trial.Trial]:
+def _next_trials(study: optuna.Study, search: Search, watch: Watch) -> list[optuna.trial.Trial]:
     """Trials that an earlier start left unfinished, else new ones; none when there are enough."""
     states = optuna.trial.TrialState
     left = study.get_trials(deepcopy=False, states=(states.RUNNING,))
@@ -120,18 +121,17 @@ def _next_trials(study: optuna.Study, search: Search) -> list[optuna.trial.Trial
     trials = []
     for number in range(done, min(done + (search.cohort or 1), search.trials)):
         # A sampler of its own for every trial: what is proposed does not depend on how often the search was stopped.
-        study.sampler = optuna.samplers.TPESampler(seed=(search.seed << 16) + number, multivariate=False)
-        trials.append(study.ask({name: _distribution(dimension) for name, dimension in search.space.items()}))
+        trial = next_trial(study, _distributions(search), (search.seed << 16) + number)
+        if trial is None:
+            break
+        trials.append(trial)
+    if not trials and done < search.trials:
+        watch.tell(f"trials: {done} of {search.trials}; the space has no more")
     return trials
 
 
-def _distribution(dimension: Dimension) -> optuna.distributions.BaseDistribution:
-    if dimension.choices is not None:  # by place: Optuna keeps no lists
-        return optuna.distributions.CategoricalDistribution(list(range(len(dimension.choices))))
-    low, high = dimension.low or 0.0, dimension.high or 0.0
-    if dimension.whole:
-        return optuna.distributions.IntDistribution(int(low), int(high), step=int(dimension.step or 1))
-    return optuna.distributions.FloatDistribution(low, high, log=dimension.log, step=dimension.step)
+def _distributions(search: Search) -> dict[str, optuna.distributions.BaseDistribution]:
+    return {name: distribution(dimension) for name, dimension in search.space.items()}
 
 
 def _fields(params: Mapping[str, Any], search: Search) -> dict[str, Any]:

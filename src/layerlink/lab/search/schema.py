@@ -70,7 +70,12 @@ class Search(Family):
     """Fields, their values, and how many trials there are to find the best."""
 
     space: dict[str, Annotated[Dimension, BeforeValidator(_choices)]] = Field(description="by dotted name of the field")
-    trials: Whole = Field(30, ge=1, le=1_000_000, description="how many in all, those of earlier starts included")
+    trials: Whole = Field(
+        30,
+        ge=1,
+        le=1_000_000,
+        description="how many in all, those of earlier starts included; none twice, so a space of few ends sooner",
+    )
     seed: Whole = Field(0, ge=0, lt=2**31, description="of the search; that of the runs is set.seed")
     prune: YesNo = Field(True, description="give up trials that are below the median of the others at the same epoch")
     cohort: Annotated[Whole, Field(ge=1)] | None = Field(4, description="trials on one teacher pass")
