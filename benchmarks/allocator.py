@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
+
+from resident import held
 
 STEPS, WARM_UP = 40, 8
 
@@ -34,8 +34,7 @@ def child(data: str, keep: bool) -> None:
         start = time.perf_counter()
         learner.step(batch)
         times.append(time.perf_counter() - start)
-    peak = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
-    print(json.dumps({"seconds": statistics.median(times[WARM_UP:]), "peak": int(peak[1]) / 1024 if peak else 0}))
+    print(json.dumps({"seconds": statistics.median(times[WARM_UP:]), "peak": held("VmHWM")}))
 
 
 def measured(data: str, keep: bool) -> dict[str, float]:

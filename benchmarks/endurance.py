@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import tempfile
 import time
 from pathlib import Path
 
 import torch
+from resident import held
 
 from layerlink.lab.recipe.file import load_recipe
 from layerlink.lab.run.learner import Learner
@@ -37,12 +37,6 @@ def make() -> torch.nn.Module:
     return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 8), torch.nn.ReLU(), torch.nn.Linear(8, 10))
 
 
-def resident() -> float:
-    """Megabytes of memory that the process holds."""
-    found = re.search(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text())
-    return int(found[1]) / 1024 if found else float("nan")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=660_000)
@@ -60,7 +54,7 @@ def main() -> None:
             meter.add(learner.step(batch), batch, 0.0, setup.task)
             step += 1
             if step % (arguments.steps // 10) == 0:
-                marks.append((step, resident(), len(os.listdir("/proc/self/fd"))))
+                marks.append((step, held(), len(os.listdir("/proc/self/fd"))))
                 print(
                     f"{step:>9,} steps   {marks[-1][1]:8.1f} MB   {marks[-1][2]} open files   "
                     f"{time.monotonic() - start:,.0f} s",

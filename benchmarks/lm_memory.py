@@ -10,11 +10,11 @@ models' weights are there: gradients, activations, logits. The optimiser's step 
 from __future__ import annotations
 
 import argparse
-import re
 import subprocess
 import sys
 import time
-from pathlib import Path
+
+from resident import peak_of
 
 CASES = (
     "plain cross-entropy",
@@ -25,12 +25,6 @@ CASES = (
     "cross-entropy, top 64",
 )
 STEPS = 2
-
-
-def held(name: str) -> float:
-    """Megabytes that the process holds (VmRSS), or held at most (VmHWM)."""
-    found = re.search(rf"{name}:\s+(\d+)", Path("/proc/self/status").read_text())
-    return int(found[1]) / 1024 if found else float("nan")
 
 
 def child(case: str, arguments: argparse.Namespace) -> None:
@@ -73,23 +67,24 @@ def child(case: str, arguments: argparse.Namespace) -> None:
     with half:
         student(input_ids=few["input_ids"]).logits.sum().backward()  # what a first step loads is not its memory
     student.zero_grad()
-    before = held("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the highest so far is forgotten
     seconds = []
-    for _ in range(STEPS):
-        start = time.perf_counter()
-        with half:
-            if distiller is None:
-                logits = student(input_ids=tokens).logits
-                loss = F.cross_entropy(logits[:, :-1].float().flatten(0, 1), tokens[:, 1:].flatten())
-            else:
-                loss = distiller({"input_ids": tokens}, tokens).total
-        loss.backward()
-        del loss
-        logits = None
-        student.zero_grad()
-        seconds.append(time.perf_counter() - start)
-    print(held("VmHWM") - before, min(seconds))
+
+    def steps() -> None:
+        for _ in range(STEPS):
+            start = time.perf_counter()
+            with half:
+                if distiller is None:
+                    logits = student(input_ids=tokens).logits
+                    loss = F.cross_entropy(logits[:, :-1].float().flatten(0, 1), tokens[:, 1:].flatten())
+                else:
+                    loss = distiller({"input_ids": tokens}, tokens).total
+            loss.backward()
+            del loss
+            logits = None
+            student.zero_grad()
+            seconds.append(time.perf_counter() - start)
+
+    print(peak_of(steps), min(seconds))
 
 
 def measured(case: str, given: list[str]) -> tuple[float, float]:

@@ -11,32 +11,15 @@ what the process holds between steps. Further arguments are overrides of the swe
 from __future__ import annotations
 
 import argparse
-import ctypes
-import re
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from pathlib import Path
+
+from resident import peak_of
 
 SWEEP, BASELINE = "cifar/losses", "labels only"
 WARM_UP = 3
-
-
-def held(name: str) -> float:
-    """Megabytes that the process holds (VmRSS), or held at most (VmHWM)."""
-    found = re.search(rf"{name}:\s+(\d+)", Path("/proc/self/status").read_text())
-    return int(found[1]) / 1024 if found else float("nan")
-
-
-def peak_of(work: Callable[[], object]) -> float:
-    """Megabytes more than before, at most, while ``work`` is done."""
-    ctypes.CDLL(None).malloc_trim(0)  # what was freed and kept is not held
-    before = held("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the highest so far is forgotten
-    work()
-    return held("VmHWM") - before
 
 
 def child(row: str, sweep: str, overrides: list[str], rounds: int) -> None:
@@ -66,7 +49,7 @@ def child(row: str, sweep: str, overrides: list[str], rounds: int) -> None:
             start = time.perf_counter()
             learner.step(batch, taught)
             own.append(time.perf_counter() - start)
-    peak = peak_of(lambda: tried.step(batch, taught))
+    peak = peak_of(lambda: tried.step(batch, taught), trim=True)
     quotients = [second / first for first, second in zip(*times, strict=True)]
     low, middle, high = statistics.quantiles(quotients, n=4, method="inclusive")
     print(1000 * statistics.median(times[1]), middle, low, high, peak, 1000 * teacher)

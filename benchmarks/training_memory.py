@@ -10,20 +10,15 @@ the plain loop. "default allocator" is what a loop of one's own gets; the comman
 from __future__ import annotations
 
 import argparse
-import re
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from resident import held
+
 CASES = ("idle", "plain", "plain bfloat16", "live, default allocator", "live", "stored", "cohort of nine")
 STEPS = 6
-
-
-def peak() -> float:
-    """Megabytes that the process held at most."""
-    found = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
-    return int(found[1]) / 1024 if found else float("nan")
 
 
 def child(name: str, size: int, batch: int) -> None:
@@ -42,7 +37,7 @@ def child(name: str, size: int, batch: int) -> None:
             step, _ = build([case], size, batch, Path(store), baseline=case == "plain")[case]
             for _ in range(STEPS):
                 step()
-    print(peak())
+    print(held("VmHWM"))
 
 
 def measured(name: str, arguments: argparse.Namespace) -> float:
