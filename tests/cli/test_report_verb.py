@@ -44,6 +44,16 @@ def test_prints_answer_table_and_page(capsys: pytest.CaptureFixture[str]) -> Non
     assert Path("runs/report/index.html").exists()
 
 
+def test_another_row_to_compare_with(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, _ = call(capsys, "runs", "--no-measure", "--against", "fast")
+    assert code == 0
+    assert "minus “fast”, points" in Path("runs/report/report.md").read_text()
+    assert "layerlink report runs --against fast --out runs/report" in Path("runs/report/report.md").read_text()
+    code, _, err = call(capsys, "runs", "--no-measure", "--against", "fats")
+    assert code == 2
+    assert err == "layerlink: unknown row 'fats'. Did you mean fast?\n"
+
+
 def test_out_and_several_folders(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = call(capsys, "runs/slow-0", "runs/fast-0", "--out", "here/it is", "--no-measure")
     assert code == 0

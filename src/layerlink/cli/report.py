@@ -15,6 +15,14 @@ def report(
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Where to write.", show_default="report in the first DIR")
     ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ROW",
+            help="Which row the others are compared with.",
+            show_default="labels only, or the first baseline",
+        ),
+    ] = None,
     measure: Annotated[
         int, typer.Option(metavar="N", min=1, help="How many rows to run again: best, baseline, then in order.")
     ] = 2,
@@ -30,11 +38,13 @@ def report(
 ) -> None:
     """Sum up runs on one page, with the answer first; and as Markdown, CSV and SVG.
 
-    Example: layerlink report runs/study
+    Example: layerlink report runs/study --against 'soft only'
     """
     from layerlink.cli.terminal.console import Console
     from layerlink.cli.terminal.report import show_report
     from layerlink.lab.report.building import write_report
 
-    written = write_report(folders, out, measure=0 if no_measure else measure, data=data, trust_code=trust_code)
+    written = write_report(
+        folders, out, against=against, measure=0 if no_measure else measure, data=data, trust_code=trust_code
+    )
     show_report(Console(), written)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from layerlink.lab.report.answer import answer
+from layerlink.errors import UsageError
+from layerlink.lab.report.answer import answer, differences_of
 from layerlink.lab.report.gather.rows import gather
 
 FakeRun = Callable[..., Path]
@@ -71,6 +72,37 @@ def test_the_answer_names_the_range_that_does_not_matter(tmp_path: Path, fake_ru
     assert "“t1.0”, “t2.0” and “t3.0” are above “labels” by more than chance." in said
     assert "“t0.5” and “t40.0” are below “labels” by more than chance." in said
     assert "Between 1 and 3 the temperature makes no difference that these seeds can tell." in said
+
+
+def test_another_row_may_be_what_the_others_are_compared_with(tmp_path: Path, fake_run: FakeRun) -> None:
+    for name, values, more in (
+        ("labels", (60.0, 61.0, 62.0), ()),
+        ("kd", (63.0, 64.1, 65.0), (TEACHER, "soft.temperature=3")),
+        ("links", (64.0, 65.2, 66.1), (TEACHER, "soft.temperature=4")),
+    ):
+        for seed, value in enumerate(values):
+            fake_run(tmp_path / f"{name}-{seed}", seed, value, *more)
+    gathered = gather([tmp_path])
+    assert "4.1 points more than “labels”" in answer(gathered)
+    said = answer(gathered.compared_with("kd"))
+    assert "1.1 points more than “kd” (95 % interval" in said
+    assert "“labels” is below “kd” by more than chance." in said
+    differences = differences_of(gathered.compared_with("kd"))
+    assert {name: round(it.mean, 9) for name, it in differences.items()} == {
+        "labels": pytest.approx(-(3.0 + 3.1 + 3.0) / 3),
+        "links": pytest.approx((1.0 + 1.1 + 1.1) / 3),
+    }
+
+
+def test_a_row_to_compare_with_must_be_there_and_finished(tmp_path: Path, fake_run: FakeRun) -> None:
+    fake_run(tmp_path / "labels-0", 0, 60.0)
+    fake_run(tmp_path / "links-0", 0, 61.0, TEACHER)
+    (tmp_path / "links-0" / "result.json").unlink()
+    gathered = gather([tmp_path])
+    with pytest.raises(UsageError, match=r"unknown row 'label'\. Did you mean labels\?"):
+        gathered.compared_with("label")
+    with pytest.raises(UsageError, match="row 'links' has no finished run to compare the others with"):
+        gathered.compared_with("links")
 
 
 def many(tmp_path: Path, fake_run: FakeRun, leads: dict[str, tuple[float, ...]], validation: dict[str, float]) -> str:

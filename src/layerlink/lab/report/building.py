@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,6 +55,7 @@ def write_report(
     folders: Sequence[Path],
     out: Path | None = None,
     *,
+    against: str | None = None,
     measure: int = 2,
     data: Path | None = None,
     trust_code: bool = False,
@@ -63,15 +65,19 @@ def write_report(
     Args:
         folders: of runs or sweeps, or that hold such.
         out: where to; ``report`` in the first folder by default. Files of an earlier report are replaced.
+        against: name of the row that the others are compared with; by default the sweep's first baseline, else the
+            first row that learns from labels alone.
         measure: rows whose first seed is measured beside the teacher: best, baseline, then in order. 0: none.
         data: folder of the data, where they have moved since.
         trust_code: whether code that the folders name may be called, where this user did not make the runs.
 
     Raises:
-        UsageError: where there is nothing to report on.
+        UsageError: where there is nothing to report on, or no row of that name.
         LayerlinkError: where a sweep's manifest is damaged, or a file cannot be written.
     """
     gathered = gather(folders)
+    if against is not None:
+        gathered = gathered.compared_with(against)
     out = folders[0] / "report" if out is None else out
     if out.is_symlink():
         raise UsageError(
@@ -93,7 +99,7 @@ def write_report(
     ]
     title = f"{gathered.title}: {gathered.question}" if gathered.question else gathered.title
     said = answer(gathered)
-    provenance = _provenance(gathered, folders, out)
+    provenance = _provenance(gathered, folders, out, against)
     _write(out, title, said, sections, provenance, [*tables, *more_data(measurements)])
     return Report(said, results.shown, out / PAGE, left_out)
 
@@ -218,10 +224,11 @@ def _curve_sections(gathered: Gathered, verdict: Verdict | None) -> list[Section
     return [Section("Epoch by epoch", pictures=tuple(pictures), text=text)]
 
 
-def _provenance(gathered: Gathered, folders: Sequence[Path], out: Path) -> list[tuple[str, str]]:
+def _provenance(gathered: Gathered, folders: Sequence[Path], out: Path, against: str | None) -> list[tuple[str, str]]:
     """Commands that repeat it, then versions and hardware; where runs differ, each with its number of runs."""
     found = [("repeat", command) for command in gathered.commands]
-    found.append(("this report", f"layerlink report {' '.join(map(str, folders))} --out {out}"))
+    how = "" if against is None else f" --against {shlex.quote(against)}"
+    found.append(("this report", f"layerlink report {' '.join(map(str, folders))}{how} --out {out}"))
     found.append(("one run", "layerlink run FOLDER/recipe.yaml --out ANOTHER"))
     runs = [*([gathered.teacher] if gathered.teacher else []), *gathered.runs]
     for name in ("layerlink", "commit", "python", "packages", "platform", "hardware", "device", "precision"):

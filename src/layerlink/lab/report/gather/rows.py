@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from layerlink.data.examples import Examples
-from layerlink.errors import UsageError
+from layerlink.errors import UsageError, unknown_name
 from layerlink.files.inside import PlaceError, inside
 from layerlink.files.paths import expanded
 from layerlink.lab.recipe.schema import Recipe
@@ -54,6 +54,19 @@ class Gathered:
     def baseline(self) -> Row | None:
         """The row that the others are compared with."""
         return next((row for row in self.rows if row.baseline), None)
+
+    def compared_with(self, name: str) -> Gathered:
+        """The same, with the row of this name in the baseline's place.
+
+        Raises:
+            UsageError: where there is no such row, or it has no finished run.
+        """
+        known = {row.name: row for row in self.rows}
+        if name not in known:
+            raise UsageError(unknown_name("row", name, known))
+        if not known[name].finished:
+            raise UsageError(f"row {name!r} has no finished run to compare the others with")
+        return replace(self, rows=tuple(replace(row, baseline=row.name == name) for row in self.rows))
 
     @property
     def score(self) -> Score:
