@@ -4,8 +4,8 @@
     python benchmarks/losses_confirm.py searches SCREENED OUT   # a file to search with, of each of the ten and of kd
     python benchmarks/losses_confirm.py sweep SCREENED OUT      # then: the sweep of both weights, with fresh seeds
 
-SCREENED is the folder of the sweep cifar/losses; OUT gets NAME.yaml and, of every search, the folder NAME. What is best
-is told by validation images alone. `benchmarks/losses_cpu.sh` runs all of it.
+SCREENED is the folder of the sweeps losses and losses-two-views; OUT gets NAME.yaml and, of every search, the folder
+NAME. What is best is told by validation images alone. `benchmarks/losses_cpu.sh` runs all of it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ BEST = 10
 FACTORS = (0.1, 0.3, 3.0, 10.0)  # on the published weight, which the screening itself has tried
 FRESH_SEEDS = [1, 2, 3]
 BASELINES = ("labels only", "kd")
-SCREENING = Path(__file__).parents[1] / "src/layerlink/lab/sweep/shipped/cifar/losses.yaml"
+SHIPPED = Path(__file__).parents[1] / "src/layerlink/lab/sweep/shipped/cifar"
+SCREENING = SHIPPED / "losses.yaml"
+TWO_VIEWS = SHIPPED / "losses-two-views.yaml"
 yaml = YAML()
 yaml.width = 1000
 
@@ -36,8 +38,19 @@ def scores(folder: Path) -> dict[str, float]:
 
 
 def rows(screened: Path) -> dict[str, tuple[dict[str, Any], float]]:
-    """Of every finished row of the screening its changes and its validation accuracy."""
-    plan, known = json.loads((screened / "sweep.json").read_text()), scores(screened)
+    """Of every finished row of the screening its changes and its validation accuracy; the baselines have one view."""
+    apart = {name: changes for name, changes in rows_of(screened / TWO_VIEWS.stem).items() if name not in BASELINES}
+    two = yaml.load(TWO_VIEWS.read_text())["set"]
+    return rows_of(screened / SCREENING.stem) | {
+        name: (two | changes, score) for name, (changes, score) in apart.items()
+    }
+
+
+def rows_of(sweep: Path) -> dict[str, tuple[dict[str, Any], float]]:
+    """The same of one sweep, without what all its rows share."""
+    if not (sweep / "sweep.json").exists():
+        sys.exit(f"{sweep} holds no sweep: screen first")
+    plan, known = json.loads((sweep / "sweep.json").read_text()), scores(sweep)
     each = [(row, next(iter(row["runs"].values()))) for row in plan["rows"]]
     return {row["name"]: (row["changes"], known[run]) for row, run in each if run in known}
 

@@ -28,13 +28,13 @@ if asked screen; then
     train sweep cifar/losses-two-views losses-two-views
 fi
 if asked search; then
-    "$python" $code/benchmarks/losses_confirm.py searches losses/losses losses/search
+    "$python" $code/benchmarks/losses_confirm.py searches losses losses/search
     for file in losses/search/*.yaml; do
         train search "$file" "search/$(basename "$file" .yaml)"
     done
 fi
 if asked confirm; then
-    "$python" $code/benchmarks/losses_confirm.py sweep losses/losses losses/search
+    "$python" $code/benchmarks/losses_confirm.py sweep losses losses/search
     mv losses/search/confirm.yaml losses/confirm.yaml
     train sweep losses/confirm.yaml confirmed
 fi
