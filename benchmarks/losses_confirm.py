@@ -27,6 +27,7 @@ SCREENING = SHIPPED / "losses.yaml"
 TWO_VIEWS = SHIPPED / "losses-two-views.yaml"
 yaml = YAML()
 yaml.width = 1000
+yaml.representer.ignore_aliases = lambda _: True
 
 
 def scores(folder: Path) -> dict[str, float]:
@@ -66,7 +67,7 @@ def times(changes: dict[str, Any], factor: float) -> dict[str, Any]:
     """The same with all weights of what the teacher gives multiplied."""
     found = {key: changes[key] for key in ("soft", "links") if changes.get(key)}
     if "soft" in found:
-        found["soft"] = {**found["soft"], "weight": found["soft"]["weight"] * factor}
+        found["soft"] = {**found["soft"], "weight": float(f"{found['soft']['weight'] * factor:g}")}
     if "links" in found:
         found["links"] = [link_times(link, factor) for link in found["links"]]
     return found

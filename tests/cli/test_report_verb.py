@@ -64,6 +64,7 @@ def test_out_and_several_folders(capsys: pytest.CaptureFixture[str]) -> None:
         "report.md",
         "tables",
     ]
+    assert "report runs/slow-0 runs/fast-0 --out 'here/it is'`" in Path("here/it is/report.md").read_text()
     assert not Path("runs/slow-0/report").exists()
 
 

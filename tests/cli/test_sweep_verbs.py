@@ -13,6 +13,7 @@ import pytest
 
 import small_recipes
 from layerlink.cli.main import run_command_line
+from layerlink.lab.recipe.file import load_recipe
 
 BASE = small_recipes.recipe(
     "vgg7",
@@ -105,7 +106,11 @@ def test_a_search_names_the_best_and_how_to_run_it(capsys: pytest.CaptureFixture
     assert (code, err) == (0, "")
     assert out.count("complete") == 2
     assert "best       trial" in out
-    assert "again      layerlink run base.yaml 'soft.temperature=" in out
+    again = re.search(
+        r"^again      layerlink run (runs/look/trial-000\d/recipe.yaml) --out ANOTHER    weights: ", out, re.MULTILINE
+    )
+    assert again
+    assert load_recipe(again[1]).recipe.soft is not None
 
 
 def test_ctrl_c_says_that_the_same_command_goes_on(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -29,4 +30,4 @@ def card(
     else:
         path = out
         write_text(path, text_of(RunFolder(run)))
-    Console().say(f"saved {path}    next: layerlink push {run} OWNER/NAME")
+    Console().say(f"saved {path}    next: layerlink push {shlex.quote(str(run))} OWNER/NAME")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -27,9 +28,8 @@ def quickstart(
     plan = load_sweep("digits/quickstart", [f"seeds={seeds}"], out=out)
     console = SweepConsole()
     with console:
-        outcomes = run_sweep(
-            plan, command=f"layerlink sweep digits/quickstart seeds={seeds} --out {out}", watch=console
-        )
+        command = ["layerlink", "sweep", "digits/quickstart", f"seeds={seeds}", "--out", str(out)]
+        outcomes = run_sweep(plan, command=shlex.join(command), watch=console)
     console.say("")
     show_report(console, write_report([out]))
     if any(outcome.result is None for outcome in outcomes):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -51,8 +52,8 @@ def search(
         f"{score.show(result[f'test_{score.name}'])} of {result['test_images']:,} "
         f"{result.get('examples', 'images')}"
     )
-    settings = " ".join(f"'{field}={_shown(best.fields[field])}'" for field in fields)
-    console.say(f"again      layerlink run {family.base} {settings}    weights: {best.folder}")
+    recipe = RunFolder(best.folder).recipe
+    console.say(f"again      layerlink run {shlex.quote(str(recipe))} --out ANOTHER    weights: {best.folder}")
 
 
 def _shown(value: object) -> str:

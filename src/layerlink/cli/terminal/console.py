@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -164,7 +165,7 @@ class Console(Watch):
         teacher = "" if taught is None else f" (teacher {score.show(taught)})"
         read = score.show(result[f"test_{score.name}"])
         self.say(f"test {score.words} {read}{teacher} of {result['test_images']:,} {result.get('examples', 'images')}")
-        self.say(f"saved {run.path}    next: layerlink evaluate {run.path}")
+        self.say(f"saved {run.path}    next: layerlink evaluate {shlex.quote(str(run.path))}")
 
 
 def fitting_columns(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> int:

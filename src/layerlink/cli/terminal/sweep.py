@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -97,7 +98,7 @@ def show_outcomes(console: Console, plan: Plan, outcomes: Sequence[Outcome]) -> 
     words = scores[0].words if scores else "score"
     rows = [(outcome.planned.row.name, str(outcome.planned.seed), _ended(outcome)) for outcome in outcomes]
     console.table(("row", "seed", f"test {words}"), rows)
-    console.say(f"saved {plan.folder}    next: layerlink report {plan.folder}")
+    console.say(f"saved {plan.folder}    next: layerlink report {shlex.quote(str(plan.folder))}")
     if failed:
         console.warn(f"{len(failed)} of {len(outcomes)} runs failed; their reasons stand above")
     return len(failed)

@@ -227,8 +227,8 @@ def _curve_sections(gathered: Gathered, verdict: Verdict | None) -> list[Section
 def _provenance(gathered: Gathered, folders: Sequence[Path], out: Path, against: str | None) -> list[tuple[str, str]]:
     """Commands that repeat it, then versions and hardware; where runs differ, each with its number of runs."""
     found = [("repeat", command) for command in gathered.commands]
-    how = "" if against is None else f" --against {shlex.quote(against)}"
-    found.append(("this report", f"layerlink report {' '.join(map(str, folders))}{how} --out {out}"))
+    how = [] if against is None else ["--against", against]
+    found.append(("this report", shlex.join(["layerlink", "report", *map(str, folders), *how, "--out", str(out)])))
     found.append(("one run", "layerlink run FOLDER/recipe.yaml --out ANOTHER"))
     runs = [*([gathered.teacher] if gathered.teacher else []), *gathered.runs]
     for name in ("layerlink", "commit", "python", "packages", "platform", "hardware", "device", "precision"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -152,7 +153,7 @@ class RunFolder:
 
     def _advice(self) -> str:
         if self.result.exists():
-            return f"See it: layerlink evaluate {self.path}. For another run: --out FOLDER"
+            return f"See it: layerlink evaluate {shlex.quote(str(self.path))}. For another run: --out FOLDER"
         if self.recipe.exists():
             return "Go on with it: --resume. For another run: --out FOLDER"
         return "Choose another folder: --out FOLDER"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -52,7 +53,8 @@ def keep_fault(run: RunFolder, learner: Learner, error: NotFiniteError, now: tup
         write_whole(run.fault, lambda temporary: torch.save(fault, temporary))
     except LayerlinkError as failed:  # such as a full disk: the error itself is what counts
         return NotFiniteError(f"{error}. The step could not be kept: {failed}", error.fault)
-    return NotFiniteError(f"{error}. Whose values overflowed first: layerlink replay {run.path}", error.fault)
+    replay = shlex.join(["layerlink", "replay", str(run.path)])
+    return NotFiniteError(f"{error}. Whose values overflowed first: {replay}", error.fault)
 
 
 def read_fault(run: RunFolder) -> KeptFault | None:
