@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from layerlink.errors import UsageError
 from layerlink.losses import CRD, VID, FactorTransfer, Review, hcl
+from layerlink.losses.relations.crd import WHOLE
 from layerlink.transfer import Distiller
 
 
@@ -45,7 +46,8 @@ def test_vid_learns_what_is_left_of_noise() -> None:
 
 def crd(**options: int | float) -> CRD:
     torch.manual_seed(1)
-    return CRD((2, 6), (2, 9), train_size=20, dim=4, negatives=8, **options).double()  # type: ignore[arg-type]
+    options = {"negatives": 8, **options}
+    return CRD((2, 6), (2, 9), train_size=20, dim=4, **options).double()  # type: ignore[arg-type]
 
 
 def batch(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -54,12 +56,14 @@ def batch(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return own, other, torch.tensor([4, 0, 17])
 
 
-def test_crd_is_its_equation_by_loops() -> None:
-    loss = crd()
+@pytest.mark.parametrize("negatives", [8, 2])  # with all of the memory, and with the drawn alone
+def test_crd_is_its_equation_by_loops(negatives: int) -> None:
+    loss = crd(negatives=negatives)
+    assert (loss.train_size <= WHOLE * negatives) is (negatives == 8)
     own, other, indices = batch(0)
-    drawn = loss._draw(indices)
-    assert drawn[:, 0].tolist() == indices.tolist()
-    assert not (drawn[:, 1:] == indices[:, None]).any()
+    others = loss._draw(indices)
+    assert not (others == indices[:, None]).any()
+    drawn, noise = torch.cat([indices[:, None], others], 1), negatives / 20
     expected = 0.0
     sides = ((loss.embed_student(own), loss.memory_teacher), (loss.embed_teacher(other), loss.memory_student))
     for embedded, memory in sides:
@@ -67,8 +71,8 @@ def test_crd_is_its_equation_by_loops() -> None:
         scores = torch.tensor([[math.exp(float(v[n] @ memory[k]) / 0.07) for k in drawn[n]] for n in range(3)])
         p = scores / (scores.mean() * 20)
         for row in p.tolist():
-            expected -= math.log(row[0] / (row[0] + 8 / 20 + 1e-7)) / 3
-            expected -= sum(math.log((8 / 20) / (q + 8 / 20 + 1e-7)) for q in row[1:]) / 3
+            expected -= math.log(row[0] / (row[0] + noise + 1e-7)) / 3
+            expected -= sum(math.log(noise / (q + noise + 1e-7)) for q in row[1:]) / 3
     before = loss.memory_student.clone()
     assert float(loss(own, other, indices=indices).detach()) == pytest.approx(expected, rel=1e-5)
     v = F.normalize(loss.embed_student(own).detach(), dim=1)

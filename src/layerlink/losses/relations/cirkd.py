@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from layerlink.errors import UsageError
+from layerlink.losses.in_pieces import sum_in_pieces
 from layerlink.losses.outputs.soft import divergences
 from layerlink.losses.relations.gram import gram
 from layerlink.losses.shapes import at_least_float32, require_maps, to_smaller_map, unit
+
+SCORES = 1 << 19  # of a piece: what a processor's cache holds
 
 
 def cirkd(student: Tensor, teacher: Tensor, *, temperature: float = 0.1, pool: int = 1) -> Tensor:
@@ -22,7 +24,7 @@ def cirkd(student: Tensor, teacher: Tensor, *, temperature: float = 0.1, pool: i
         student: (N, C, H, W), any floating dtype.
         teacher: (N, D, H', W'); channels may differ.
         temperature: T > 0.
-        pool: both maps are average-pooled over cells of pool x pool pixels, >= 1; 2 takes a 16th of time and memory.
+        pool: both maps are average-pooled over cells of pool x pool pixels, >= 1.
 
     Returns:
         Scalar in nats, float32 or wider, >= 0 up to rounding; 0 for equal cosines. The activations' scale does not
@@ -37,7 +39,7 @@ def cirkd(student: Tensor, teacher: Tensor, *, temperature: float = 0.1, pool: i
     Differs: code in use takes logits or features of one size; here the larger map is pooled.
     Weight: 1, with T = 0.1, at the map before the classifier of a segmentation network.
     When: dense prediction, where the same class stands in several images of a batch.
-    Cost: (N H W)^2 time and memory: N 8 of 64 x 64 pixels is 4.3 GB a matrix of float32; use ``pool``.
+    Cost: (N H W)^2 time, and memory of some images' rows of it; ``pool=2`` takes a 16th.
     """
     require_maps("cirkd", student, teacher)
     if not temperature > 0 or pool < 1:
@@ -45,11 +47,15 @@ def cirkd(student: Tensor, teacher: Tensor, *, temperature: float = 0.1, pool: i
     own, other = to_smaller_map(at_least_float32(student), at_least_float32(teacher.detach()))
     own, other = (_pixels(side, pool) for side in (own, other))
     count, places = own.shape[:2]
-    losses = []
-    for image in range(count):  # each row of N (H W)^2 by itself
-        scores = (gram(side[image], side.flatten(0, 1)).view(places, count, places) for side in (own, other))
-        losses.append(divergences(*scores, temperature=temperature).mean())
-    return torch.stack(losses).mean()
+
+    def differ(own: Tensor, some: slice) -> Tensor:
+        rows = (gram(side[some].flatten(0, 1), side.flatten(0, 1)) for side in (own, other))
+        scores = (row.view(-1, count, places) for row in rows)
+        return divergences(*scores, temperature=temperature).sum()
+
+    images = max(1, SCORES // (places * count * places))
+    pieces = (slice(first, first + images) for first in range(0, count, images))
+    return sum_in_pieces(differ, own, pieces) / (count * places * count)
 
 
 def _pixels(values: Tensor, pool: int) -> Tensor:

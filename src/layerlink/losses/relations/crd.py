@@ -9,12 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from layerlink.errors import UsageError
-from layerlink.losses.shapes import ShapeError, at_least_float32, own_digits, require_same_batch, require_sizes, unit
+from layerlink.losses.known_buffers import KnownBuffers
+from layerlink.losses.relations.drawn import likeness, negatives_of
+from layerlink.losses.shapes import ShapeError, at_least_float32, require_same_batch, require_sizes, unit
 
 EPSILON = 1e-7
+WHOLE = 8  # up to so many examples a negative, products with all of the memory are cheaper than collecting the drawn
 
 
-class CRD(nn.Module):
+class CRD(KnownBuffers):
     """Noise-contrastive estimate of what student and teacher features share, with a memory of both for every example.
 
     Each side is mapped to ``dim`` numbers of length 1. With ``P = exp(v . m / T) / Z`` for the other side's memory m
@@ -38,7 +41,8 @@ class CRD(nn.Module):
     Source: Tian et al. 2020 (arXiv 1910.10699), eq. 10 to 18.
     Weight: 0.8, at the pooled feature.
     When: there are many epochs, over which its memory fills.
-    Cost: a memory of 2 x examples x ``dim``, and ``negatives`` products an example.
+    Cost: a memory of 2 x examples x ``dim``; products with all of it, or, where the training set has more than 8
+        examples a negative, with the drawn alone, which are copied.
     Differs: negatives are drawn of all other examples; code in use can leave out those of the example's class.
     """
 
@@ -69,7 +73,6 @@ class CRD(nn.Module):
             self.register_buffer(f"scale_{side}", torch.zeros((), dtype=torch.float64))  # Z; 0 until it is known
         self.register_buffer("seed", torch.randint(1 << 31, ()))
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
-        self._known: dict[str, tuple[Tensor, int, int]] = {}  # what the host knows of buffers, see _read
 
     def forward(self, student: Tensor, teacher: Tensor, *, indices: Tensor) -> Tensor:
         """The loss of a batch (N, ...), with ``indices`` (N,) int64 of which training examples these are."""
@@ -83,63 +86,47 @@ class CRD(nn.Module):
         )
         drawn = self._draw(indices)
         buffers = dict(self.named_buffers())
-        loss = self._one_way(own, buffers["memory_teacher"][drawn], "scale_student")
-        loss = loss + self._one_way(other, buffers["memory_student"][drawn], "scale_teacher")
+        loss = self._one_way(own, buffers["memory_teacher"], indices, drawn, "scale_student")
+        loss = loss + self._one_way(other, buffers["memory_student"], indices, drawn, "scale_teacher")
         if self._learns():
             self._remember(buffers["memory_student"], indices, own)
             self._remember(buffers["memory_teacher"], indices, other)
-            count = self._read("steps")
+            count = self.read("steps")
             self.steps += 1
-            self._note("steps", count + 1)
+            self.note("steps", count + 1)
         return loss
-
-    def _read(self, name: str) -> int:
-        """A whole number of the device, which is asked only where somebody else has changed it."""
-        value: Tensor = self.get_buffer(name)
-        known = self._known.get(name)
-        if known is None or value.is_inference() or known[0] is not value or known[1] != value._version:
-            number = int(value != 0) if value.is_floating_point() else int(value)
-            self._note(name, number)
-            return number
-        return known[2]
-
-    def _note(self, name: str, number: int) -> None:
-        value = self.get_buffer(name)
-        if not value.is_inference():
-            self._known[name] = value, value._version, number
-
-    def __getstate__(self) -> dict[str, object]:
-        return {**vars(self), "_known": {}}
 
     def _learns(self) -> bool:
         """Whether this is a step of a training, to be remembered."""
         return self.training and torch.is_grad_enabled()
 
     def _draw(self, indices: Tensor) -> Tensor:
-        """Every example itself, then its negatives: (N, 1 + negatives)."""
-        generator = torch.Generator().manual_seed((self._read("seed") * 1_000_003 + self._read("steps")) % (1 << 62))
-        size = (len(indices), self.negatives)
-        others = torch.randint(self.train_size - 1, size, generator=generator)
-        if indices.device.type == "cuda":  # from such memory it is copied while the host goes on
-            others = others.pin_memory()
-        others = others.to(indices.device, non_blocking=True)
-        others = others + (others >= indices[:, None])  # never the example itself
-        return torch.cat([indices[:, None], others], dim=1)
+        seed = self.read("seed") * 1_000_003 + self.read("steps")
+        return negatives_of(indices, self.train_size, self.negatives, seed)
 
-    def _one_way(self, features: Tensor, memory: Tensor, name: str) -> Tensor:
-        scale = self.get_buffer(name)
-        with own_digits(features):
-            scores = (torch.einsum("nkd,nd->nk", memory.to(features.dtype), features) / self.temperature).exp()
-        is_known = bool(self._read(name))
-        known = scale if is_known else scores.detach().double().mean() * self.train_size
-        if self._learns() and not is_known:
-            scale.copy_(known)
-            self._note(name, 1)
-        p = scores / known.to(scores.dtype)
+    def _one_way(self, features: Tensor, memory: Tensor, indices: Tensor, drawn: Tensor, name: str) -> Tensor:
+        same = likeness(features, memory[indices, None].to(features.dtype), self.temperature)
+        if self.train_size <= WHOLE * self.negatives:  # of all examples, and how often each is counted
+            whole = memory.to(features.dtype, copy=True)  # the memory moves before the backward pass
+            others = likeness(features, whole, self.temperature)
+            often = torch.zeros_like(others).scatter_add_(1, drawn, others.new_ones(()).expand_as(drawn))
+        else:
+            others, often = likeness(features, memory[drawn].to(features.dtype), self.temperature), None
+        scale = self._scale(name, same, others if often is None else others.detach() * often).to(others.dtype)
         noise = self.negatives / self.train_size
-        same = (p[:, 0] / (p[:, 0] + noise + EPSILON)).log()
-        others = (noise / (p[:, 1:] + noise + EPSILON)).log()
-        return -(same.sum() + others.sum()) / len(features)
+        found = (same / scale / (same / scale + noise + EPSILON)).log()
+        told = (noise / (others / scale + noise + EPSILON)).log()
+        return -(found.sum() + (told if often is None else told * often).sum()) / len(features)
+
+    def _scale(self, name: str, same: Tensor, others: Tensor) -> Tensor:
+        """Z, which the first batch decides."""
+        if self.read(name):
+            return self.get_buffer(name)
+        mean = (same.detach().double().sum() + others.detach().double().sum()) / (len(same) * (1 + self.negatives))
+        if self._learns():
+            self.get_buffer(name).copy_(mean * self.train_size)
+            self.note(name, 1)
+        return mean * self.train_size
 
     @torch.no_grad()
     def _remember(self, memory: Tensor, indices: Tensor, features: Tensor) -> None:

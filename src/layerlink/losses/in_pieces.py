@@ -1,0 +1,48 @@
+"""A sum over pieces whose gradient is found beside its value, so that of a piece nothing is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+Work = Callable[[Tensor, Any], Tensor]  # the values, a piece -> a scalar
+
+
+def sum_in_pieces(work: Work, values: Tensor, pieces: Iterable[Any]) -> Tensor:
+    """``sum of work(values, piece)``; its gradient, where one is asked for, is a tensor like ``values``.
+
+    Args:
+        work: what a piece adds, a scalar. Only ``values`` gets a gradient of it.
+        values: whatever all pieces are made of.
+        pieces: what ``work`` is told, such as slices.
+    """
+    asked = values if torch.is_grad_enabled() else values.detach()
+    found: Tensor = _Sum.apply(asked, work, tuple(pieces))  # type: ignore[no-untyped-call]
+    return found
+
+
+class _Sum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, work: Work, pieces: tuple[Any, ...]) -> Tensor:
+        learns = ctx.needs_input_grad[0]
+        leaf = values.detach().requires_grad_(learns)
+        total = values.new_zeros(())
+        gradient = torch.zeros_like(values) if learns else None
+        for piece in pieces:
+            with torch.set_grad_enabled(learns):
+                part = work(leaf, piece)
+            if gradient is not None:
+                gradient += torch.autograd.grad(part, leaf)[0]
+            total += part.detach()
+        ctx.save_for_backward(gradient)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, change: Tensor) -> tuple[Tensor, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * change, None, None
