@@ -4,8 +4,9 @@
 
 Each row of the sweep cifar/losses runs in a process of its own, for the same batch and with what the teacher says of it
 at hand: the teacher's pass is one for all rows of a cohort, and is timed by itself. A step of the row and one of labels
-only are taken in turn; given is the quotient within a round. Memory is the peak of resident memory within a step above
-what the process holds between steps. Further arguments are overrides of the sweep, as `layerlink sweep` takes them.
+only are taken in turn, in the processor's time of one thread, which other programs disturb less; given is the quotient
+within a round. Memory is the peak of resident memory within a step above what the process holds between steps. Further
+arguments are overrides of the sweep, as `layerlink sweep` takes them.
 """
 
 from __future__ import annotations
@@ -23,32 +24,35 @@ WARM_UP = 3
 
 
 def child(row: str, sweep: str, overrides: list[str], rounds: int) -> None:
+    import torch
+
     from layerlink.lab.run.learner import Learner
     from layerlink.lab.run.setup.cohort import set_up_cohort
     from layerlink.lab.run.step import taught_for
     from layerlink.lab.sweep.file import load_sweep
 
+    torch.set_num_threads(1)
     runs = {run.row.name: run.loaded for run in load_sweep(sweep, overrides).runs}
     setups = set_up_cohort([runs[BASELINE], runs[row]])
     base, tried = (Learner(setup) for setup in setups)
     batch = next(setups[0].batches.epoch(0))
     for learner in (base, tried):
         learner.start_epoch(0)
-    start = time.perf_counter()
+    start = time.process_time()
     taught = taught_for(setups[1].taught_by, setups, batch)
-    teacher = time.perf_counter() - start
+    teacher = time.process_time() - start
     for _ in range(WARM_UP):
-        start = time.perf_counter()
+        start = time.process_time()
         taught_for(setups[1].taught_by, setups, batch)
-        teacher = min(teacher, time.perf_counter() - start)
+        teacher = min(teacher, time.process_time() - start)
         for learner in (base, tried):
             learner.step(batch, taught)
     times: list[list[float]] = [[], []]
     for _ in range(rounds):
         for learner, own in zip((base, tried), times, strict=True):
-            start = time.perf_counter()
+            start = time.process_time()
             learner.step(batch, taught)
-            own.append(time.perf_counter() - start)
+            own.append(time.process_time() - start)
     peak = peak_of(lambda: tried.step(batch, taught), trim=True)
     quotients = [second / first for first, second in zip(*times, strict=True)]
     low, middle, high = statistics.quantiles(quotients, n=4, method="inclusive")
