@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from layerlink.losses import cirkd
+from layerlink.losses import cirkd, rkd
 from layerlink.losses.in_pieces import sum_in_pieces
 from layerlink.losses.relations import cirkd as module
+from layerlink.losses.relations import rkd as rkd_module
 
 
 def work(values: Tensor, some: slice) -> Tensor:
@@ -41,6 +42,19 @@ def test_without_a_gradient_none_is_looked_for() -> None:
     with torch.no_grad():
         sum_in_pieces(noting, values.requires_grad_(), PIECES)
     assert seen == [False] * 6
+
+
+def test_rkd_is_the_same_however_it_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    student, teacher = torch.randn(7, 4, dtype=torch.float64, requires_grad=True), torch.randn(7, 6).double()
+    found = []
+    for triples in (1, 2 * 49, 1 << 30):  # a corner, two, all
+        monkeypatch.setattr(rkd_module, "TRIPLES", triples)
+        value = rkd(student, teacher)
+        found.append((value.detach(), *torch.autograd.grad(value, student)))
+    for value, gradient in found[1:]:
+        torch.testing.assert_close(value, found[0][0], rtol=1e-12, atol=0)
+        torch.testing.assert_close(gradient, found[0][1], rtol=1e-10, atol=1e-14)
 
 
 def test_cirkd_is_the_same_however_it_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,8 +20,11 @@ def sum_in_pieces(work: Work, values: Tensor, pieces: Iterable[Any]) -> Tensor:
         values: whatever all pieces are made of.
         pieces: what ``work`` is told, such as slices.
     """
+    each = tuple(pieces)
+    if len(each) == 1:  # nothing is gained
+        return work(values, each[0])
     asked = values if torch.is_grad_enabled() else values.detach()
-    found: Tensor = _Sum.apply(asked, work, tuple(pieces))  # type: ignore[no-untyped-call]
+    found: Tensor = _Sum.apply(asked, work, each)  # type: ignore[no-untyped-call]
     return found
 
 

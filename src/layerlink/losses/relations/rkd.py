@@ -6,10 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from layerlink.losses.in_pieces import sum_in_pieces
 from layerlink.losses.relations.gram import flat, gram
 from layerlink.losses.shapes import require_same_batch
 
 SHORTEST = 1e-6  # of a distance that counts in the mean
+TRIPLES = 1 << 16  # of a piece: what a processor's cache holds
 NOTHING = 1e-12  # of a distance that has a direction: nearer ones would hand on gradients as large as its inverse
 
 
@@ -17,7 +19,7 @@ def rkd(student: Tensor, teacher: Tensor, *, distance: float = 25.0, angle: floa
     """``distance * smooth_l1(D_s, D_t) + angle * smooth_l1(A_s, A_t)``, means over pairs and triples of the batch.
 
     D are Euclidean distances divided by their mean over pairs that are apart, A the cosines of the angles at each
-    example between each two others. Takes memory that grows with N^3, whatever the number of features.
+    example between each two others.
 
     Args:
         student: (N, ...), flattened; any floating dtype.
@@ -34,7 +36,7 @@ def rkd(student: Tensor, teacher: Tensor, *, distance: float = 25.0, angle: floa
     Source: Park et al. 2019 (arXiv 1904.05068), eq. 5 to 9, at the pooled feature.
     Weight: 1, distance 25, angle 50.
     When: embeddings, whose relations are what is used.
-    Cost: memory N^3.
+    Cost: time N^3, memory N^2, whatever the number of features beyond their inner products.
     """
     teacher = teacher.detach()
     require_same_batch("rkd", student, teacher)
@@ -44,8 +46,7 @@ def rkd(student: Tensor, teacher: Tensor, *, distance: float = 25.0, angle: floa
     if distance:
         loss = loss + distance * F.smooth_l1_loss(_distances(apart), _distances(teacher_apart))
     if angle:
-        angles = F.smooth_l1_loss(_angles(own, apart), _angles(other, teacher_apart))
-        loss = loss + angle * angles.to(loss.dtype)
+        loss = loss + angle * _angles_differ(_turns(own, apart), _turns(other, teacher_apart)).to(loss.dtype)
     return loss
 
 
@@ -61,20 +62,39 @@ def _distances(apart: Tensor) -> Tensor:
     return lengths / (lengths.sum() / far.sum().clamp_min(1)).clamp_min(SHORTEST)
 
 
-def _angles(rows: Tensor, apart: Tensor) -> Tensor:
-    """(N, N, N), float64: cosines at the first example, between the directions to the second and to the third.
+def _turns(rows: Tensor, apart: Tensor) -> Tensor:
+    """What angles are made of, (2, N, N), float64: inner products, and the inverse of distances.
+
+    An example equal to the one at the corner lies in no direction: its inverse is 0, and so are its cosines.
+    """
+    rows, apart = _wide(rows), _wide(apart)
+    has_direction = apart > NOTHING
+    inverse = torch.where(has_direction, apart, torch.ones_like(apart)).reciprocal() * has_direction
+    return torch.stack([gram(rows - rows.mean(0)), inverse])
+
+
+def _angles(turns: Tensor, corners: slice) -> Tensor:
+    """(K, N, N): cosines at K of the examples, between the directions to the second and to the third.
 
     ``(x_i - x_k) . (x_j - x_k)`` is four inner products of the rows, so that no (N, N, D) of directions is made. The
     four cancel where examples lie close together and far from 0: hence the centre at 0, and twice the digits.
     """
-    rows, apart = _wide(rows), _wide(apart)
-    products = gram(rows - rows.mean(0))
-    own = products.diagonal()
-    between = own[:, None, None] - products[:, :, None] - products[:, None, :] + products[None]
-    # An example equal to the one at the corner lies in no direction: its cosines are 0.
-    has_direction = apart > NOTHING
-    inverse = torch.where(has_direction, apart, torch.ones_like(apart)).reciprocal() * has_direction
-    return between * inverse[:, :, None] * inverse[:, None, :]
+    products, inverse = turns
+    own = products.diagonal()[corners, None, None]
+    between = own - products[corners, :, None] - products[corners, None, :] + products
+    cosines: Tensor = between * inverse[corners, :, None] * inverse[corners, None, :]
+    return cosines
+
+
+def _angles_differ(own: Tensor, other: Tensor) -> Tensor:
+    """Mean over all triples, some corners at a time."""
+
+    def differ(own: Tensor, corners: slice) -> Tensor:
+        return F.smooth_l1_loss(_angles(own, corners), _angles(other, corners), reduction="sum")
+
+    count = own.shape[1]
+    some = max(1, TRIPLES // count**2)
+    return sum_in_pieces(differ, own, (slice(first, first + some) for first in range(0, count, some))) / count**3
 
 
 def _wide(values: Tensor) -> Tensor:
