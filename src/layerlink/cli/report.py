@@ -20,7 +20,7 @@ def report(
         typer.Option(
             metavar="ROW",
             help="Which row the others are compared with.",
-            show_default="labels only, or the first baseline",
+            show_default="the first baseline, else labels only",
         ),
     ] = None,
     measure: Annotated[

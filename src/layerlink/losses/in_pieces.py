@@ -10,6 +10,17 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 Work = Callable[[Tensor, Any], Tensor]  # the values, a piece -> a scalar
+AT_ONCE = 1 << 24  # numbers of a piece on an accelerator, which is idle between small ones
+
+
+def slices(count: int, rows: int) -> list[slice]:
+    """The pieces of so many rows, ``rows`` in each but the last."""
+    return [slice(start, start + rows) for start in range(0, count, rows)]
+
+
+def rows_at_once(numbers: int, device: torch.device, cached: int) -> int:
+    """How many rows a piece has, >= 1, where one takes ``numbers``: on a processor as many as its cache holds."""
+    return max(1, (cached if device.type == "cpu" else AT_ONCE) // numbers)
 
 
 def sum_in_pieces(work: Work, values: Tensor, pieces: Iterable[Any]) -> Tensor:

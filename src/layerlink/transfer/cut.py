@@ -18,6 +18,7 @@ from torch.func import functional_call
 
 from layerlink.errors import UsageError
 from layerlink.losses import Context
+from layerlink.losses.in_pieces import slices
 from layerlink.taps import OUTPUT, Activations, Tap
 from layerlink.taps.observed import Arithmetic
 from layerlink.tasks import CausalLM, SequenceLabelling
@@ -143,10 +144,6 @@ class _Compare:
     taught: dict[Tap, Tensor]
     rows: int
 
-    def slices(self, count: int) -> list[slice]:
-        """The pieces of so many tokens."""
-        return [slice(start, start + self.rows) for start in range(0, count, self.rows)]
-
     def __call__(self, hidden: Tensor, weight: Tensor, bias: Tensor | None, rows: slice) -> Tensor:
         """(terms,): what the tokens at ``rows`` add to each, from what goes into the student's head (t, D)."""
         layer = self.cut.layer
@@ -174,7 +171,7 @@ class _InPieces(torch.autograd.Function):
         ctx.save_for_backward(hidden, weight, bias)
         ctx.compare, ctx.arithmetic = compare, _arithmetic_of(hidden.device)
         of_head = _as_multiplied(weight), None if bias is None else _as_multiplied(bias)
-        values = [compare(hidden[rows], *of_head, rows) for rows in compare.slices(len(hidden))]
+        values = [compare(hidden[rows], *of_head, rows) for rows in slices(len(hidden), compare.rows)]
         return torch.stack(values).sum(0)
 
     @staticmethod
@@ -186,7 +183,7 @@ class _InPieces(torch.autograd.Function):
         sums = [torch.zeros_like(it) for it in given]
         with ctx.arithmetic():
             of_head = [_as_multiplied(it).requires_grad_() for it in given[1:]]
-            for rows in compare.slices(len(hidden)):
+            for rows in slices(len(hidden), compare.rows):
                 some = hidden[rows].detach().requires_grad_()
                 with torch.enable_grad():
                     values = compare(some, of_head[0], None if bias is None else of_head[1], rows)

@@ -6,12 +6,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from layerlink.errors import UsageError
-from layerlink.losses.in_pieces import sum_in_pieces
+from layerlink.losses.in_pieces import rows_at_once, slices, sum_in_pieces
 from layerlink.losses.outputs.soft import divergences
 from layerlink.losses.relations.gram import gram
 from layerlink.losses.shapes import at_least_float32, require_maps, to_smaller_map, unit
 
-SCORES = 1 << 19  # of a piece: what a processor's cache holds
+SCORES = 1 << 19  # that a processor's cache holds
 
 
 def cirkd(student: Tensor, teacher: Tensor, *, temperature: float = 0.1, pool: int = 1) -> Tensor:
@@ -53,9 +53,8 @@ def cirkd(student: Tensor, teacher: Tensor, *, temperature: float = 0.1, pool: i
         scores = (row.view(-1, count, places) for row in rows)
         return divergences(*scores, temperature=temperature).sum()
 
-    images = max(1, SCORES // (places * count * places))
-    pieces = (slice(first, first + images) for first in range(0, count, images))
-    return sum_in_pieces(differ, own, pieces) / (count * places * count)
+    images = rows_at_once(places * count * places, own.device, SCORES)
+    return sum_in_pieces(differ, own, slices(count, images)) / (count * places * count)
 
 
 def _pixels(values: Tensor, pool: int) -> Tensor:

@@ -112,17 +112,18 @@ class CRD(KnownBuffers):
             often = torch.zeros_like(others).scatter_add_(1, drawn, others.new_ones(()).expand_as(drawn))
         else:
             others, often = likeness(features, memory[drawn].to(features.dtype), self.temperature), None
-        scale = self._scale(name, same, others if often is None else others.detach() * often).to(others.dtype)
+        scale = self._scale(name, same, others, often).to(others.dtype)
         noise = self.negatives / self.train_size
         found = (same / scale / (same / scale + noise + EPSILON)).log()
         told = (noise / (others / scale + noise + EPSILON)).log()
         return -(found.sum() + (told if often is None else told * often).sum()) / len(features)
 
-    def _scale(self, name: str, same: Tensor, others: Tensor) -> Tensor:
+    def _scale(self, name: str, same: Tensor, others: Tensor, often: Tensor | None) -> Tensor:
         """Z, which the first batch decides."""
         if self.read(name):
             return self.get_buffer(name)
-        mean = (same.detach().double().sum() + others.detach().double().sum()) / (len(same) * (1 + self.negatives))
+        others = others.detach() if often is None else others.detach() * often
+        mean = (same.detach().double().sum() + others.double().sum()) / (len(same) * (1 + self.negatives))
         if self._learns():
             self.get_buffer(name).copy_(mean * self.train_size)
             self.note(name, 1)

@@ -6,12 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from layerlink.losses.in_pieces import sum_in_pieces
+from layerlink.losses.in_pieces import rows_at_once, slices, sum_in_pieces
 from layerlink.losses.relations.gram import flat, gram
 from layerlink.losses.shapes import require_same_batch
 
 SHORTEST = 1e-6  # of a distance that counts in the mean
-TRIPLES = 1 << 16  # of a piece: what a processor's cache holds
+TRIPLES = 1 << 16  # that a processor's cache holds
 NOTHING = 1e-12  # of a distance that has a direction: nearer ones would hand on gradients as large as its inverse
 
 
@@ -93,8 +93,8 @@ def _angles_differ(own: Tensor, other: Tensor) -> Tensor:
         return F.smooth_l1_loss(_angles(own, corners), _angles(other, corners), reduction="sum")
 
     count = own.shape[1]
-    some = max(1, TRIPLES // count**2)
-    return sum_in_pieces(differ, own, (slice(first, first + some) for first in range(0, count, some))) / count**3
+    corners = rows_at_once(count**2, own.device, TRIPLES)
+    return sum_in_pieces(differ, own, slices(count, corners)) / count**3
 
 
 def _wide(values: Tensor) -> Tensor:
