@@ -111,13 +111,24 @@ def test_the_study_begins_when_its_data_has_come_in_two_calls(shared: Path, tmp_
 
 
 @pytest.mark.long
-def test_the_study_s_dry_run_is_stopped_and_goes_on_to_its_table(shared: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("sweep", "extra", "runs"),
+    [
+        ("study/tables-224", "", 18),  # the teacher, labels alone, the 16 rows
+        ("study/strong-teacher", "data.validation=64 seeds=1", 9),
+    ],
+)
+def test_the_study_s_dry_run_is_stopped_and_goes_on_to_its_table(
+    sweep: str, extra: str, runs: int, shared: Path, tmp_path: Path
+) -> None:
     given = {
         **os.environ,
         "PYTHONPATH": str(ROOT / "src"),
         "LAYERLINK": f"{sys.executable} -m layerlink",
         "DATA": str(shared / "data" / "cifar10"),
         "OUT": str(tmp_path / "study"),
+        "SWEEP": sweep,
+        "EXTRA": extra,
     }
     command = ["bash", str(ROOT / "benchmarks" / "study_gpu.sh"), "--dry-run"]
     stopped = subprocess.run(command, env={**given, "SECONDS_MAX": "5"}, capture_output=True, text=True, check=False)
@@ -125,6 +136,6 @@ def test_the_study_s_dry_run_is_stopped_and_goes_on_to_its_table(shared: Path, t
     assert "the same command goes on" in stopped.stdout
     whole = subprocess.run(command, env=given, capture_output=True, text=True, check=False)
     assert whole.returncode == 0, whole.stderr
-    assert len(list((tmp_path / "study").glob("*/result.json"))) == 18  # the teacher, labels alone, the 16 rows
+    assert len(list((tmp_path / "study").glob("*/result.json"))) == runs
     wrong = subprocess.run([*command[:2], "--dry"], env=given, capture_output=True, text=True, check=False)
     assert (wrong.returncode, "is no option of this script" in wrong.stderr) == (2, True)

@@ -92,8 +92,7 @@ def unit(values: Tensor, axis: int) -> Tensor:
     is the same to the bit.
     """
     lengths = torch.linalg.vector_norm(values, dim=axis, keepdim=True)
-    short = lengths <= _NOTHING
-    return torch.where(short, torch.zeros_like(values), values / torch.where(short, torch.ones_like(lengths), lengths))
+    return values / lengths.masked_fill(lengths <= _NOTHING, torch.inf)
 
 
 def require_elements(loss: str, student: Tensor) -> None:

@@ -188,6 +188,7 @@ CASES = [
     LossCase("ft", MAP, ((5, 4, 4),), ft),
     LossCase("ft", MAP, MAP, ft, {"form": "factor", "p": 2.0}),
     LossCase("nst", MAP, ((5, 4, 4),), nst),
+    LossCase("nst", ((6, 2, 2),), ((7, 4, 4),), nst),  # fewer positions than channels
     LossCase("nst", MAP, MAP, nst, {"kernel": "linear"}),
     LossCase("ab", MAP, MAP, ab, at_equality=None),
     LossCase("ab", VECTOR, VECTOR, ab, {"margin": 2.0, "factor": 1.0}, at_equality=None),

@@ -33,7 +33,7 @@ def nst(student: Tensor, teacher: Tensor, *, kernel: Literal["polynomial", "line
     Differs: the paper's Gaussian kernel is not here.
     Weight: 50 a link.
     When: channels of both sides do not stand for the same, or differ in number, and an adapter is not wanted.
-    Cost: N (C + D)^2 numbers.
+    Cost: N (C + D)^2 numbers, or N (H W)^2 where positions are fewer than channels.
     """
     teacher = teacher.detach()
     require_maps("nst", student, teacher)
@@ -42,11 +42,19 @@ def nst(student: Tensor, teacher: Tensor, *, kernel: Literal["polynomial", "line
     own, other = (
         unit(side.flatten(2), 2) for side in to_smaller_map(at_least_float32(student), at_least_float32(teacher))
     )
-    squared = kernel == "polynomial"
-    return _mean(other, other, squared) + _mean(own, own, squared) - 2 * _mean(own, other, squared)
+    if kernel == "linear":
+        return (other.mean(1) - own.mean(1)).square().sum(1).mean()
+    if own.shape[2] < max(own.shape[1], other.shape[1]):
+        return (_spread(other) - _spread(own)).square().sum((1, 2)).mean()
+    return _mean(other, other) + _mean(own, own) - 2 * _mean(own, other)
 
 
-def _mean(first: Tensor, second: Tensor, squared: bool) -> Tensor:
+def _spread(channels: Tensor) -> Tensor:
+    """``mean x x^T`` over the channels of an image: ``mean (x . y)^2`` over pairs is the product of two of these."""
+    with own_digits(channels):
+        return channels.transpose(1, 2) @ channels / channels.shape[1]
+
+
+def _mean(first: Tensor, second: Tensor) -> Tensor:
     with own_digits(first):
-        products = first @ second.transpose(1, 2)
-    return (products.square() if squared else products).mean()
+        return (first @ second.transpose(1, 2)).square().mean()
