@@ -124,7 +124,7 @@ class _Part:
     most_pixels: int
     maps: Any = None
     wide: bool = False  # a number is beyond a byte
-    colours: list[str] = field(default_factory=list)
+    colours: dict[int, str] = field(default_factory=dict)  # by place: threads meet them in any order
     numbers: dict[int, list[Path]] = field(default_factory=dict)  # of each the first maps that have it
 
     def decode(self, *, skip_bad: bool) -> Decoded:
@@ -145,7 +145,7 @@ class _Part:
         try:
             values = read_label_map(path, self.most_pixels)
         except ColourMapError as error:
-            self.colours.append(str(error))
+            self.colours[index] = str(error)
             return pixels
         check_size(path, values, whole)
         for number in np.unique(values).tolist():
@@ -160,13 +160,13 @@ def _read(layout: Layout, size: ImageSize | None, skip_bad: bool, most_pixels: i
     side = _first_size(train, most_pixels) if size is None else size
     parts = {role: _Part(pairs, side, size is None, most_pixels) for role, pairs in layout.parts.items()}
     found = {role: part.decode(skip_bad=skip_bad) for role, part in parts.items()}
-    problems = [colour for part in parts.values() for colour in part.colours]
+    problems = [part.colours[index] for part in parts.values() for index in sorted(part.colours)]
     if problems:
         raise LayerlinkError(all_of(problems, f"{len(problems)} maps hold colours"))
     numbers: dict[int, list[Path]] = {}
     for part in parts.values():
         for number, paths in part.numbers.items():
-            numbers.setdefault(number, []).extend(paths)
+            numbers.setdefault(number, []).extend(sorted(paths))
     table, names = classes.table(numbers)
     sets = {}
     for role, part in parts.items():

@@ -115,7 +115,7 @@ def look_at(
     numbers: dict[int, list[Path]] = {}
     for part in seen.values():
         for number, paths in part.numbers.items():
-            numbers.setdefault(number, []).extend(paths)
+            numbers.setdefault(number, []).extend(sorted(paths))  # threads met them in any order
     table, _ = classes.table(numbers)
     for part in seen.values():
         if classes.ignore is not None and all(table[number] == classes.ignore for number in part.numbers):
