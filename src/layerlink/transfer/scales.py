@@ -54,7 +54,7 @@ class LinkScales(nn.Module):
 
     def __init__(self, links: Sequence[Link]) -> None:
         super().__init__()
-        self.links = [link for link in links if link.scale in ("teacher", "gradient")]
+        self.links = [link for link in links if is_scaled(link)]
         for link in self.links:
             _check_scale(link)
         # Those by gradient are float64 on the device, where they are measured again without being read.
@@ -183,6 +183,11 @@ class LinkScales(nn.Module):
         self._factors = {
             link.text: factor for link, factor in zip(self.links, factors, strict=True) if not math.isnan(factor)
         }
+
+
+def is_scaled(link: Link) -> bool:
+    """Whether its factor is measured."""
+    return link.scale not in (None, "none")
 
 
 def _check_scale(link: Link) -> None:
