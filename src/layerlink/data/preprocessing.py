@@ -58,6 +58,7 @@ class Preprocessing:
 
         Raises:
             BadImageError: where it does not decode.
+            UsageError: where the model takes neither grey nor RGB.
             LayerlinkError: where it cannot be read.
         """
         if self.channels not in (1, 3):

@@ -15,7 +15,7 @@ from layerlink.taps.modes import evaluating
 from layerlink.taps.randomness import kept
 from layerlink.tasks import Task
 from layerlink.teachers import EMATeacher, SeveralTeachers, Teacher, as_teacher
-from layerlink.teachers.looked import Looked
+from layerlink.teachers.untouched import UntouchedTeacher
 from layerlink.transfer.link import Link
 from layerlink.transfer.link_part import LinkPart
 from layerlink.transfer.timed import Soft
@@ -26,8 +26,8 @@ def as_looked_at(teacher: Any, output: str, head: str = "") -> Observed | Teache
     if teacher is None:
         return None
     if isinstance(teacher, Mapping):
-        return SeveralTeachers({name: Looked(it, output, head) for name, it in teacher.items()})
-    return Looked(teacher, output, head).observed or as_teacher(teacher, output=output)
+        return SeveralTeachers({name: UntouchedTeacher(it, output, head) for name, it in teacher.items()})
+    return UntouchedTeacher(teacher, output, head).observed or as_teacher(teacher, output=output)
 
 
 def missing_taps(
@@ -41,7 +41,7 @@ def missing_taps(
         elif isinstance(teacher, SeveralTeachers):
             looked = teacher.teachers[link.which]
             plain = [replace(tap, of="") for tap in link.teacher_taps]
-            of_teacher = looked.missing(plain) if isinstance(looked, Looked) else {}
+            of_teacher = looked.missing(plain) if isinstance(looked, UntouchedTeacher) else {}
         for reason in (*of_teacher.values(), *student.missing(link.student_taps).values()):
             yield index, reason
 
@@ -74,7 +74,11 @@ def averages_among(teacher: Teacher | None) -> list[EMATeacher]:
 
 
 def fill_from_example(student: nn.Module, example: Any) -> None:
-    """Let a student's lazy layers take their shapes, before there is an optimiser."""
+    """Let a student's lazy layers take their shapes, before there is an optimiser.
+
+    Raises:
+        UsageError: where there is no example.
+    """
     if example is None:
         raise UsageError(
             "the student has lazy layers, whose weights are made in their first pass: pass example=inputs of two "

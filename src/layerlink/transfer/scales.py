@@ -72,7 +72,11 @@ class LinkScales(nn.Module):
         return {link.text: self._factors.get(link.text, 0.0) for link in self.links}
 
     def by_teacher(self, taught: Activations) -> None:
-        """Measure what is to be measured of the teacher, once."""
+        """Measure what is to be measured of the teacher, once.
+
+        Raises:
+            LayerlinkError: where a layer is constant on this batch, or not finite.
+        """
         for link in self.links:
             if (
                 link.scale != "teacher"
@@ -106,6 +110,9 @@ class LinkScales(nn.Module):
 
         Returns:
             Whether factors changed.
+
+        Raises:
+            LayerlinkError: where the labels' loss does not depend on a link's layer.
         """
         due = [link for link in self.links if link.scale == "gradient" and link.text in losses.terms]
         measures = self.may_measure

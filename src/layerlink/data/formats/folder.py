@@ -69,13 +69,7 @@ def load_folder(
         LayerlinkError: where a class is empty, the classes of a split are others than those of ``train``, a link leads
             nowhere, or an image does not decode.
     """
-    if root is None:
-        raise UsageError(f"folder needs root, a folder. {ACCEPTED}")
-    root = expanded(root)
-    if size is not None and min(sides(size)) < 1:
-        raise UsageError(f"folder: size must be at least 1 pixel; got {plain(size)}")
-    if not root.is_dir():
-        raise UsageError(f"folder: root {str(root)!r} {'is a file' if root.exists() else 'does not exist'}. {ACCEPTED}")
+    root = folder_given("folder", root, size, ACCEPTED)
     parts = find_parts(root)
     files = [file for part in parts.named.values() for file in part.files]
     if streaming is not None and size is not None and streaming.needed(len(files), size):
@@ -97,6 +91,29 @@ def load_folder(
     settings |= {} if most_pixels == MOST_PIXELS else {"most pixels": most_pixels}
     source = cached(build, name="folder", root=root, files=files, settings=json.dumps(settings), cache=cache)
     return replace(source, notes=parts.notes, warnings=parts.warnings)
+
+
+def folder_given(source: str, root: Path | None, size: ImageSize | None, accepted: str) -> Path:
+    """The folder that a source reads.
+
+    Args:
+        source: its name, for messages.
+        root: as the user gave it.
+        size: in pixels, that images are brought to.
+        accepted: which folders would do, in a sentence.
+
+    Raises:
+        UsageError: where there is no such folder, or no such size.
+    """
+    if root is None:
+        raise UsageError(f"{source} needs root, a folder. {accepted}")
+    root = expanded(root)
+    if size is not None and min(sides(size)) < 1:
+        raise UsageError(f"{source}: size must be at least 1 pixel; got {plain(size)}")
+    if not root.is_dir():
+        what = "is a file" if root.exists() else "does not exist"
+        raise UsageError(f"{source}: root {str(root)!r} {what}. {accepted}")
+    return root
 
 
 def _read(parts: Parts, size: ImageSize | None, skip_bad: bool, most_pixels: int) -> Source:

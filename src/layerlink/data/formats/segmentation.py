@@ -15,7 +15,7 @@ import torch
 from layerlink.config.image_size import ImageSize, plain, sides, size_of
 from layerlink.data.cache import cached, remembered
 from layerlink.data.formats.decode import MOST_PIXELS, Decoded, Pixels, decode_all
-from layerlink.data.formats.folder import decode_sized
+from layerlink.data.formats.folder import decode_sized, folder_given
 from layerlink.data.formats.folder_said import all_of
 from layerlink.data.formats.label_map import ColourMapError, check_size, fit_map, read_label_map
 from layerlink.data.formats.segmentation_classes import Classes, choose_classes
@@ -25,7 +25,6 @@ from layerlink.data.splits import hold_out
 from layerlink.data.stream.images import Streaming
 from layerlink.data.stream.pairs import CHANNELS, look_at, stream_pairs
 from layerlink.errors import LayerlinkError, UsageError
-from layerlink.files.paths import expanded
 
 
 def load_segmentation(
@@ -72,26 +71,19 @@ def load_segmentation(
         LayerlinkError: where an image has no map, a map no image, another size, colours or numbers of no class, or a
             file does not decode; all at once.
     """
-    if root is None:
-        raise UsageError(f"segmentation needs root, a folder. {ACCEPTED}")
-    root = expanded(root)
-    if size is not None and min(sides(size)) < 1:
-        raise UsageError(f"segmentation: size must be at least 1 pixel; got {plain(size)}")
-    if not root.is_dir():
-        what = "is a file" if root.exists() else "does not exist"
-        raise UsageError(f"segmentation: root {str(root)!r} {what}. {ACCEPTED}")
+    root = folder_given("segmentation", root, size, ACCEPTED)
     layout = find_layout(root, images, labels)
     known = choose_classes(classes, root, ignore, city_ids=layout.city_ids)
-    train, count = layout.parts["train"], sum(len(pairs.images) for pairs in layout.parts.values())
+    train = layout.parts["train"]
     if "test" not in layout.parts and len(train.images) < 5:
         raise UsageError(
             f"{train.where}: expected at least 5 images, a fifth to be kept apart as the test set; got "
             f"{len(train.images)}. Add images, or a part to test on"
         )
     files = [*layout.lists, *(path for pairs in layout.parts.values() for path in (*pairs.images, *pairs.labels))]
-    if streaming is not None and size is not None and streaming.needed(count, size, CHANNELS):
+    each = {role: len(pairs.images) for role, pairs in layout.parts.items()}
+    if streaming is not None and size is not None and streaming.needed(sum(each.values()), size, CHANNELS):
         look = partial(look_at, layout.parts, size, known, skip_bad=skip_bad, most_pixels=most_pixels)
-        each = {role: len(pairs.images) for role, pairs in layout.parts.items()}
         facts = json.dumps([plain(size) if skip_bad else None, most_pixels, known.facts(), each])
         found = remembered(look, name="maps", root=root, files=files, settings=facts, cache=cache)
         source = stream_pairs(layout.parts, found, size, streaming, known, most_pixels=most_pixels)

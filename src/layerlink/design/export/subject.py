@@ -48,9 +48,13 @@ class Subject:
         folded: batch norms that became part of the layer before them.
         facts: of the student and its inputs, to be kept in the file.
         task: what outputs mean.
-        test: examples to compare on, of ``all_test`` that there are, and ``train`` some to calibrate on.
-        taking: how the file takes them, and how the student does.
-        student: the student as it was trained; ``teacher`` gives answers to stored examples, where there is one.
+        test: examples to compare on.
+        all_test: how many there are of which these are some.
+        train: some of these calibrate.
+        taking: how the file takes examples, and how the student does.
+        student: the student as it was trained.
+        student_output: the element of its output that holds the logits; empty where that is plain.
+        teacher: gives answers to stored examples; None where there is none.
         machine: what made the files.
     """
 

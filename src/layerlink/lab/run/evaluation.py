@@ -192,7 +192,12 @@ def set_up_again(run: RunFolder, overrides: Sequence[str] = (), *, trust_code: b
 
 
 def as_the_run_saw(setup: Setup, run: RunFolder) -> Setup:
-    """The setup with the normalisation that the run was trained with."""
+    """The setup with the normalisation that the run was trained with.
+
+    Raises:
+        UsageError: where the run was trained on other classes or tokens.
+        LayerlinkError: where what it says of its images is damaged.
+    """
     if not run.data.exists():
         return setup
     seen = run.read_data()

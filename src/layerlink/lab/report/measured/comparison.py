@@ -112,6 +112,7 @@ def measure_rows(
         trust_code: whether code that the folders name may be called, where this user did not make the runs.
 
     Raises:
+        UsageError: where there is no row.
         LayerlinkError: where images, weights or teacher are not there; the message says which.
         ForeignCodeError: where code would be called that is not trusted.
     """

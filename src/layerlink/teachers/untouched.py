@@ -11,7 +11,7 @@ from layerlink.taps import Activations, Observed, Tap, trace
 from layerlink.teachers.teacher import CalledTeacher, is_teacher, models_of
 
 
-class Looked:
+class UntouchedTeacher:
     """Gives what a teacher gives, without making one of it.
 
     Args:
