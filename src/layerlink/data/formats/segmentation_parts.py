@@ -77,7 +77,7 @@ def find_layout(root: Path, images: str | None = None, labels: str | None = None
     else:
         found = _divided(folders, images, labels, problems, warnings)
     if not found and not problems:
-        raise UsageError(f"segmentation: root {str(root)!r}: {_why_none(root, folders, images, labels)}. {ACCEPTED}")
+        raise UsageError(f"segmentation: root {str(root)!r}: {_why_none(folders, images, labels)}. {ACCEPTED}")
     if found and "train" not in found and not problems:
         there = ", ".join(pairs.where for pairs in found.values())
         raise UsageError(f"segmentation: root {str(root)!r} holds {there}, and nothing to train on. {ACCEPTED}")
@@ -200,7 +200,7 @@ def _uses(parts: Mapping[str, Pairs]) -> str:
     return f"train: {train}; validation: {select or f'a share of {train}, data.validation'}; test: {tests}"
 
 
-def _why_none(root: Path, folders: Mapping[str, Path], images: str | None, labels: str | None) -> str:
+def _why_none(folders: Mapping[str, Path], images: str | None, labels: str | None) -> str:
     inner = [path for path in folders.values() if _both(_folders(path), images, labels) is not None]
     if inner:
         return f"its folder {shown(inner[0].name)}/ holds images and labels: data.root={inner[0]}"

@@ -231,19 +231,6 @@ def _is_statistic(value: Any, channels: int) -> bool:
     return all(isinstance(number, int | float) and math.isfinite(number) for number in numbers)
 
 
-def predict_test(run: RunFolder) -> Tensor:
-    """What a finished run's student answers to the test images of its recipe, such as classes (N,) int64.
-
-    Raises:
-        UsageError: where its task has no answers.
-    """
-    setup = set_up_again(run)
-    found = read_images(setup.student, setup).answers
-    if found is None:
-        raise UsageError(f"{run.path}: the task {setup.recipe.task.name} has no answers to be compared")
-    return found
-
-
 def evaluate_run(run: RunFolder, overrides: Sequence[str] = (), *, trust_code: bool = False) -> dict[str, Any]:
     """Read a finished run's student again, on the images and with the arithmetic of its recipe.
 
