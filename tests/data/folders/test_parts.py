@@ -14,7 +14,7 @@ from PIL import Image
 
 from cases import cases
 from layerlink.data import load_source
-from layerlink.data.formats.folder_parts import find_parts
+from layerlink.data.folders.parts import find_parts
 from layerlink.errors import LayerlinkError, UsageError
 
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cases import cases, damages
-from layerlink.data.formats.cifar import Cifar, load_cifar
-from layerlink.data.formats.folder import load_folder
 from layerlink.data.images import Source
+from layerlink.data.sources.cifar import Cifar, load_cifar
+from layerlink.data.sources.folder import load_folder
 from layerlink.errors import LayerlinkError
 from small_cifar import SMALL10, SMALL100, binary_files, python_files, write_archive, write_folder, write_parquet
 

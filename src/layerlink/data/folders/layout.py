@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from layerlink.data.formats.folder_parts import ROLES
-from layerlink.data.formats.folder_tree import shown
-from layerlink.data.formats.segmentation_names import IDS, Files, images_below, labels_below, listed, unpaired
+from layerlink.data.folders.pairing import IDS, Files, images_below, labels_below, listed, unpaired
+from layerlink.data.folders.parts import ROLES
+from layerlink.data.folders.tree import shown
 from layerlink.errors import LayerlinkError, UsageError
 
 IMAGES = ("images", "image", "imgs", "img", "jpegimages", "leftimg8bit")

@@ -12,19 +12,18 @@ from typing import Any
 
 import torch
 
-from layerlink.config.image_size import ImageSize, plain, sides
+from layerlink.config.image_size import ImageSize, plain
 from layerlink.data.cache import cached
+from layerlink.data.folders.given import folder_given
+from layerlink.data.folders.parts import ACCEPTED, Part, Parts, find_parts
 from layerlink.data.formats.decode import MOST_PIXELS, BadImageError, Decoded, Pixels, decode_all, opened
-from layerlink.data.formats.fitted import decode_fitted
-from layerlink.data.formats.folder_parts import ACCEPTED, Part, Parts, find_parts
-from layerlink.data.formats.image_file import bytes_of, formats_of
+from layerlink.data.formats.image_file import bytes_of, decode_file, formats_of
 from layerlink.data.images import ImageSet, Source
 from layerlink.data.splits import hold_out
 from layerlink.data.stream.images import Streaming
 from layerlink.data.stream.pictures import PictureFiles
 from layerlink.data.stream.source import Encoded, source_from
 from layerlink.errors import LayerlinkError, UsageError
-from layerlink.files.paths import expanded
 
 
 def load_folder(
@@ -93,29 +92,6 @@ def load_folder(
     return replace(source, notes=parts.notes, warnings=parts.warnings)
 
 
-def folder_given(source: str, root: Path | None, size: ImageSize | None, accepted: str) -> Path:
-    """The folder that a source reads.
-
-    Args:
-        source: its name, for messages.
-        root: as the user gave it.
-        size: in pixels, that images are brought to.
-        accepted: which folders would do, in a sentence.
-
-    Raises:
-        UsageError: where there is no such folder, or no such size.
-    """
-    if root is None:
-        raise UsageError(f"{source} needs root, a folder. {accepted}")
-    root = expanded(root)
-    if size is not None and min(sides(size)) < 1:
-        raise UsageError(f"{source}: size must be at least 1 pixel; got {plain(size)}")
-    if not root.is_dir():
-        what = "is a file" if root.exists() else "does not exist"
-        raise UsageError(f"{source}: root {str(root)!r} {what}. {accepted}")
-    return root
-
-
 def _read(parts: Parts, size: ImageSize | None, skip_bad: bool, most_pixels: int) -> Source:
     train = parts.train
     if parts.test is None and len(train.files) < 5:
@@ -158,24 +134,3 @@ def _first_side(files: Sequence[Path], skip_bad: bool, most_pixels: int) -> int:
     path = files[-1] if skip_bad else files[0]
     with opened(bytes_of(path), str(path), formats_of(path), most_pixels) as image:
         return int(image.width)
-
-
-def decode_file(path: Path, size: ImageSize, as_is: bool, most_pixels: int) -> Pixels:
-    """An image of a folder: upright RGB, scaled to just cover ``size``, the centre cut out.
-
-    Args:
-        path: of the file.
-        size: in pixels, of a square or (height, width).
-        as_is: refuse images of another size.
-        most_pixels: that the image may have.
-
-    Raises:
-        BadImageError: where it cannot be used.
-        LayerlinkError: where it cannot be read.
-    """
-    return decode_sized(path, size, as_is, most_pixels)[0]
-
-
-def decode_sized(path: Path, size: ImageSize, as_is: bool, most_pixels: int) -> tuple[Pixels, tuple[int, int]]:
-    """As ``decode_file``, and the height and width of the image as it was."""
-    return decode_fitted(bytes_of(path), str(path), formats_of(path), size, as_is, most_pixels)

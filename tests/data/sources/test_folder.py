@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from layerlink.data.formats import folder as folder_module
-from layerlink.data.formats.folder import load_folder
+from layerlink.data.sources import folder as folder_module
+from layerlink.data.sources.folder import load_folder
 from layerlink.errors import LayerlinkError, UsageError
 from small_cifar import encoded
 

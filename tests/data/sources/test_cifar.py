@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from layerlink.data.formats.cifar import CIFAR10, CIFAR100, Cifar, load_cifar
 from layerlink.data.images import Source
-from layerlink.data.sources import load_source
+from layerlink.data.sources.cifar import CIFAR10, CIFAR100, Cifar, load_cifar
+from layerlink.data.sources.table import load_source
 from layerlink.errors import LayerlinkError, UsageError
 from small_cifar import (
     SMALL10,

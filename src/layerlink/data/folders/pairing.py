@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from layerlink.data.formats.folder_said import FEW
-from layerlink.data.formats.folder_tree import Found, below, composed, order, shown
+from layerlink.data.folders.said import FEW
+from layerlink.data.folders.tree import Found, below, composed, order, shown
 
 TRAIN_IDS, IDS = "_gtFine_labelTrainIds", "_gtFine_labelIds"  # of Cityscapes
 _OF_LABELS = (TRAIN_IDS, IDS, "_labels", "_label", "_masks", "_mask", "_annotation", "_seg", "_gt", "_L", "_P")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits as published
 
-from layerlink.data.formats.digits import load_digits
+from layerlink.data.sources.digits import load_digits
 from layerlink.errors import LayerlinkError
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from layerlink.data.formats.folder_tree import Found, below, counted, is_litter, order, shown
+from layerlink.data.folders.tree import Found, below, counted, is_litter, order, shown
 
 FEW = 5  # names in a message
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from layerlink.data.formats.folder_said import FEW, Said, Tree, say_unread
-from layerlink.data.formats.folder_tree import (
+from layerlink.data.folders.said import FEW, Said, Tree, say_unread
+from layerlink.data.folders.tree import (
     ENDINGS,
     below,
     composed,

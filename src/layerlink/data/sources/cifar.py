@@ -17,11 +17,11 @@ from layerlink.config.image_size import ImageSize
 from layerlink.data.cache import cached
 from layerlink.data.download import download as fetch
 from layerlink.data.formats.archives import read_archive, read_folder
-from layerlink.data.formats.cifar_names import CIFAR10_NAMES, CIFAR100_NAMES
 from layerlink.data.formats.decode import MOST_PIXELS
-from layerlink.data.formats.originals import Original, Part, binary_reader, python_names, python_reader, text_names
 from layerlink.data.formats.parquet import find_shards, read_shards
 from layerlink.data.images import ImageSet, Source
+from layerlink.data.sources.cifar_names import CIFAR10_NAMES, CIFAR100_NAMES
+from layerlink.data.sources.originals import Original, Part, binary_reader, python_names, python_reader, text_names
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.files.paths import expanded
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from layerlink.config.image_size import ImageSize
-from layerlink.data.formats.cifar import CIFAR10, CIFAR100, load_cifar
 from layerlink.data.formats.decode import MOST_PIXELS
-from layerlink.data.formats.digits import load_digits
-from layerlink.data.formats.folder import load_folder
-from layerlink.data.formats.segmentation import load_segmentation
 from layerlink.data.images import Source
+from layerlink.data.sources.cifar import CIFAR10, CIFAR100, load_cifar
+from layerlink.data.sources.digits import load_digits
+from layerlink.data.sources.folder import load_folder
+from layerlink.data.sources.segmentation import load_segmentation
 from layerlink.data.stream.images import Streaming
 from layerlink.data.stream.shards import ARGUMENTS, load_parquet
 from layerlink.data.stream.tars import load_tars

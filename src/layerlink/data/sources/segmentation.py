@@ -14,12 +14,13 @@ import torch
 
 from layerlink.config.image_size import ImageSize, plain, sides, size_of
 from layerlink.data.cache import cached, remembered
+from layerlink.data.folders.given import folder_given
+from layerlink.data.folders.layout import ACCEPTED, Layout, Pairs, find_layout
+from layerlink.data.folders.map_classes import Classes, choose_classes
+from layerlink.data.folders.said import all_of
 from layerlink.data.formats.decode import MOST_PIXELS, Decoded, Pixels, decode_all
-from layerlink.data.formats.folder import decode_sized, folder_given
-from layerlink.data.formats.folder_said import all_of
+from layerlink.data.formats.image_file import decode_sized
 from layerlink.data.formats.label_map import ColourMapError, check_size, fit_map, read_label_map
-from layerlink.data.formats.segmentation_classes import Classes, choose_classes
-from layerlink.data.formats.segmentation_parts import ACCEPTED, Layout, Pairs, find_layout
 from layerlink.data.images import ImageSet, Source
 from layerlink.data.splits import hold_out
 from layerlink.data.stream.images import Streaming
