@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from layerlink.design.shrink.buffers import Code, listed_parameters, own_tensors, statement
-from layerlink.design.shrink.lines import broken
 from layerlink.design.shrink.passes import Call, Pass
-from layerlink.design.shrink.torch_layers import arguments_of
-from layerlink.design.shrink.tracing import forward_text
+from layerlink.design.shrink.source.buffers import Code, listed_parameters, own_tensors, statement
+from layerlink.design.shrink.source.lines import broken
+from layerlink.design.shrink.source.torch_layers import arguments_of
+from layerlink.design.shrink.source.tracing import forward_text
 from layerlink.errors import UsageError
 
 _LISTS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import ast
 
-from layerlink.design.shrink.lines import broken, tidied
+from layerlink.design.shrink.source.lines import broken, tidied
 
 
 def test_long_lines_are_broken_and_say_the_same() -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from layerlink.design.shrink.buffers import keep_buffers, made_by, own_tensors
+from layerlink.design.shrink.source.buffers import keep_buffers, made_by, own_tensors
 
 INF = float("inf")
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import layerlink as ll
 from foreign_zoo import zoo_model
-from layerlink.design.shrink.torch_layers import arguments_of
+from layerlink.design.shrink.source.torch_layers import arguments_of
 
 
 class NormAct(nn.BatchNorm2d):

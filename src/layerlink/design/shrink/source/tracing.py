@@ -19,9 +19,9 @@ import torch
 from torch import fx, nn
 from torch.fx.node import map_arg
 
-from layerlink.design.shrink.known import DecidesByValuesError, Known, number, reads_values, recorded_functions
-from layerlink.design.shrink.lines import tidied
 from layerlink.design.shrink.passes import Call
+from layerlink.design.shrink.source.known import DecidesByValuesError, Known, number, reads_values, recorded_functions
+from layerlink.design.shrink.source.lines import tidied
 from layerlink.errors import UsageError
 from layerlink.user_code import told
 

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from layerlink.design.propose.batches import examples_in, few
-from layerlink.design.shrink.buffers import keep_buffers
 from layerlink.design.shrink.passes import first_tensor, run_pass
-from layerlink.design.shrink.source import write_source
-from layerlink.design.shrink.tracing import LEFT_OUT
+from layerlink.design.shrink.source.buffers import keep_buffers
+from layerlink.design.shrink.source.model import write_source
+from layerlink.design.shrink.source.tracing import LEFT_OUT
 from layerlink.errors import UsageError
 from layerlink.taps.modules import call_model
 from layerlink.user_code import told
