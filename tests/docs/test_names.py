@@ -41,7 +41,7 @@ def test_every_file_that_the_architecture_names_is_there() -> None:
 
 
 def test_a_file_that_is_not_there_is_seen() -> None:
-    assert missing("| a | `lab/run/faults.py`, `no_such.py`; `lab/replay/` |") == ["no_such.py"]
+    assert missing("| a | `lab/run/learning/faults.py`, `no_such.py`; `lab/replay/` |") == ["no_such.py"]
 
 
 def test_every_public_name_has_its_place_on_the_page_of_names() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from layerlink.lab.run.evaluation import read_images, set_up_again
 from layerlink.lab.run.folder import RunFolder
+from layerlink.lab.run.reading.evaluation import read_images, set_up_again
 
 
 def answers_to_the_test(run: RunFolder) -> Tensor:

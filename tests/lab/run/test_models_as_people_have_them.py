@@ -14,15 +14,15 @@ from torch import Tensor
 
 from layerlink.errors import LayerlinkError, ProblemsError
 from layerlink.lab.recipe.file import LoadedRecipe, load_recipe
-from layerlink.lab.run.evaluation import evaluate_run
 from layerlink.lab.run.failures import StudentError
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.interruption import Interrupted
-from layerlink.lab.run.learner import Learner
+from layerlink.lab.run.learning.learner import Learner
+from layerlink.lab.run.reading.evaluation import evaluate_run
+from layerlink.lab.run.reading.verification import verify_run
 from layerlink.lab.run.setup.cohort import set_up_cohort
 from layerlink.lab.run.setup.setup import set_up
 from layerlink.lab.run.training import train, train_cohort
-from layerlink.lab.run.verification import verify_run
 from layerlink.lab.run.watch import Watch
 from peoples_models import InPlaceAtTimes, StopAfter
 

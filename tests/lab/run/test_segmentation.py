@@ -18,11 +18,11 @@ from layerlink.data.preprocessing import Preprocessing
 from layerlink.errors import ProblemsError
 from layerlink.lab.recipe.file import LoadedRecipe, load_recipe
 from layerlink.lab.report.building import write_report
-from layerlink.lab.run.evaluation import evaluate_run
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.interruption import Interrupted
+from layerlink.lab.run.reading.evaluation import evaluate_run
+from layerlink.lab.run.reading.trained import trained
 from layerlink.lab.run.setup.setup import set_up
-from layerlink.lab.run.trained import trained
 from layerlink.lab.run.training import train
 from layerlink.lab.run.watch import Watch
 from layerlink.tasks import Segmentation

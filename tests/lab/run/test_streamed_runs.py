@@ -14,9 +14,9 @@ from layerlink.design.export.comparing import read
 from layerlink.design.export.subject import subject_of
 from layerlink.lab.recipe.file import load_recipe
 from layerlink.lab.report.measured.maps import shown_maps
-from layerlink.lab.run.evaluation import evaluate_run
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.interruption import Interrupted
+from layerlink.lab.run.reading.evaluation import evaluate_run
 from layerlink.lab.run.setup.setup import Setup, set_up
 from layerlink.lab.run.training import train
 from picture_files import write_folder, write_pairs

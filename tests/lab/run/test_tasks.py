@@ -14,12 +14,12 @@ from answers import answers_to_the_test
 from layerlink.errors import ProblemsError
 from layerlink.lab.recipe.file import LoadedRecipe, load_recipe
 from layerlink.lab.report.building import write_report
-from layerlink.lab.run.evaluation import evaluate_run
 from layerlink.lab.run.folder import RunFolder
+from layerlink.lab.run.reading.evaluation import evaluate_run
+from layerlink.lab.run.reading.verification import verify_run
 from layerlink.lab.run.setup.images import load_images
 from layerlink.lab.run.setup.setup import set_up
 from layerlink.lab.run.training import train
-from layerlink.lab.run.verification import verify_run
 
 TASKS = {
     "multi-label": (4, False, "map"),

@@ -11,9 +11,9 @@ from layerlink.files.paths import expanded
 from layerlink.lab.bench.costs import Costs
 from layerlink.lab.parallel.processes import here
 from layerlink.lab.run.folder import RunFolder
+from layerlink.lab.run.reading.teacher_reading import read_teacher
 from layerlink.lab.run.setup.machine import tf32
 from layerlink.lab.run.setup.setup import Setup
-from layerlink.lab.run.teacher_reading import read_teacher
 from layerlink.losses.catalogue import published_weight
 from layerlink.measure.flops import count_parameters
 from layerlink.tasks import Classification, Score

@@ -26,8 +26,8 @@ from layerlink.design.export.samples import spread
 from layerlink.design.export.taking import Taking
 from layerlink.design.export.texts import TakenTexts, longest_of, longest_taken, refuse_of_images
 from layerlink.errors import LayerlinkError, UsageError
-from layerlink.lab.run.evaluation import set_up_again, views_of
 from layerlink.lab.run.folder import RunFolder
+from layerlink.lab.run.reading.evaluation import set_up_again, views_of
 from layerlink.lab.run.setup.machine import describe_machine
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.models import MODELS, build_model

@@ -15,14 +15,14 @@ from layerlink.data import Batch, ImageSet, Views
 from layerlink.data.examples import first
 from layerlink.lab.bench.adapters import adapter_passes
 from layerlink.lab.recipe.file import load_recipe
-from layerlink.lab.run.compiling import ModelCompiler
-from layerlink.lab.run.learner import Learner
-from layerlink.lab.run.mutual import learner_of
+from layerlink.lab.run.compiled.compiling import ModelCompiler
+from layerlink.lab.run.learning.learner import Learner
+from layerlink.lab.run.learning.mutual import learner_of
+from layerlink.lab.run.learning.step import taught_for
 from layerlink.lab.run.setup.fast_paths import keep_cast_weights, make_fast
 from layerlink.lab.run.setup.images import Images
 from layerlink.lab.run.setup.machine import choose_device, choose_precision
 from layerlink.lab.run.setup.setup import Setup, set_up
-from layerlink.lab.run.step import taught_for
 from layerlink.measure.flops import count_flops
 from layerlink.measure.timing import Timing, measure
 from layerlink.models import build_model

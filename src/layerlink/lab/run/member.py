@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from layerlink.errors import LayerlinkError
 from layerlink.files.weights import read_weights
 from layerlink.lab.parallel.processes import here
-from layerlink.lab.run.evaluation import read_test, validation_score
 from layerlink.lab.run.folder import RunFolder
-from layerlink.lab.run.guardrails import Finding, StrictError, findings_after_epoch, findings_before
-from layerlink.lab.run.learner import Learner
+from layerlink.lab.run.learning.learner import Learner
 from layerlink.lab.run.meter import Meter
+from layerlink.lab.run.reading.evaluation import read_test, validation_score
+from layerlink.lab.run.reading.guardrails import Finding, StrictError, findings_after_epoch, findings_before
 from layerlink.lab.run.resume import Position, save
 from layerlink.lab.run.selection import is_kept
 from layerlink.lab.run.setup.setup import Setup

@@ -8,8 +8,8 @@ from torch.optim import lr_scheduler
 
 from layerlink.lab.recipe.optimizers import OPTIMIZERS
 from layerlink.lab.recipe.training import TrainingSection
-from layerlink.lab.run import optimisation
-from layerlink.lab.run.optimisation import build_ema, build_optimizer, build_schedule, lr_factor
+from layerlink.lab.run.learning import optimisation
+from layerlink.lab.run.learning.optimisation import build_ema, build_optimizer, build_schedule, lr_factor
 
 STEPS = 7  # per epoch
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from layerlink.data import Examples
 from layerlink.files.paths import expanded
 from layerlink.lab.parallel.processes import here
-from layerlink.lab.run.evaluation import EVALUATION_BATCH, each_image, read_once
 from layerlink.lab.run.folder import RunFolder
+from layerlink.lab.run.reading.evaluation import EVALUATION_BATCH, each_image, read_once
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.taps import Observed
 from layerlink.teachers import FrozenTeacher

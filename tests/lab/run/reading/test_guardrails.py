@@ -13,7 +13,7 @@ from layerlink.data import ImageSet
 from layerlink.lab.recipe.file import LoadedRecipe, load_recipe
 from layerlink.lab.run import member
 from layerlink.lab.run.folder import RunFolder
-from layerlink.lab.run.guardrails import Finding, StrictError, copies, findings_before
+from layerlink.lab.run.reading.guardrails import Finding, StrictError, copies, findings_before
 from layerlink.lab.run.setup.cohort import set_up_cohort
 from layerlink.lab.run.setup.setup import Setup, set_up
 from layerlink.lab.run.training import train, train_cohort

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from layerlink.lab.recipe.file import LoadedRecipe
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.interruption import Interrupted
-from layerlink.lab.run.learner import Learner, NotFiniteError
-from layerlink.lab.run.scaling import GROWS_AFTER, GradientScale
+from layerlink.lab.run.learning.learner import Learner, NotFiniteError
+from layerlink.lab.run.learning.scaling import GROWS_AFTER, GradientScale
+from layerlink.lab.run.reading.verification import verify_run
 from layerlink.lab.run.setup.cohort import set_up_cohort
 from layerlink.lab.run.setup.setup import Setup, set_up
 from layerlink.lab.run.training import train, train_cohort
-from layerlink.lab.run.verification import verify_run
 from peoples_models import StopAfter
 
 Make = Callable[..., LoadedRecipe]

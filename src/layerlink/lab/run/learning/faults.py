@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from layerlink.data import Batch
-from layerlink.lab.run.scaling import LEAST
+from layerlink.lab.run.learning.scaling import LEAST
 from layerlink.taps import OUTPUT, Activations
 from layerlink.transfer import Losses
 

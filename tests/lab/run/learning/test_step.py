@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 
 from layerlink.lab.recipe.file import LoadedRecipe
+from layerlink.lab.run.learning.step import losses_of, taught_for
 from layerlink.lab.run.setup import set_up
-from layerlink.lab.run.step import losses_of, taught_for
 from layerlink.taps import OUTPUT, Tap
 
 Make = Callable[..., LoadedRecipe]

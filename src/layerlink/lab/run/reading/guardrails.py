@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 
 from layerlink.data import Examples
-from layerlink.lab.run.dead_layers import dead_layers
-from layerlink.lab.run.learner import DroppedError, Learner
+from layerlink.lab.run.learning.learner import DroppedError, Learner
+from layerlink.lab.run.learning.optimisation import had_highest_lr
 from layerlink.lab.run.meter import Meter
-from layerlink.lab.run.optimisation import had_highest_lr
+from layerlink.lab.run.reading.dead_layers import dead_layers
+from layerlink.lab.run.reading.teacher_reading import teacher_findings
 from layerlink.lab.run.setup.images import Images
 from layerlink.lab.run.setup.setup import Setup
-from layerlink.lab.run.teacher_reading import teacher_findings
 from layerlink.tasks import ACCURACY
 
 DOMINATES = 1000.0  # times all other weighted terms together

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from capturing import capturing
 from layerlink.errors import LayerlinkError, ProblemsError
 from layerlink.lab.recipe.file import LoadedRecipe, load_recipe
-from layerlink.lab.run import compiling
+from layerlink.lab.run.compiled import compiling
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.interruption import Interrupted
 from layerlink.lab.run.setup.cohort import set_up_cohort

@@ -12,10 +12,10 @@ import torch
 
 from layerlink.data.examples import copied
 from layerlink.lab.parallel.processes import here
-from layerlink.lab.run.learner import Learner
-from layerlink.lab.run.passes import Passes, passes_of_students, passes_of_teachers, study_for_nothing
+from layerlink.lab.run.compiled.passes import Passes, passes_of_students, passes_of_teachers, study_for_nothing
+from layerlink.lab.run.learning.learner import Learner
+from layerlink.lab.run.learning.step import set_time, taught_for
 from layerlink.lab.run.setup.setup import Setup
-from layerlink.lab.run.step import set_time, taught_for
 from layerlink.measure.timing import Timing, measure_in_turn
 from layerlink.taps import Tap
 from layerlink.taps.program import Compiling, Programs, next_step, reason

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from layerlink.lab.recipe.optimizers import OPTIMIZERS, as_values, takes
 from layerlink.lab.recipe.training import TrainingSection
-from layerlink.lab.run.average import Average
+from layerlink.lab.run.learning.average import Average
 from layerlink.transfer import Distiller
 
 ONE_CYCLE_RISE = 0.3  # share of the training in which the learning rate rises (Smith & Topin 2017, arXiv 1708.07120)

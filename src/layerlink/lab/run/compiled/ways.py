@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, get_args
 
-from layerlink.lab.run.compiling import How, ModelCompiler, Ways, asked_ways
-from layerlink.lab.run.guardrails import Finding
-from layerlink.lab.run.learner import DroppedError, Learner
+from layerlink.lab.run.compiled.compiling import How, ModelCompiler, Ways, asked_ways
+from layerlink.lab.run.learning.learner import DroppedError, Learner
 from layerlink.lab.run.member import Member, remark
+from layerlink.lab.run.reading.guardrails import Finding
 from layerlink.lab.run.teaching.cohort_teacher import CohortTeacher
 from layerlink.lab.run.watch import Watch
 from layerlink.teachers import Teacher

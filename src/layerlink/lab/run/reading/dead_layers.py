@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from layerlink.lab.run.evaluation import EVALUATION_BATCH
+from layerlink.lab.run.reading.evaluation import EVALUATION_BATCH
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.taps.modes import evaluating
 from layerlink.taps.modules import call_model

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from layerlink.lab.recipe.file import LoadedRecipe
-from layerlink.lab.run.evaluation import read_images
+from layerlink.lab.run.reading.evaluation import read_images
 from layerlink.lab.run.setup.setup import set_up
 from layerlink.taps.modes import evaluating
 from layerlink.tasks.classification import percent_equal

@@ -11,8 +11,8 @@ from torch import nn
 
 from layerlink.lab.recipe.file import load_recipe
 from layerlink.lab.run.folder import RunFolder
+from layerlink.lab.run.reading.teacher_reading import read_teacher, teacher_findings
 from layerlink.lab.run.setup.setup import Setup, set_up
-from layerlink.lab.run.teacher_reading import read_teacher, teacher_findings
 from layerlink.lab.run.training import train
 
 RECIPE = """

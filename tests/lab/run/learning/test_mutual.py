@@ -18,14 +18,14 @@ from layerlink.lab.bench.costs import measure_costs
 from layerlink.lab.bench.speed import measure_speed
 from layerlink.lab.recipe.file import LoadedRecipe, load_recipe
 from layerlink.lab.report.building import write_report
-from layerlink.lab.run.evaluation import evaluate_run
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.interruption import Interrupted
-from layerlink.lab.run.learner import NotFiniteError
+from layerlink.lab.run.learning.learner import NotFiniteError
+from layerlink.lab.run.reading.evaluation import evaluate_run
+from layerlink.lab.run.reading.verification import verify_run
 from layerlink.lab.run.setup.cohort import set_up_cohort
 from layerlink.lab.run.setup.setup import set_up
 from layerlink.lab.run.training import train, train_cohort
-from layerlink.lab.run.verification import verify_run
 from peoples_models import StopAfter
 
 BASE = """

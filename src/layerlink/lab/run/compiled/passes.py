@@ -11,8 +11,8 @@ import torch
 
 from layerlink.data import Batch
 from layerlink.data.examples import Inputs, copied
-from layerlink.lab.run.learner import Learner
-from layerlink.lab.run.step import set_time
+from layerlink.lab.run.learning.learner import Learner
+from layerlink.lab.run.learning.step import set_time
 from layerlink.taps import OUTPUT, Activations, Observed, Tap
 from layerlink.taps.modes import evaluating, untouched
 from layerlink.teachers import EMATeacher, FrozenTeacher, SeveralTeachers

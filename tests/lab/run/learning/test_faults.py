@@ -15,12 +15,12 @@ from layerlink.data import Batch
 from layerlink.lab.recipe.file import LoadedRecipe
 from layerlink.lab.recipe.optimizers import OPTIMIZERS
 from layerlink.lab.run import training
-from layerlink.lab.run.faults import LOOK_EVERY, MOST_NOTES, Fault, Faults, look_at
 from layerlink.lab.run.folder import RunFolder
-from layerlink.lab.run.learner import Learner, NotFiniteError
+from layerlink.lab.run.learning.faults import LOOK_EVERY, MOST_NOTES, Fault, Faults, look_at
+from layerlink.lab.run.learning.learner import Learner, NotFiniteError
+from layerlink.lab.run.learning.update import Update
 from layerlink.lab.run.setup.setup import set_up
 from layerlink.lab.run.training import train
-from layerlink.lab.run.update import Update
 from layerlink.taps import OUTPUT, Activations, Tap
 from layerlink.transfer import Losses
 

@@ -15,13 +15,19 @@ from layerlink.data import Batch
 from layerlink.errors import LayerlinkError
 from layerlink.lab.parallel.data_parallel import DataParallel
 from layerlink.lab.parallel.processes import Processes, here
-from layerlink.lab.run.accumulation import Shares, UpdateShares, part_of_update
-from layerlink.lab.run.faults import Fault, Faults
-from layerlink.lab.run.optimisation import begin_late, build_ema, build_optimizer, build_schedule, parameter_groups
-from layerlink.lab.run.scaling import GradientScale
+from layerlink.lab.run.learning.accumulation import Shares, UpdateShares, part_of_update
+from layerlink.lab.run.learning.faults import Fault, Faults
+from layerlink.lab.run.learning.optimisation import (
+    begin_late,
+    build_ema,
+    build_optimizer,
+    build_schedule,
+    parameter_groups,
+)
+from layerlink.lab.run.learning.scaling import GradientScale
+from layerlink.lab.run.learning.step import losses_of, set_time, taught_for
+from layerlink.lab.run.learning.update import Update
 from layerlink.lab.run.setup.setup import Setup
-from layerlink.lab.run.step import losses_of, set_time, taught_for
-from layerlink.lab.run.update import Update
 from layerlink.models.rounded import round_in_training
 from layerlink.taps import OUTPUT, Tap
 from layerlink.taps.randomness import RandomState, kept

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from layerlink.errors import UsageError
-from layerlink.lab.run.evaluation import evaluate_run
 from layerlink.lab.run.folder import RunFolder
-from layerlink.lab.run.mutual import learner_of
+from layerlink.lab.run.learning.mutual import learner_of
+from layerlink.lab.run.learning.step import taught_for
 from layerlink.lab.run.ownership import trusted_recipe_of_run
+from layerlink.lab.run.reading.evaluation import evaluate_run
 from layerlink.lab.run.setup.setup import set_up
-from layerlink.lab.run.step import taught_for
 from layerlink.lab.run.teaching.cohort_teacher import CohortTeacher
 from layerlink.lab.run.watch import Watch
 from layerlink.taps.observed import Precision

@@ -9,11 +9,11 @@ import torch
 
 from layerlink.errors import UsageError
 from layerlink.lab.recipe.file import LoadedRecipe
-from layerlink.lab.run.evaluation import set_up_again
 from layerlink.lab.run.folder import RunFolder
+from layerlink.lab.run.reading.evaluation import set_up_again
+from layerlink.lab.run.reading.verification import verify_run
 from layerlink.lab.run.setup.setup import set_up
 from layerlink.lab.run.training import train
-from layerlink.lab.run.verification import verify_run
 
 Make = Callable[..., LoadedRecipe]
 

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from layerlink.data import Batch
 from layerlink.lab.recipe.peers import STUDENT
-from layerlink.lab.run.learner import Learner
+from layerlink.lab.run.learning.learner import Learner
+from layerlink.lab.run.learning.step import set_time
 from layerlink.lab.run.setup.setup import Setup
-from layerlink.lab.run.step import set_time
 from layerlink.taps import Activations, Tap
 from layerlink.teachers import SeveralTeachers
 from layerlink.transfer import Losses

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from layerlink.lab.recipe.file import LoadedRecipe, load_recipe
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.interruption import Interrupted
-from layerlink.lab.run.learner import Learner, NotFiniteError
+from layerlink.lab.run.learning.learner import Learner, NotFiniteError
+from layerlink.lab.run.reading.verification import verify_run
 from layerlink.lab.run.setup.cohort import set_up_cohort
 from layerlink.lab.run.setup.setup import set_up
 from layerlink.lab.run.training import train, train_cohort
-from layerlink.lab.run.verification import verify_run
 from layerlink.lab.run.watch import Watch
 from layerlink.transfer import Losses
 
@@ -119,7 +119,7 @@ def test_the_rate_follows_the_updates() -> None:
 
 
 def _taught(learner: Learner, batch: Any) -> Any:
-    from layerlink.lab.run.step import taught_for
+    from layerlink.lab.run.learning.step import taught_for
 
     return taught_for(learner.setup.taught_by, [learner.setup], batch)
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from layerlink.lab.recipe.optimizers import OPTIMIZERS
-from layerlink.lab.run.update import SMALLEST_REORDERED, Update
+from layerlink.lab.run.learning.update import SMALLEST_REORDERED, Update
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "sgd": {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
