@@ -44,7 +44,7 @@ def load_segmentation(
 ) -> Source:
     """The images below ``root`` as RGB (N, 3, height, width), each with its map of labels (N, height, width).
 
-    How the folder may be laid out: ``segmentation_parts.find_layout``. An image and its map, a grey or palette PNG of
+    How the folder may be laid out: ``folders.layout.find_layout``. An image and its map, a grey or palette PNG of
     1 to 16 bits, have one name and one size. Both are scaled to just cover ``size`` and the centre is cut out; images
     are bilinear and antialiased, maps take the nearest pixel. The result is kept in the cache. Maps are uint8 where
     that holds every class and ``ignore``.
