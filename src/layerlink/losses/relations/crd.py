@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from layerlink.errors import UsageError
 from layerlink.losses.known_buffers import KnownBuffers
-from layerlink.losses.relations.memory import Alike, alike, negatives_of
+from layerlink.losses.relations.memory import Alike, alike, negatives_of, remember
 from layerlink.losses.shapes import ShapeError, embedded, require_same_batch, require_sizes, unit
 
 EPSILON = 1e-7
@@ -88,8 +88,8 @@ class CRD(KnownBuffers):
         loss = self._one_way(own, self.memory_teacher, indices, drawn, "scale_student")
         loss = loss + self._one_way(other, self.memory_student, indices, drawn, "scale_teacher")
         if self._learns():
-            self._remember(self.memory_student, indices, own)
-            self._remember(self.memory_teacher, indices, other)
+            remember(self.memory_student, indices, own, self.momentum)
+            remember(self.memory_teacher, indices, other, self.momentum)
             steps = self.read("steps")
             self.steps += 1
             self.note("steps", steps + 1)
@@ -120,8 +120,3 @@ class CRD(KnownBuffers):
             self.get_buffer(name).copy_(scale)
             self.note(name, 1)
         return scale
-
-    @torch.no_grad()
-    def _remember(self, memory: Tensor, indices: Tensor, features: Tensor) -> None:
-        moved = self.momentum * memory[indices] + (1 - self.momentum) * features.to(memory.dtype)
-        memory[indices] = unit(moved, 1)

@@ -1,4 +1,4 @@
-"""What a memory of examples is asked for: which others, and how alike they are."""
+"""A memory of examples: which others it is asked for, how alike they are, how it moves."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from layerlink.losses.shapes import own_digits
+from layerlink.losses.shapes import own_digits, unit
 
 WHOLE = 8  # up to so many examples a negative, products with all of the memory are cheaper than collecting the drawn
 
@@ -76,6 +76,20 @@ def alike(features: Tensor, memory: Tensor, indices: Tensor, drawn: Tensor, temp
     others = _likeness(features, whole, temperature)
     often = torch.zeros_like(others).scatter_add_(1, drawn, others.new_ones(()).expand_as(drawn))
     return Alike(same, others, often, count)
+
+
+@torch.no_grad()
+def remember(memory: Tensor, indices: Tensor, features: Tensor, momentum: float) -> None:
+    """Move a memory to what examples are like now, and bring it back to length 1.
+
+    Args:
+        memory: (examples, D), written in place.
+        indices: (N,) int64, which examples the features are of.
+        features: (N, D).
+        momentum: of the old, 0 <= m < 1.
+    """
+    moved = momentum * memory[indices] + (1 - momentum) * features.to(memory.dtype)
+    memory[indices] = unit(moved, 1)
 
 
 def _likeness(features: Tensor, memory: Tensor, temperature: float) -> Tensor:
