@@ -18,7 +18,8 @@ from layerlink.lab.recipe.file import LoadedRecipe, load_recipe
 from layerlink.lab.replay.replaying import replay_run
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.interruption import Interrupted
-from layerlink.lab.run.learning.learner import NotFiniteError, OutOfMemoryError
+from layerlink.lab.run.learning.learner import NotFiniteError
+from layerlink.lab.run.learning.memory import OutOfMemoryError
 from layerlink.lab.run.reading.evaluation import evaluate_run
 from layerlink.lab.run.reading.verification import verify_run
 from layerlink.lab.run.setup.setup import set_up

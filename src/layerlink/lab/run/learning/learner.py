@@ -17,6 +17,7 @@ from layerlink.lab.parallel.data_parallel import DataParallel
 from layerlink.lab.parallel.processes import Processes, here
 from layerlink.lab.run.learning.accumulation import Shares, UpdateShares, part_of_update
 from layerlink.lab.run.learning.faults import Fault, Faults
+from layerlink.lab.run.learning.memory import out_of_memory_explained
 from layerlink.lab.run.learning.optimisation import (
     begin_late,
     build_ema,
@@ -55,10 +56,6 @@ class NotFiniteError(DroppedError):
     def place(self) -> tuple[int, int] | None:
         """The epoch and step, from 0, whose loss it was; None where that is not known."""
         return None if self.fault is None else (self.fault.epoch, self.fault.step)
-
-
-class OutOfMemoryError(LayerlinkError):
-    """The device has no memory left for a step."""
 
 
 class Learner:
@@ -271,29 +268,6 @@ def _other_random_state(state: RandomState, processes: Processes) -> RandomState
     with kept():
         torch.set_rng_state(state.torch[0])
         return RandomState.of(int(torch.randint(1 << 31, ())) + processes.rank)
-
-
-@contextmanager
-def out_of_memory_explained(batch_size: int, noun: str = "images") -> Iterator[None]:
-    """Turn the device's refusal of memory into what to change.
-
-    Args:
-        batch_size: of the batch that did not fit.
-        noun: what it is of.
-
-    Raises:
-        OutOfMemoryError: in its place.
-    """
-    try:
-        yield
-    except RuntimeError as error:  # torch.OutOfMemoryError on a GPU; the CPU's allocator has no type of its own
-        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
-            raise
-        smaller = "data.image_size" if noun == "images" else "data.texts.max_length"
-        raise OutOfMemoryError(
-            f"out of memory with {batch_size} {noun} in a batch. Start again (--out FOLDER) with training.batch_size="
-            f"{max(batch_size // 2, 1)} or a smaller {smaller}; layerlink check tells what a step needs"
-        ) from error
 
 
 def _remedy() -> str:
