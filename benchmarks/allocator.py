@@ -22,7 +22,7 @@ STEPS, WARM_UP = 40, 8
 def child(data: str, keep: bool) -> None:
     from layerlink.cli.process.memory import keep_freed_memory
     from layerlink.lab.recipe.file import load_recipe
-    from layerlink.lab.run.learner import Learner
+    from layerlink.lab.run.learning.learner import Learner
     from layerlink.lab.run.setup.setup import set_up
 
     if keep and not keep_freed_memory():

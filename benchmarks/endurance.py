@@ -18,7 +18,7 @@ import torch
 from resident import held
 
 from layerlink.lab.recipe.file import load_recipe
-from layerlink.lab.run.learner import Learner
+from layerlink.lab.run.learning.learner import Learner
 from layerlink.lab.run.meter import Meter
 from layerlink.lab.run.setup.setup import set_up
 

@@ -34,12 +34,12 @@ from torch.autograd import DeviceType
 from layerlink.data import Batch, ImageSet, Views
 from layerlink.lab.bench.speed import matrix_rate
 from layerlink.lab.recipe.file import load_recipe
-from layerlink.lab.run.compiling import ModelCompiler
-from layerlink.lab.run.learner import Learner
+from layerlink.lab.run.compiled.compiling import ModelCompiler
+from layerlink.lab.run.learning.learner import Learner
+from layerlink.lab.run.learning.step import taught_for
 from layerlink.lab.run.setup.images import Images
 from layerlink.lab.run.setup.machine import choose_device, processor_name
 from layerlink.lab.run.setup.setup import Setup, set_up
-from layerlink.lab.run.step import taught_for
 from layerlink.measure.flops import count_flops
 from layerlink.measure.timing import measure, wait_for
 from layerlink.taps import program

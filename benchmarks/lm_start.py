@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from layerlink.lab.recipe.file import load_recipe
-from layerlink.lab.run.evaluation import read_test
+from layerlink.lab.run.reading.evaluation import read_test
 from layerlink.lab.run.setup.setup import set_up
 
 

@@ -26,9 +26,9 @@ WARM_UP = 3
 def child(row: str, sweep: str, overrides: list[str], rounds: int) -> None:
     import torch
 
-    from layerlink.lab.run.learner import Learner
+    from layerlink.lab.run.learning.learner import Learner
+    from layerlink.lab.run.learning.step import taught_for
     from layerlink.lab.run.setup.cohort import set_up_cohort
-    from layerlink.lab.run.step import taught_for
     from layerlink.lab.sweep.file import load_sweep
 
     torch.set_num_threads(1)

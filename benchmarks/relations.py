@@ -19,7 +19,7 @@ from collections.abc import Callable
 import torch
 
 from layerlink.losses import CRD
-from layerlink.losses.relations import crd
+from layerlink.losses.relations import memory
 from layerlink.losses.table import LOSSES
 
 BATCHES = (8, 32, 128)
@@ -51,7 +51,7 @@ def memory_ways(examples: int) -> dict[int, list[float]]:
     times: dict[int, list[float]] = {way: [] for way in losses}
     for turn in range(ROUNDS + 1):
         for way, loss in losses.items():
-            crd.WHOLE = way
+            memory.WHOLE = way
             start = time.process_time()
             loss(student, teacher, indices=torch.arange(64)).backward()
             if turn:

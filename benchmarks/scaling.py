@@ -36,7 +36,7 @@ def child(task: str) -> None:
 
     from layerlink.lab.parallel.processes import joined
     from layerlink.lab.recipe.file import load_recipe
-    from layerlink.lab.run.learner import Learner
+    from layerlink.lab.run.learning.learner import Learner
     from layerlink.lab.run.setup.setup import set_up
     from layerlink.models import build_model
 

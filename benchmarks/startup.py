@@ -17,7 +17,7 @@ import time
 
 FIRST_STEP = """\
 import os, sys
-from layerlink.lab.run import learner
+from layerlink.lab.run.learning import learner
 step = learner.Learner.step
 def first(*arguments):
     step(*arguments)

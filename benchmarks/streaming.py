@@ -60,7 +60,7 @@ training: {{epochs: 1, batch_size: 64, lr: 0.01}}
 def measure(root: Path, size: int, steps: int, workers: int) -> dict[str, float]:
     """One number of processes, in a process of its own (see main)."""
     from layerlink.lab.recipe.file import load_recipe
-    from layerlink.lab.run.learner import Learner
+    from layerlink.lab.run.learning.learner import Learner
     from layerlink.lab.run.setup.setup import set_up
 
     begun = time.perf_counter()

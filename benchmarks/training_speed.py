@@ -26,13 +26,13 @@ from layerlink.cli.process.memory import keep_freed_memory
 from layerlink.data import Batch, ImageSet, Views
 from layerlink.lab.bench import speed
 from layerlink.lab.recipe.file import LoadedRecipe, load_recipe
-from layerlink.lab.run.learner import Learner
+from layerlink.lab.run.learning.learner import Learner
+from layerlink.lab.run.learning.step import taught_for
 from layerlink.lab.run.setup.cohort import set_up_cohort
 from layerlink.lab.run.setup.fast_paths import keep_cast_weights, make_fast
 from layerlink.lab.run.setup.images import Images
 from layerlink.lab.run.setup.machine import choose_precision, processor_name
 from layerlink.lab.run.setup.setup import Setup, set_up
-from layerlink.lab.run.step import taught_for
 from layerlink.lab.run.teaching.cohort_teacher import CohortTeacher
 from layerlink.lab.run.watch import Watch
 from layerlink.losses import mse

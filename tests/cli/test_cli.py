@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import small_recipes
-from layerlink.cli.main import run_command_line
 from layerlink.lab.recipe.file import load_recipe
+from shell import call
 
 TINY = small_recipes.recipe("vgg7", 256, 100, "epochs: 2, batch_size: 64, lr: 0.02")
 COMMAND = [sys.executable, "-c", "from layerlink.cli.main import main; main()"]
@@ -24,12 +24,6 @@ def _in_a_folder_with_a_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (tmp_path / "tiny.yaml").write_text(TINY)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LAYERLINK_CACHE", str(tmp_path / "cache"))
-
-
-def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    code = run_command_line(list(arguments))
-    out, err = capsys.readouterr()
-    return code, out, err
 
 
 @pytest.mark.parametrize(

@@ -7,15 +7,9 @@ from pathlib import Path
 import pytest
 
 import small_recipes
-from layerlink.cli.main import run_command_line
+from shell import call
 
 RECIPE = small_recipes.recipe("vgg7", 256, 100, "epochs: 2, batch_size: 64, lr: 1.0e+30")
-
-
-def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    code = run_command_line(list(arguments))
-    out, err = capsys.readouterr()
-    return code, out, err
 
 
 def test_a_run_that_fails_says_how_to_look_at_it(

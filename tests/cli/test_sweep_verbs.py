@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import small_recipes
-from layerlink.cli.main import run_command_line
 from layerlink.lab.recipe.file import load_recipe
+from shell import call
 
 BASE = small_recipes.recipe(
     "vgg7",
@@ -41,12 +41,6 @@ def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / f"{name}.yaml").write_text(text)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LAYERLINK_CACHE", str(tmp_path / "cache"))
-
-
-def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    code = run_command_line(list(arguments))
-    out, err = capsys.readouterr()
-    return code, out, err
 
 
 def test_a_sweep_from_plan_to_report(capsys: pytest.CaptureFixture[str]) -> None:

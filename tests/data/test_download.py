@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from layerlink.data.download import download
-from layerlink.data.formats.cifar import load_cifar
+from layerlink.data.sources.cifar import load_cifar
 from layerlink.errors import LayerlinkError
 from small_cifar import SMALL10, pixels, python_files, write_archive
 

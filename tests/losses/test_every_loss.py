@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -104,6 +105,18 @@ def test_its_dtype_is_the_inputs_and_at_least_float32(case: LossCase, dtype: tor
     value.backward()
     assert all(own.grad is not None and bool(own.grad.isfinite().all()) for own in tensors(student))
     assert all(other.grad is None for other in tensors(teacher))
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.kind.is_module and not case.draws], ids=str)
+def test_what_it_trains_may_be_bfloat16(case: LossCase) -> None:
+    """Beside a student in bfloat16 it is made so, and gives what the same weights give in float64."""
+    loss = case.build(torch.bfloat16)
+    exact = deepcopy(loss).double()  # type: ignore[attr-defined]
+    student, teacher = case.pair(dtype=torch.bfloat16)
+    value = loss(learning(student), teacher, **case.context(5))
+    assert value.dtype == torch.float32
+    wide = [torch.utils._pytree.tree_map(lambda x: x.double(), side) for side in (student, teacher)]
+    assert float(value.detach()) == pytest.approx(float(exact(*wide, **case.context(5)).detach()), rel=0.05)
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.at_equality is not None], ids=str)

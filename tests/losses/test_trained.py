@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from layerlink.errors import UsageError
 from layerlink.losses import CRD, VID, FactorTransfer, Review, hcl
-from layerlink.losses.relations.crd import WHOLE
+from layerlink.losses.relations.memory import WHOLE
 from layerlink.transfer import Distiller
 
 

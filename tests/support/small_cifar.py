@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from layerlink.data.formats.cifar import CIFAR10, CIFAR100, Cifar
+from layerlink.data.sources.cifar import CIFAR10, CIFAR100, Cifar
 
 TRAIN, TEST = 20, 10
 SMALL10 = replace(CIFAR10, train_images=TRAIN, test_images=TEST)

@@ -15,9 +15,9 @@ import layerlink as ll
 from layerlink.errors import LayerlinkError, ProblemsError, UsageError
 from layerlink.lab.recipe.file import load_recipe
 from layerlink.lab.run.folder import RunFolder
+from layerlink.lab.run.reading.verification import verify_run
 from layerlink.lab.run.setup.setup import set_up
 from layerlink.lab.run.training import train
-from layerlink.lab.run.verification import verify_run
 from layerlink.models.onnx import OnnxModel
 
 X, Y = torch.randn(4, 6, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 0])

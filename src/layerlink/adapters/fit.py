@@ -17,7 +17,11 @@ from layerlink.user_code import named
 
 
 def auto(student: Shape, teacher: Shape) -> Adapter:
-    """The cheapest that fits: nothing for equal shapes, else as few parameters and operations as do."""
+    """The cheapest that fits: nothing for equal shapes, else as few parameters and operations as do.
+
+    Raises:
+        AdapterError: where none does.
+    """
     if student[1:] == teacher[1:]:
         return Adapter()
     kinds = (len(student), len(teacher))

@@ -50,14 +50,22 @@ def conv1x1(student: Shape, teacher: Shape, *, norm: bool = False) -> Adapter:
 
 
 def resize(student: Shape, teacher: Shape) -> Adapter:
-    """Bilinear interpolation to the teacher's positions; channels must be equal. No parameters."""
+    """Bilinear interpolation to the teacher's positions; channels must be equal. No parameters.
+
+    Raises:
+        AdapterError: where a side is no map, or channels differ.
+    """
     _both_maps("resize", student, teacher)
     _equal_channels("resize", student, teacher)
     return Adapter([(_from_to("resize", student, teacher), Resized((teacher[2], teacher[3])))])
 
 
 def pool(student: Shape, teacher: Shape) -> Adapter:
-    """Average pooling to the teacher's positions, which are fewer; channels must be equal. No parameters."""
+    """Average pooling to the teacher's positions, which are fewer; channels must be equal. No parameters.
+
+    Raises:
+        AdapterError: where a side is no map, channels differ, or the teacher's map is larger.
+    """
     _both_maps("pool", student, teacher)
     _equal_channels("pool", student, teacher)
     if teacher[2] > student[2] or teacher[3] > student[3]:

@@ -26,8 +26,8 @@ def check(
     from layerlink.lab.bench.costs import measure_costs
     from layerlink.lab.recipe.file import load_recipe
     from layerlink.lab.run.folder import RunFolder
+    from layerlink.lab.run.reading.teacher_reading import teacher_findings
     from layerlink.lab.run.setup.setup import set_up
-    from layerlink.lab.run.teacher_reading import teacher_findings
     from layerlink.lab.run.training import default_folder
 
     console = Console()

@@ -23,8 +23,8 @@ def evaluate(
     """
     from layerlink.cli.terminal.by_class import show_by_class
     from layerlink.cli.terminal.console import Console
-    from layerlink.lab.run.evaluation import evaluate_run
     from layerlink.lab.run.folder import RunFolder
+    from layerlink.lab.run.reading.evaluation import evaluate_run
     from layerlink.tasks import Score
 
     reading = evaluate_run(RunFolder(run), overrides or (), trust_code=trust_code)

@@ -39,9 +39,9 @@ def propose(
     from layerlink.design.propose.probe import candidate_sets, run_probes, sweep_text
     from layerlink.design.propose.question import load_question, look_at
     from layerlink.files.paths import expanded
+    from layerlink.lab.run.reading.teacher_reading import teacher_findings
     from layerlink.lab.run.setup.machine import describe_machine
     from layerlink.lab.run.setup.setup import set_up
-    from layerlink.lab.run.teacher_reading import teacher_findings
 
     console, folder = SweepConsole(), ProposalFolder(expanded(out))
     names, overrides = ([it for it in words if ("=" in it) == has] for has in (False, True))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -21,8 +20,8 @@ def search(
 
     Example: layerlink search study/weights data.root=~/cifar10 trials=50
     """
+    from layerlink.cli.terminal.search import show_best, show_trials
     from layerlink.cli.terminal.sweep import SweepConsole
-    from layerlink.lab.run.folder import RunFolder
     from layerlink.lab.search.running import run_search
     from layerlink.lab.search.schema import load_search
 
@@ -30,31 +29,8 @@ def search(
     console = SweepConsole()
     with console:
         trials = run_search(wanted, family, watch=console)
-    fields = list(wanted.space)
-    rows = [
-        (
-            str(trial.number),
-            trial.state,
-            "-" if trial.validation is None else trial.score.show(trial.validation),
-            *(_shown(trial.fields[field]) for field in fields),
-        )
-        for trial in trials
-    ]
-    console.table(("trial", "state", "validation", *fields), rows)
-    best = trials[0]
-    if best.state != "complete":
+    show_trials(console, trials, list(wanted.space))
+    if trials[0].state != "complete":
         console.warn("no trial was trained to its end")
         raise typer.Exit(1)
-    result = RunFolder(best.folder).read_result()
-    score = best.score
-    console.say(
-        f"best       trial {best.number}: validation {score.show(best.validation or 0.0)}, which chose it; test "
-        f"{score.show(result[f'test_{score.name}'])} of {result['test_images']:,} "
-        f"{result.get('examples', 'images')}"
-    )
-    recipe = RunFolder(best.folder).recipe
-    console.say(f"again      layerlink run {shlex.quote(str(recipe))} --out ANOTHER    weights: {best.folder}")
-
-
-def _shown(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    show_best(console, trials[0])

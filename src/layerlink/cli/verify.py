@@ -23,7 +23,7 @@ def verify(
     """
     from layerlink.cli.terminal.console import Console
     from layerlink.lab.run.folder import RunFolder
-    from layerlink.lab.run.verification import verify_run
+    from layerlink.lab.run.reading.verification import verify_run
 
     console = Console()
     found = verify_run(RunFolder(run.expanduser()), overrides or (), trust_code=trust_code)

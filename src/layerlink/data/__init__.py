@@ -6,7 +6,7 @@ from layerlink.data.batches import Batch, Batches
 from layerlink.data.examples import Examples
 from layerlink.data.images import ImageSet, Source
 from layerlink.data.normalisation import channel_statistics, normalisation
-from layerlink.data.sources import SOURCES, load_source
+from layerlink.data.sources.table import SOURCES, load_source
 from layerlink.data.splits import split
 from layerlink.data.text.sequences import SequenceSet, SequenceViews
 from layerlink.data.text.textset import TextSet

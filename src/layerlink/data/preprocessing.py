@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from layerlink.config.image_size import ImageSize, plain, read_size
 from layerlink.data.formats.decode import MOST_PIXELS
-from layerlink.data.formats.folder import decode_file
+from layerlink.data.formats.image_file import decode_file
 from layerlink.data.views import Views
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.optional import need
@@ -58,6 +58,7 @@ class Preprocessing:
 
         Raises:
             BadImageError: where it does not decode.
+            UsageError: where the model takes neither grey nor RGB.
             LayerlinkError: where it cannot be read.
         """
         if self.channels not in (1, 3):

@@ -30,6 +30,7 @@ def weights_file(path: Path) -> Path:
 
     Raises:
         UsageError: where there is none.
+        LayerlinkError: where the folder's is no file of its own, but a link, say.
     """
     path = expanded(path)
     if path.is_dir():

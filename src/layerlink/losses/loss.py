@@ -159,7 +159,14 @@ class LossKind:
 def loss(
     *, taps: int | None = 1, between_images: bool = False, same_shape: bool = True, degree: int | None = 2
 ) -> Callable[[T], T]:
-    """Says of a loss of one's own what ``LossKind`` says; a decorator that leaves function or class as they are."""
+    """Says of a loss of one's own what ``LossKind`` says; a decorator that leaves function or class as they are.
+
+    Args:
+        taps: how many activations a side it compares; with more than one both sides are tuples. None: any number.
+        between_images: whether images of a batch are compared with each other, so that parts of it do not add up.
+        same_shape: whether it compares equal shapes only.
+        degree: it grows like scale^degree where both activations are scaled; 0 where not at all, None where otherwise.
+    """
 
     def mark(make: T) -> T:
         kind = LossKind(make, taps, between_images, same_shape, degree)  # type: ignore[arg-type]

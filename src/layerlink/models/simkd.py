@@ -47,6 +47,9 @@ def simkd(
         factor: of the projector, >= 1.
         **sizes: passed on to the backbone.
 
+    Raises:
+        UsageError: where the backbone has no such layers, or its classifier is not one linear layer.
+
     Source: Chen et al. 2022 (CVPR 2022, arXiv 2203.14001), section 3: projector and classifier stay in the student, and
         count among its parameters.
     """

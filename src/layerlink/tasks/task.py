@@ -151,6 +151,9 @@ class Task(ABC):
             target: as this task has it.
             mask: as ``positions`` gives it.
             label_smoothing: share of the target spread over all classes.
+
+        Raises:
+            UsageError: where they do not fit (``ShapeError``), or the task has no such smoothing.
         """
 
     def counted(self, output: Tensor, target: Tensor, mask: Tensor | None) -> Tensor | None:
@@ -168,6 +171,9 @@ class Task(ABC):
             teacher: the same shape.
             how: temperature and form.
             mask: as ``positions`` gives it.
+
+        Raises:
+            ShapeError: where the two are no such outputs, or differ in shape.
         """
         raise NotImplementedError(f"{type(self).__name__} says nothing of softened outputs: define soft()")
 

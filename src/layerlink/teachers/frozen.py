@@ -103,9 +103,9 @@ def as_teacher(given: Any, *, output: str = "", shared: bool = False, head: str 
     Args:
         given: checked by ``models_of``; None stays None.
         output: of a module, as in ``Observed``.
-        head: of a module, as in ``Observed``.
         shared: whether the student has parameters of the module; they are frozen already, and its mode is the
             student's.
+        head: of a module, as in ``Observed``.
     """
     if given is None:
         return None

@@ -17,10 +17,11 @@ from layerlink.taps.lazy import has_lazy_layers
 from layerlink.tasks import Task, as_task
 from layerlink.teachers import SeveralTeachers, Teacher, as_teacher, models_of
 from layerlink.teachers.trained import is_trained_by
-from layerlink.transfer.inspection import contexts_of, parts_of
+from layerlink.transfer.inspection import parts_of
 from layerlink.transfer.link import Link, Scale
 from layerlink.transfer.link_list import idle_links, links_error, read_links
 from layerlink.transfer.link_part import Across
+from layerlink.transfer.masks import contexts_of, positions_of_output
 from layerlink.transfer.objective import Losses, Objective
 from layerlink.transfer.parties import (
     as_looked_at,
@@ -29,11 +30,11 @@ from layerlink.transfer.parties import (
     fill_from_example,
     missing_taps,
     of_teachers,
-    positions_of_output,
     read_skipped,
+    without_labels,
 )
 from layerlink.transfer.pieces import pieces_for, read_of_student, read_of_teacher
-from layerlink.transfer.scales import LinkScales
+from layerlink.transfer.scales import LinkScales, is_scaled
 from layerlink.transfer.schedule import Decay
 from layerlink.transfer.timed import Hard, Soft
 
@@ -104,13 +105,11 @@ class Distiller(nn.Module):
     ) -> None:
         super().__init__()
         self.student = student
-        if isinstance(teacher, SeveralTeachers):
-            teacher = teacher.teachers
-        modules = models_of(teacher)
+        teacher = teacher.teachers if isinstance(teacher, SeveralTeachers) else teacher
         names = tuple(teacher) if isinstance(teacher, Mapping) else ()
         links = links if isinstance(links, str) or not isinstance(links, Iterable) else list(links)
         readable, problems = read_links(links, names)
-        shared = check_models(modules, student)
+        shared = check_models(models_of(teacher), student)
         if has_lazy_layers(student):
             fill_from_example(student, example)
         self.observed = Observed(student, "student", output=student_logits, head=student_head)
@@ -125,22 +124,16 @@ class Distiller(nn.Module):
         self.parts = nn.ModuleDict({str(index): part for index, part in enumerate(parts)})
         by_text = {link.text: part for link, part in zip(every_link, parts, strict=True)}
         self.task = as_task(task)
-        lacking = [
-            (index, _NEEDS_LABELS.format(part.name))
-            for index, part in zip(readable, parts, strict=True)
-            if "labels" in part.needs and self.task.may_lack_labels
-        ]
-        if lacking:
+        if lacking := list(without_labels(dict(zip(readable, parts, strict=True)), self.task)):
             raise links_error(links, lacking)
-        if soft is not None and isinstance(soft, Soft):
-            soft = of_teachers(soft, names)
+        soft = of_teachers(soft, names) if isinstance(soft, Soft) else soft
         self.whole_objective = Objective(hard, soft, every_link, label_smoothing, by_text, task=self.task)
         self.objective = self.whole_objective  # at this time of the training, see ``at``
         _ = self.objective.terms  # made now: inside a compiled pass they cannot be
         self.teacher = as_teacher(teacher, output=teacher_logits, shared=shared, head=teacher_head)
         self.averages = nn.ModuleList(averages_among(self.teacher))  # a submodule: checkpoints go on with them
         is_trained_by(self, student)
-        self.scales = LinkScales(every_link) if any(link.scale not in (None, "none") for link in every_link) else None
+        self.scales = LinkScales(every_link) if any(map(is_scaled, every_link)) else None
         self._by_gradient = any(link.scale == "gradient" for link in every_link)
         if self._by_gradient and not self.objective.labels.weight and not (soft and soft.weight):
             raise UsageError("scale=gradient compares with the gradient of the labels: give hard or soft a weight > 0")
@@ -294,6 +287,3 @@ class Distiller(nn.Module):
             model._apply(fn, recurse)  # type: ignore[no-untyped-call]
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
-
-
-_NEEDS_LABELS = "{} needs the label of every example, and some have none here: take another loss, or label all"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -19,7 +19,7 @@ from layerlink.teachers import SeveralTeachers, Teacher
 from layerlink.transfer.link import Link
 from layerlink.transfer.link_list import links_error, read_links
 from layerlink.transfer.link_part import LinkPart, advice, build_part
-from layerlink.transfer.masks import fitted, mask_of
+from layerlink.transfer.masks import contexts_of
 from layerlink.transfer.objective import missing
 
 
@@ -129,39 +129,6 @@ def parts_of(
     if problems:
         raise links_error(links, problems)
     return parts
-
-
-def contexts_of(
-    links: Iterable[Link],
-    parts: Mapping[str, LinkPart],
-    inputs: Any,
-    context: Context,
-    taught: Activations | None,
-    of_output: Tensor | None = None,
-) -> dict[str, Context]:
-    """What is known of a batch for links that have a mask, by their text.
-
-    Args:
-        links: of the objective at this time.
-        parts: what computes them, by their text.
-        inputs: of the models.
-        context: for all terms; its mask is the caller's, for all links.
-        taught: the teacher's activations, at whose positions links compare, once class tokens are dropped.
-        of_output: which positions the task lets count, for links between outputs whose loss takes a mask.
-    """
-    known = {} if taught is None else taught.values
-    found = {}
-    for link in (link for link in links if known.keys() >= {*link.teacher_taps}):
-        takes_task = of_output is not None and link.at_output and "mask" in parts[link.text].needs
-        if not (context.mask is not None or link.where or link.teacher_where or takes_task):
-            continue
-        like = parts[link.text].prepared(tuple(known[tap] for tap in link.teacher_taps))[0]
-        mask = mask_of(link, inputs, like, context.mask)
-        if takes_task and of_output is not None:
-            also = fitted(of_output.to(like.device), like)
-            mask = also if mask is None else mask & also
-        found[link.text] = replace(context, mask=mask)
-    return found
 
 
 def _traced(

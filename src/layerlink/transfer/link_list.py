@@ -27,6 +27,9 @@ def read_links(
 
     Returns:
         Links by index, and (index, reason) for every text that is no link and every link that stands twice.
+
+    Raises:
+        UsageError: where this is no list.
     """
     if isinstance(links, str) or not isinstance(links, Iterable):
         raise UsageError(f'links must be a list, such as ["group2 : mse * 40"]; got {links!r}')

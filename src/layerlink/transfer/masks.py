@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -9,10 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from layerlink.errors import UsageError
-from layerlink.losses import ShapeError
+from layerlink.losses import Context, ShapeError
+from layerlink.taps import Activations
 from layerlink.taps.element import ElementError, pick
 from layerlink.taps.tap import Tap
+from layerlink.tasks import Task
 from layerlink.transfer.link import Link
+from layerlink.transfer.link_part import LinkPart
 
 _NOT = "not "
 
@@ -96,6 +101,46 @@ def mask_of(link: Link, inputs: Any, like: Tensor, given: Tensor | None) -> Tens
     for mask in masks:
         whole = mask if whole is None else whole & mask
     return whole
+
+
+def contexts_of(
+    links: Iterable[Link],
+    parts: Mapping[str, LinkPart],
+    inputs: Any,
+    context: Context,
+    taught: Activations | None,
+    of_output: Tensor | None = None,
+) -> dict[str, Context]:
+    """What is known of a batch for links that have a mask, by their text.
+
+    Args:
+        links: of the objective at this time.
+        parts: what computes them, by their text.
+        inputs: of the models.
+        context: for all terms; its mask is the caller's, for all links.
+        taught: the teacher's activations, at whose positions links compare, once class tokens are dropped.
+        of_output: which positions the task lets count, for links between outputs whose loss takes a mask.
+    """
+    known = {} if taught is None else taught.values
+    found = {}
+    for link in (link for link in links if known.keys() >= {*link.teacher_taps}):
+        takes_task = of_output is not None and link.at_output and "mask" in parts[link.text].needs
+        if not (context.mask is not None or link.where or link.teacher_where or takes_task):
+            continue
+        like = parts[link.text].prepared(tuple(known[tap] for tap in link.teacher_taps))[0]
+        mask = mask_of(link, inputs, like, context.mask)
+        if takes_task and of_output is not None:
+            also = fitted(of_output.to(like.device), like)
+            mask = also if mask is None else mask & also
+        found[link.text] = replace(context, mask=mask)
+    return found
+
+
+def positions_of_output(task: Task, links: Iterable[Link], student: Activations, target: Any) -> Tensor | None:
+    """Which positions of the output the task lets count, for links between outputs; None where all do."""
+    if student.logits is None or not any(link.at_output for link in links):
+        return None
+    return task.positions(student.logits, target if isinstance(target, Tensor) else None, None)
 
 
 def _nearest(mask: Tensor, places: tuple[int, ...]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Who teaches whom in a distiller: looked at before there is an optimiser."""
+"""Who teaches whom in a distiller, looked at before there is an optimiser; and which layers a pass left out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from layerlink.errors import UsageError, unknown_name
 from layerlink.taps import OUTPUT, Activations, Observed, Tap
@@ -15,8 +15,9 @@ from layerlink.taps.modes import evaluating
 from layerlink.taps.randomness import kept
 from layerlink.tasks import Task
 from layerlink.teachers import EMATeacher, SeveralTeachers, Teacher, as_teacher
-from layerlink.teachers.looked import Looked
+from layerlink.teachers.untouched import UntouchedTeacher
 from layerlink.transfer.link import Link
+from layerlink.transfer.link_part import LinkPart
 from layerlink.transfer.timed import Soft
 
 
@@ -25,8 +26,8 @@ def as_looked_at(teacher: Any, output: str, head: str = "") -> Observed | Teache
     if teacher is None:
         return None
     if isinstance(teacher, Mapping):
-        return SeveralTeachers({name: Looked(it, output, head) for name, it in teacher.items()})
-    return Looked(teacher, output, head).observed or as_teacher(teacher, output=output)
+        return SeveralTeachers({name: UntouchedTeacher(it, output, head) for name, it in teacher.items()})
+    return UntouchedTeacher(teacher, output, head).observed or as_teacher(teacher, output=output)
 
 
 def missing_taps(
@@ -40,9 +41,17 @@ def missing_taps(
         elif isinstance(teacher, SeveralTeachers):
             looked = teacher.teachers[link.which]
             plain = [replace(tap, of="") for tap in link.teacher_taps]
-            of_teacher = looked.missing(plain) if isinstance(looked, Looked) else {}
+            of_teacher = looked.missing(plain) if isinstance(looked, UntouchedTeacher) else {}
         for reason in (*of_teacher.values(), *student.missing(link.student_taps).values()):
             yield index, reason
+
+
+def without_labels(parts: Mapping[int, LinkPart], task: Task) -> Iterator[tuple[int, str]]:
+    """Every link whose loss asks for labels that some examples do not have, by its place."""
+    for index, part in parts.items():
+        if "labels" in part.needs and task.may_lack_labels:
+            what = "the label of every example, and some have none here: take another loss, or label all"
+            yield index, f"{part.name} needs {what}"
 
 
 def of_teachers(soft: Soft, names: tuple[str, ...]) -> Soft:
@@ -65,7 +74,11 @@ def averages_among(teacher: Teacher | None) -> list[EMATeacher]:
 
 
 def fill_from_example(student: nn.Module, example: Any) -> None:
-    """Let a student's lazy layers take their shapes, before there is an optimiser."""
+    """Let a student's lazy layers take their shapes, before there is an optimiser.
+
+    Raises:
+        UsageError: where there is no example.
+    """
     if example is None:
         raise UsageError(
             "the student has lazy layers, whose weights are made in their first pass: pass example=inputs of two "
@@ -107,10 +120,3 @@ def read_skipped(student: Observed, inputs: Any, wanted: Iterable[Tap], given: A
             there = student.read(inputs, unread).values
         given.skipped |= there.keys()
         given.problems = {tap: reason for tap, reason in given.problems.items() if tap not in there}
-
-
-def positions_of_output(task: Task, links: Iterable[Link], student: Activations, target: Any) -> Tensor | None:
-    """Which positions of the output the task lets count, for links between outputs; None where all do."""
-    if student.logits is None or not any(link.at_output for link in links):
-        return None
-    return task.positions(student.logits, target if isinstance(target, Tensor) else None, None)

@@ -54,7 +54,7 @@ class LinkScales(nn.Module):
 
     def __init__(self, links: Sequence[Link]) -> None:
         super().__init__()
-        self.links = [link for link in links if link.scale in ("teacher", "gradient")]
+        self.links = [link for link in links if is_scaled(link)]
         for link in self.links:
             _check_scale(link)
         # Those by gradient are float64 on the device, where they are measured again without being read.
@@ -72,7 +72,11 @@ class LinkScales(nn.Module):
         return {link.text: self._factors.get(link.text, 0.0) for link in self.links}
 
     def by_teacher(self, taught: Activations) -> None:
-        """Measure what is to be measured of the teacher, once."""
+        """Measure what is to be measured of the teacher, once.
+
+        Raises:
+            LayerlinkError: where a layer is constant on this batch, or not finite.
+        """
         for link in self.links:
             if (
                 link.scale != "teacher"
@@ -106,6 +110,9 @@ class LinkScales(nn.Module):
 
         Returns:
             Whether factors changed.
+
+        Raises:
+            LayerlinkError: where the labels' loss does not depend on a link's layer.
         """
         due = [link for link in self.links if link.scale == "gradient" and link.text in losses.terms]
         measures = self.may_measure
@@ -183,6 +190,11 @@ class LinkScales(nn.Module):
         self._factors = {
             link.text: factor for link, factor in zip(self.links, factors, strict=True) if not math.isnan(factor)
         }
+
+
+def is_scaled(link: Link) -> bool:
+    """Whether its factor is measured."""
+    return link.scale not in (None, "none")
 
 
 def _check_scale(link: Link) -> None:

@@ -15,7 +15,7 @@ from cases import cases, damages
 from layerlink.config.image_size import size_of
 from layerlink.data.formats.fitted import cover
 from layerlink.data.formats.label_map import fit_map, read_label_map
-from layerlink.data.formats.segmentation import load_segmentation
+from layerlink.data.sources.segmentation import load_segmentation
 from layerlink.errors import LayerlinkError
 
 SIDES = st.integers(1, 40)

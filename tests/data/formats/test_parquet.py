@@ -12,8 +12,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layerlink.data.formats.cifar import load_cifar
 from layerlink.data.formats.parquet import find_shards, read_shards
+from layerlink.data.sources.cifar import load_cifar
 from layerlink.errors import LayerlinkError
 from small_cifar import SMALL10, encoded, write_parquet, write_shard
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layerlink.data.formats.cifar import load_cifar
 from layerlink.data.formats.pickles import RefusedError, read_pickle
+from layerlink.data.sources.cifar import load_cifar
 from layerlink.errors import LayerlinkError
 from small_cifar import SMALL10, new_pickle, old_pickle, python_files, write_folder
 

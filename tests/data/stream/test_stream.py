@@ -159,7 +159,7 @@ def test_processes_end_with_a_parent_that_is_killed(folder: Path) -> None:
     code = (
         "import multiprocessing, sys, time\n"
         "from layerlink.data.batches import Batches\n"
-        "from layerlink.data.sources import load_source\n"
+        "from layerlink.data.sources.table import load_source\n"
         "from layerlink.data.stream.images import Streaming\n"
         "from layerlink.data.views import Views\n"
         "from pathlib import Path\n"

@@ -18,9 +18,9 @@ from layerlink.data import load_source
 from layerlink.design.use.card import card
 from layerlink.design.use.pushing import push
 from layerlink.lab.recipe.file import dump_recipe, load_recipe
-from layerlink.lab.run.evaluation import set_up_again
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.ownership import recipe_of_run
+from layerlink.lab.run.reading.evaluation import set_up_again
 from layerlink.lab.run.setup.setup import set_up
 from layerlink.lab.run.training import train
 

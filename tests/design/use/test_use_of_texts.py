@@ -23,8 +23,8 @@ from layerlink.design.export.formats.job import Opened
 from layerlink.design.export.reading import FileModel
 from layerlink.design.use.card import card
 from layerlink.lab.recipe.file import load_recipe
-from layerlink.lab.run.evaluation import set_up_again
 from layerlink.lab.run.folder import RunFolder
+from layerlink.lab.run.reading.evaluation import set_up_again
 from layerlink.lab.run.setup.setup import set_up
 from layerlink.lab.run.training import train
 from tiny_bert import bert, recipe, sentences, tables

@@ -10,9 +10,9 @@ import torch
 
 from layerlink.config.shipped import shipped
 from layerlink.lab.recipe.file import load_recipe
-from layerlink.lab.run.mutual import learner_of
+from layerlink.lab.run.learning.mutual import learner_of
+from layerlink.lab.run.learning.step import taught_for
 from layerlink.lab.run.setup.setup import set_up
-from layerlink.lab.run.step import taught_for
 from layerlink.models import build_model
 
 METHODS = [name for name in shipped("recipe") if name.startswith("methods/")]

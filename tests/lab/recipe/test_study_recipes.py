@@ -8,7 +8,7 @@ import pytest
 
 from layerlink.lab.recipe.file import load_recipe
 from layerlink.lab.run.folder import RunFolder
-from layerlink.lab.run.learner import NotFiniteError
+from layerlink.lab.run.learning.learner import NotFiniteError
 from layerlink.lab.run.setup.setup import set_up
 from layerlink.lab.run.training import train
 

@@ -16,7 +16,7 @@ from layerlink.lab.replay.replaying import replay_run
 from layerlink.lab.replay.step import step_from
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.kept_fault import read_fault
-from layerlink.lab.run.learner import Learner, NotFiniteError
+from layerlink.lab.run.learning.learner import Learner, NotFiniteError
 from layerlink.lab.run.ownership import ForeignCodeError
 from layerlink.lab.run.setup.cohort import set_up_cohort
 from layerlink.lab.run.setup.setup import set_up

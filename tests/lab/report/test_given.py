@@ -17,9 +17,9 @@ from layerlink.errors import LayerlinkError, UsageError
 from layerlink.lab.report import building
 from layerlink.lab.report.building import write_report
 from layerlink.lab.report.files import write_csv
-from layerlink.lab.run.evaluation import evaluate_run
 from layerlink.lab.run.folder import RunFolder
-from layerlink.lab.run.verification import verify_run
+from layerlink.lab.run.reading.evaluation import evaluate_run
+from layerlink.lab.run.reading.verification import verify_run
 
 
 @pytest.fixture

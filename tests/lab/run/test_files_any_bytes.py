@@ -251,7 +251,7 @@ def test_an_environment_without_packages_does_not_stop_a_resumed_run(tmp_path: P
 @pytest.mark.parametrize("mean", [None, "x", [0.5, 0.5, 0.5], [None], [float("nan")]])
 def test_a_run_whose_normalisation_is_damaged_is_not_evaluated(mean: Any, tmp_path: Path) -> None:
     from layerlink.data import ImageSet, Views
-    from layerlink.lab.run.evaluation import as_the_run_saw
+    from layerlink.lab.run.reading.evaluation import as_the_run_saw
     from layerlink.lab.run.setup.images import Images
 
     images = ImageSet(torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.tensor([0, 0]), ("a",))

@@ -19,12 +19,12 @@ import layerlink as ll
 from layerlink.design.use.answers import answers_of
 from layerlink.errors import ProblemsError, UsageError
 from layerlink.lab.recipe.file import LoadedRecipe, load_recipe
-from layerlink.lab.run.evaluation import evaluate_run
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.interruption import Interrupted
+from layerlink.lab.run.reading.evaluation import evaluate_run
+from layerlink.lab.run.reading.verification import verify_run
 from layerlink.lab.run.setup.setup import set_up
 from layerlink.lab.run.training import train
-from layerlink.lab.run.verification import verify_run
 from layerlink.lab.run.watch import Watch
 from layerlink.taps import program
 from layerlink.taps.modes import evaluating

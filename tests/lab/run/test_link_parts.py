@@ -16,12 +16,12 @@ from layerlink.errors import ProblemsError
 from layerlink.lab.recipe.file import LoadedRecipe
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.interruption import Interrupted
-from layerlink.lab.run.learner import Learner
+from layerlink.lab.run.learning.learner import Learner
+from layerlink.lab.run.learning.step import losses_of, taught_for
+from layerlink.lab.run.reading.verification import verify_run
 from layerlink.lab.run.setup.cohort import set_up_cohort
 from layerlink.lab.run.setup.setup import set_up
-from layerlink.lab.run.step import losses_of, taught_for
 from layerlink.lab.run.training import train, train_cohort
-from layerlink.lab.run.verification import verify_run
 from layerlink.losses import mlkd
 
 Make = Callable[..., LoadedRecipe]

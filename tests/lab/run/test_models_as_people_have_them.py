@@ -14,17 +14,17 @@ from torch import Tensor
 
 from layerlink.errors import LayerlinkError, ProblemsError
 from layerlink.lab.recipe.file import LoadedRecipe, load_recipe
-from layerlink.lab.run.evaluation import evaluate_run
 from layerlink.lab.run.failures import StudentError
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.interruption import Interrupted
-from layerlink.lab.run.learner import Learner
+from layerlink.lab.run.learning.learner import Learner
+from layerlink.lab.run.reading.evaluation import evaluate_run
+from layerlink.lab.run.reading.verification import verify_run
 from layerlink.lab.run.setup.cohort import set_up_cohort
 from layerlink.lab.run.setup.setup import set_up
 from layerlink.lab.run.training import train, train_cohort
-from layerlink.lab.run.verification import verify_run
 from layerlink.lab.run.watch import Watch
-from peoples_models import InPlaceAtTimes
+from peoples_models import InPlaceAtTimes, StopAfter
 
 ME = "peoples_models"
 
@@ -52,21 +52,6 @@ def weights(run: RunFolder) -> dict[str, Tensor]:
 
 def same(first: RunFolder, second: RunFolder) -> bool:
     return all(torch.equal(value, weights(second)[name]) for name, value in weights(first).items())
-
-
-class StopAfter(Watch):
-    """Asks to stop in the middle of an epoch."""
-
-    def __init__(self, step: int) -> None:
-        self.left = step
-
-    def step(self, epoch: int, step: int, images: int, losses: Any) -> None:
-        self.left -= 1
-        if not self.left:
-            import os
-            import signal
-
-            os.kill(os.getpid(), signal.SIGINT)
 
 
 LINKED = "teacher: {{model: '{me}:{model}', weights: teacher.safetensors}}\nlinks: ['{layer} : mse']\n"

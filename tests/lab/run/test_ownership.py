@@ -16,12 +16,12 @@ import pytest
 from layerlink.cli.main import run_command_line
 from layerlink.errors import UsageError
 from layerlink.lab.recipe.file import LoadedRecipe, load_recipe
-from layerlink.lab.run.evaluation import evaluate_run
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.ownership import ForeignCodeError, adopt, recipe_of_run, trusted_recipe_of_run
+from layerlink.lab.run.reading.evaluation import evaluate_run
+from layerlink.lab.run.reading.verification import verify_run
 from layerlink.lab.run.setup.setup import set_up
 from layerlink.lab.run.training import train
-from layerlink.lab.run.verification import verify_run
 from layerlink.user_code import found_at, named
 
 OWN = """

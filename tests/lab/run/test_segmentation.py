@@ -13,15 +13,16 @@ import torch
 from PIL import Image
 from sklearn.metrics import jaccard_score
 
+from answers import answers_to_the_test
 from layerlink.data.preprocessing import Preprocessing
 from layerlink.errors import ProblemsError
 from layerlink.lab.recipe.file import LoadedRecipe, load_recipe
 from layerlink.lab.report.building import write_report
-from layerlink.lab.run.evaluation import evaluate_run, predict_test
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.interruption import Interrupted
+from layerlink.lab.run.reading.evaluation import evaluate_run
+from layerlink.lab.run.reading.trained import trained
 from layerlink.lab.run.setup.setup import set_up
-from layerlink.lab.run.trained import trained
 from layerlink.lab.run.training import train
 from layerlink.lab.run.watch import Watch
 from layerlink.tasks import Segmentation
@@ -79,7 +80,7 @@ def test_a_folder_of_maps_goes_the_whole_way(root: Path, tmp_path: Path) -> None
               'links=["up1 : mse, adapter=auto"]')  # fmt: skip
     run = RunFolder(tmp_path / "runs/student")
     result = train(set_up(recipe(root, *taught)), run)
-    answers = predict_test(run)
+    answers = answers_to_the_test(run)
     setup = set_up(recipe(root))
     truth = setup.images.test.labels
     known = truth != 9

@@ -18,14 +18,14 @@ from layerlink.lab.bench.costs import measure_costs
 from layerlink.lab.recipe.file import LoadedRecipe, load_recipe
 from layerlink.lab.report.gather.rows import gather
 from layerlink.lab.report.measured.comparison import measure_rows
-from layerlink.lab.run.evaluation import evaluate_run
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.interruption import Interrupted
+from layerlink.lab.run.learning.step import taught_for
+from layerlink.lab.run.reading.evaluation import evaluate_run
+from layerlink.lab.run.reading.verification import verify_run
 from layerlink.lab.run.setup.cohort import set_up_cohort
 from layerlink.lab.run.setup.setup import set_up
-from layerlink.lab.run.step import taught_for
 from layerlink.lab.run.training import train, train_cohort
-from layerlink.lab.run.verification import verify_run
 from layerlink.measure.flops import count_flops
 from layerlink.models import build_model
 from peoples_models import StopAfter

@@ -9,13 +9,14 @@ import pytest
 import safetensors.torch
 import torch
 
+from answers import answers_to_the_test
 from layerlink.design.export.comparing import read
 from layerlink.design.export.subject import subject_of
 from layerlink.lab.recipe.file import load_recipe
 from layerlink.lab.report.measured.maps import shown_maps
-from layerlink.lab.run.evaluation import evaluate_run, predict_test
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.interruption import Interrupted
+from layerlink.lab.run.reading.evaluation import evaluate_run
 from layerlink.lab.run.setup.setup import Setup, set_up
 from layerlink.lab.run.training import train
 from picture_files import write_folder, write_pairs
@@ -104,7 +105,7 @@ def test_maps_of_labels_are_streamed_beside_their_images(
         assert (mine["test_miou"], mine["by_class"]) == (result["test_miou"], result["by_class"])
     assert evaluate_run(run)["by_class"] == evaluate_run(expected)["by_class"]
     assert exported_score(run) == exported_score(expected)
-    answers = predict_test(expected)
+    answers = answers_to_the_test(expected)
     shown, there = (shown_maps(made(more), answers) for more in (few, "memory_gb: 4"))
     assert shown is not None
     assert there is not None

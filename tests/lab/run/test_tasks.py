@@ -10,15 +10,16 @@ import pytest
 import torch
 from sklearn.metrics import matthews_corrcoef
 
+from answers import answers_to_the_test
 from layerlink.errors import ProblemsError
 from layerlink.lab.recipe.file import LoadedRecipe, load_recipe
 from layerlink.lab.report.building import write_report
-from layerlink.lab.run.evaluation import evaluate_run, predict_test
 from layerlink.lab.run.folder import RunFolder
+from layerlink.lab.run.reading.evaluation import evaluate_run
+from layerlink.lab.run.reading.verification import verify_run
 from layerlink.lab.run.setup.images import load_images
 from layerlink.lab.run.setup.setup import set_up
 from layerlink.lab.run.training import train
-from layerlink.lab.run.verification import verify_run
 
 TASKS = {
     "multi-label": (4, False, "map"),
@@ -229,7 +230,7 @@ def test_a_metric_of_another_package_selects(tmp_path: Path) -> None:
     found = evaluate_run(run)
     assert found["test_matthews"] == result["test_matthews"]
     labels = load_images(load_recipe(str(file)).recipe, torch.device("cpu")).test.labels
-    assert result["test_matthews"] == pytest.approx(matthews_corrcoef(labels, predict_test(run)), abs=1e-6)
-    assert result["test_accuracy"] == pytest.approx(100 * float((labels == predict_test(run)).double().mean()))
+    assert result["test_matthews"] == pytest.approx(matthews_corrcoef(labels, answers_to_the_test(run)), abs=1e-6)
+    assert result["test_accuracy"] == pytest.approx(100 * float((labels == answers_to_the_test(run)).double().mean()))
     write_report([run.path], tmp_path / "report", measure=0)
     assert "test matthews" in (tmp_path / "report" / "report.md").read_text()

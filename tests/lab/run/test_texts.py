@@ -16,13 +16,14 @@ from safetensors.torch import load_file, save_file
 from layerlink.errors import ProblemsError, UsageError
 from layerlink.lab.recipe.file import LoadedRecipe, load_recipe
 from layerlink.lab.replay.replaying import replay_run
-from layerlink.lab.run.evaluation import evaluate_run
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.interruption import Interrupted
-from layerlink.lab.run.learner import NotFiniteError, OutOfMemoryError
+from layerlink.lab.run.learning.learner import NotFiniteError
+from layerlink.lab.run.learning.memory import OutOfMemoryError
+from layerlink.lab.run.reading.evaluation import evaluate_run
+from layerlink.lab.run.reading.verification import verify_run
 from layerlink.lab.run.setup.setup import set_up
 from layerlink.lab.run.training import train
-from layerlink.lab.run.verification import verify_run
 from layerlink.lab.run.watch import Watch
 from layerlink.taps.modes import evaluating
 from tiny_bert import WORDS, bert, recipe, tables

@@ -20,12 +20,13 @@ from torch import nn
 
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.lab.recipe.file import LoadedRecipe, load_recipe
-from layerlink.lab.run import evaluation, member
-from layerlink.lab.run.dead_layers import dead_layers
-from layerlink.lab.run.evaluation import evaluate_run
+from layerlink.lab.run import member
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.interruption import Interrupted
-from layerlink.lab.run.learner import NotFiniteError
+from layerlink.lab.run.learning.learner import NotFiniteError
+from layerlink.lab.run.reading import evaluation
+from layerlink.lab.run.reading.dead_layers import dead_layers
+from layerlink.lab.run.reading.evaluation import evaluate_run
 from layerlink.lab.run.setup.setup import set_up
 from layerlink.lab.run.training import train
 

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from layerlink.lab.recipe.file import LoadedRecipe, load_recipe
 from layerlink.lab.run import training
-from layerlink.lab.run.faults import LOOK_EVERY
 from layerlink.lab.run.folder import RunFolder
+from layerlink.lab.run.learning.faults import LOOK_EVERY
+from layerlink.lab.run.learning.mutual import learner_of
+from layerlink.lab.run.learning.step import taught_for
 from layerlink.lab.run.member import Member
-from layerlink.lab.run.mutual import learner_of
 from layerlink.lab.run.resume import Position
 from layerlink.lab.run.setup.cohort import set_up_cohort
-from layerlink.lab.run.step import taught_for
 from layerlink.lab.run.teaching.cohort_teacher import CohortTeacher
 from layerlink.lab.run.watch import Watch
 from layerlink.teachers import StoredTeacher

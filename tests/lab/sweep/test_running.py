@@ -17,7 +17,7 @@ from layerlink.errors import LayerlinkError, ProblemsError, UsageError
 from layerlink.lab.bench import costs as costs_of
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.interruption import Interrupted
-from layerlink.lab.run.learner import OutOfMemoryError
+from layerlink.lab.run.learning.memory import OutOfMemoryError
 from layerlink.lab.run.setup.setup import set_up
 from layerlink.lab.run.training import train
 from layerlink.lab.run.watch import Watch

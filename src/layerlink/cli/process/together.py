@@ -66,7 +66,7 @@ def _only_here(error: LayerlinkError, processes: Processes) -> bool:
     from layerlink.errors import UsageError
     from layerlink.lab.parallel.processes import LostProcessError
     from layerlink.lab.run.interruption import Interrupted
-    from layerlink.lab.run.learner import DroppedError
+    from layerlink.lab.run.learning.learner import DroppedError
 
     if getattr(error, "told", False) or isinstance(error, Interrupted | DroppedError | LostProcessError):
         return False

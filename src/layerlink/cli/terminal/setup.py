@@ -11,9 +11,9 @@ from layerlink.files.paths import expanded
 from layerlink.lab.bench.costs import Costs
 from layerlink.lab.parallel.processes import here
 from layerlink.lab.run.folder import RunFolder
+from layerlink.lab.run.reading.teacher_reading import read_teacher
 from layerlink.lab.run.setup.machine import tf32
 from layerlink.lab.run.setup.setup import Setup
-from layerlink.lab.run.teacher_reading import read_teacher
 from layerlink.losses.catalogue import published_weight
 from layerlink.measure.flops import count_parameters
 from layerlink.tasks import Classification, Score
@@ -33,19 +33,7 @@ def show_setup(console: Console, setup: Setup, run: RunFolder) -> None:
         console.say(f"           {note}")
     if recipe.task.name != Classification.name:
         console.say(f"task       {recipe.task.name}, by {setup.task.score.words}")
-    for name, model in setup.teachers.items():
-        section = recipe.every_teacher.get(name)
-        if section is not None:
-            console.say(
-                f"teacher    {name + ': ' if name else ''}{section.model}   {count_parameters(model):,} parameters   "
-                f"{section.weights or 'given'}{_teacher_score(section.loaded_from)}"
-            )
-    reading = read_teacher(setup)
-    if reading is not None:
-        score, what = setup.task.score, images.validation.noun
-        console.say(f"           reads {score.words} {score.show(reading.value)} of {reading.images} validation {what}")
-    if isinstance(setup.taught_by, EMATeacher):
-        console.say(f"teacher    the student's own average, decay {setup.taught_by.decay:g}")
+    _show_teachers(console, setup)
     smaller = ""
     if len(setup.teachers) == 1 and count_parameters(*setup.teachers.values()):
         ratio = count_parameters(*setup.teachers.values()) / count_parameters(setup.distiller.student)
@@ -65,6 +53,24 @@ def show_setup(console: Console, setup: Setup, run: RunFolder) -> None:
             )
     together = f"   {here().size} processes, each with its part of every batch" if here().size > 1 else ""
     console.say(f"machine    {setup.device}, {_precision(setup)}{together}")
+
+
+def _show_teachers(console: Console, setup: Setup) -> None:
+    """Print who teaches, and how good that is."""
+    recipe, images = setup.recipe, setup.images
+    for name, model in setup.teachers.items():
+        section = recipe.every_teacher.get(name)
+        if section is not None:
+            console.say(
+                f"teacher    {name + ': ' if name else ''}{section.model}   {count_parameters(model):,} parameters   "
+                f"{section.weights or 'given'}{_teacher_score(section.loaded_from)}"
+            )
+    reading = read_teacher(setup)
+    if reading is not None:
+        score, what = setup.task.score, images.validation.noun
+        console.say(f"           reads {score.words} {score.show(reading.value)} of {reading.images} validation {what}")
+    if isinstance(setup.taught_by, EMATeacher):
+        console.say(f"teacher    the student's own average, decay {setup.taught_by.decay:g}")
 
 
 def show_costs(console: Console, costs: Costs, setup: Setup) -> None:

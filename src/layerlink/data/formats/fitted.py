@@ -37,6 +37,7 @@ def decode_fitted(
 
     Raises:
         BadImageError: where it cannot be used.
+        UsageError: where it is of another size than ``as_is`` allows.
     """
     with opened(data, where, formats, most_pixels) as image:
         frames = getattr(image, "n_frames", 1) if image.format in _SEVERAL else 1

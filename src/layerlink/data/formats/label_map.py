@@ -89,7 +89,7 @@ def _is_whole(data: bytes) -> bool:
 
 
 def fit_map(values: Labels, size: ImageSize) -> Labels:
-    """A map (H, W) scaled and cut as ``folder.decode_file`` does with its image, by the nearest pixel."""
+    """A map (H, W) scaled and cut as ``image_file.decode_file`` does with its image, by the nearest pixel."""
     (high, wide), (height, width) = values.shape, sides(size)
     covering, (top, left) = cover((high, wide), size)
     rows = ((np.arange(height) + top + 0.5) * high / covering[0]).astype(np.int64)

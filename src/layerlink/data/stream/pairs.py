@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from layerlink.config.image_size import ImageSize
+from layerlink.data.folders.layout import Pairs
+from layerlink.data.folders.map_classes import Classes
+from layerlink.data.folders.said import all_of
 from layerlink.data.formats.decode import BadImageError, opened
 from layerlink.data.formats.fitted import decode_fitted
-from layerlink.data.formats.folder_said import all_of
 from layerlink.data.formats.label_map import ColourMapError, check_size, read_label_map
-from layerlink.data.formats.segmentation_classes import Classes
-from layerlink.data.formats.segmentation_parts import Pairs
 from layerlink.data.images import Source
 from layerlink.data.splits import hold_out
 from layerlink.data.stream.images import Streaming

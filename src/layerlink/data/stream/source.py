@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from layerlink.config.image_size import ImageSize, shown
-from layerlink.data.formats.folder_parts import ROLES
+from layerlink.data.folders.parts import ROLES
 from layerlink.data.images import ImageSet, Source
 from layerlink.data.splits import hold_out
 from layerlink.data.stream.images import Streaming, images_from, pixel_bytes

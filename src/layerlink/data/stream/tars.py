@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerlink.config.image_size import ImageSize
+from layerlink.data.folders.tree import ENDINGS
 from layerlink.data.formats.decode import MOST_PIXELS
-from layerlink.data.formats.folder_tree import ENDINGS
 from layerlink.data.images import Source
 from layerlink.data.stream.images import Streaming
 from layerlink.data.stream.labels import numbered

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from layerlink.config.image_size import size_of
+from layerlink.data.folders.tree import below, order
 from layerlink.data.formats.decode import MOST_PIXELS
-from layerlink.data.formats.folder_tree import below, order
 from layerlink.data.images import UNLABELLED, ImageSet
 from layerlink.data.stream.images import StreamedImages, Streaming, images_from, pixel_bytes
 from layerlink.data.stream.maps import StreamedPairs

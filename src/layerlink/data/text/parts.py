@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from layerlink.data.formats.folder_parts import ROLES
+from layerlink.data.folders.parts import ROLES
 from layerlink.data.text.tables import ENDINGS
 from layerlink.errors import UsageError
 

@@ -44,7 +44,11 @@ class ExportFolder:
 
     @contextmanager
     def unfinished(self) -> Iterator[Path]:
-        """A folder to write in beforehand, which is gone afterwards whatever happens."""
+        """A folder to write in beforehand, which is gone afterwards whatever happens.
+
+        Raises:
+            LayerlinkError: where it cannot be made.
+        """
         new = [it for it in (self.path.parent, *self.path.parent.parents) if not it.exists()]
         try:
             part = UnfinishedFolder(self.path)
@@ -65,6 +69,10 @@ class ExportFolder:
             part: the folder that holds them.
             rows: what is known of each, with its name as ``file``.
             about: what holds for all of them.
+
+        Raises:
+            UsageError: where a file is in the way that no export wrote, or that was changed since.
+            LayerlinkError: where the folder cannot be written.
         """
         files = sorted(part.iterdir())
         self.check([it.name for it in files])

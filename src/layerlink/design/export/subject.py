@@ -26,8 +26,8 @@ from layerlink.design.export.samples import spread
 from layerlink.design.export.taking import Taking
 from layerlink.design.export.texts import TakenTexts, longest_of, longest_taken, refuse_of_images
 from layerlink.errors import LayerlinkError, UsageError
-from layerlink.lab.run.evaluation import set_up_again, views_of
 from layerlink.lab.run.folder import RunFolder
+from layerlink.lab.run.reading.evaluation import set_up_again, views_of
 from layerlink.lab.run.setup.machine import describe_machine
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.models import MODELS, build_model
@@ -48,9 +48,13 @@ class Subject:
         folded: batch norms that became part of the layer before them.
         facts: of the student and its inputs, to be kept in the file.
         task: what outputs mean.
-        test: examples to compare on, of ``all_test`` that there are, and ``train`` some to calibrate on.
-        taking: how the file takes them, and how the student does.
-        student: the student as it was trained; ``teacher`` gives answers to stored examples, where there is one.
+        test: examples to compare on.
+        all_test: how many there are of which these are some.
+        train: some of these calibrate.
+        taking: how the file takes examples, and how the student does.
+        student: the student as it was trained.
+        student_output: the element of its output that holds the logits; empty where that is plain.
+        teacher: gives answers to stored examples; None where there is none.
         machine: what made the files.
     """
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 _CELL = 17  # pixels
 _LIGHT_FROM = 0.46  # of viridis, from where black stands out more than white does
-_SIZES = {"map": "maps", "sequence": "sequences", "vector": "vectors"}
 
 
 def write_proposal_page(

@@ -60,7 +60,11 @@ class Probes:
 
 def candidate_sets(looked: Looked, proposal: Proposal) -> dict[str, list[str]]:
     """Sets of links that are worth a try, each once: as proposed, the last one alone, one fewer, one more, and with
-    the last layers before the output."""
+    the last layers before the output.
+
+    Raises:
+        UsageError: where no link is proposed.
+    """
     count = len(proposal.links)
     if not count:
         raise UsageError("there is nothing to probe: no link is proposed")
@@ -110,7 +114,7 @@ def run_probes(folder: ProposalFolder, *, command: str, watch: Watch) -> Probes:
 
     Raises:
         ProblemsError: what is wrong with the sweep, such as a schedule that does not fit into so few epochs.
-        LayerlinkError: where every run failed.
+        UsageError: where every run failed.
         Interrupted: where the user asked to stop. The same call goes on.
     """
     plan = load_sweep(str(folder.sweep), out=folder.probes)
@@ -118,7 +122,11 @@ def run_probes(folder: ProposalFolder, *, command: str, watch: Watch) -> Probes:
 
 
 def ranked(outcomes: Sequence[Outcome]) -> Probes:
-    """The sets by their mean validation score, and whether they differ by more than chance."""
+    """The sets by their mean validation score, and whether they differ by more than chance.
+
+    Raises:
+        UsageError: where every run failed.
+    """
     done = [outcome for outcome in outcomes if outcome.result is not None]
     failed = tuple(
         f"{it.planned.row.name}, seed {it.planned.seed}: {it.failure}" for it in outcomes if it.result is None

@@ -16,7 +16,6 @@ from layerlink.measure.timing import wait_for
 from layerlink.taps.modes import evaluating
 from layerlink.taps.modules import call_model
 
-KINDS = ("params", "flops", "latency")
 WITHIN = 0.1  # of the budget
 ROUNDS = 5
 _PASSES = 3  # of a model in a round

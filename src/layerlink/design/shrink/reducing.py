@@ -62,9 +62,9 @@ def reduce_depth(teacher: nn.Module, runs: Sequence[Run], kept: Sequence[int]) -
             collapsed += _collapse(model, run, count)
         else:
             _leave_out(model, run, count)
-    for name, module in list(model.named_modules()):
+    for module in list(model.modules()):
         if isinstance(module, nn.Sequential | nn.ModuleList):
-            _renumber(module, any(name == run.parent for run in runs))
+            _renumber(module)
     _tell_config(model, runs, kept)
     del held
     paths = {modules[id(module)]: path for path, module in model.named_modules() if id(module) in modules}
@@ -146,7 +146,7 @@ def _copy_norms(model: nn.Module, first: Sequence[str], last: Sequence[str]) -> 
                 value.copy_(source[name])
 
 
-def _renumber(module: nn.Sequential | nn.ModuleList, ours: bool) -> None:
+def _renumber(module: nn.Sequential | nn.ModuleList) -> None:
     """Close the gaps in a list's numbers; names that somebody chose stay."""
     left = {name: it for name, it in module._modules.items() if not isinstance(it, Removed)}
     if len(left) == len(module._modules):

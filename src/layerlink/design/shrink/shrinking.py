@@ -17,8 +17,8 @@ from layerlink.design.shrink.links import links_between
 from layerlink.design.shrink.passes import run_pass
 from layerlink.design.shrink.reducing import Reduced, reduce_depth
 from layerlink.design.shrink.runs import Run, find_runs
+from layerlink.design.shrink.source.writing import source_of
 from layerlink.design.shrink.width import narrowed
-from layerlink.design.shrink.writing import source_of
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.measure.flops import count_flops, count_parameters
 

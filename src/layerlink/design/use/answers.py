@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from layerlink.data.formats.folder_tree import ENDINGS
+from layerlink.data.folders.tree import ENDINGS
 from layerlink.data.text.preprocessing import TextPreprocessing
 from layerlink.design.use.texts import text_rows
 from layerlink.design.use.usable import Usable

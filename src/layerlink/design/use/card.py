@@ -70,7 +70,7 @@ def card(run: RunFolder) -> str:
         "## How good",
         _how_good(record, seeds),
         "## What taught it",
-        "\n".join(f"- {line}" for line in _taught_by(record, recipe)),
+        "\n".join(f"- {line}" for line in _taught_by(recipe)),
         "## Data",
         "\n".join(f"- {line}" for line in _data(record, data, recipe)),
         "## How to use it",
@@ -197,7 +197,7 @@ def _numbers(record: RunRecord, score: str, words: str) -> Iterator[tuple[str, s
     yield "test_ece", "calibration error (ECE), %"
 
 
-def _taught_by(record: RunRecord, recipe: Recipe) -> Iterator[str]:
+def _taught_by(recipe: Recipe) -> Iterator[str]:
     if recipe.hard.weight:
         yield f"labels, weight {recipe.hard.weight:g}"
     if recipe.soft is not None:

@@ -14,7 +14,7 @@ from layerlink.files.hub import not_there, options_of, quiet
 from layerlink.files.paths import expanded
 from layerlink.lab.recipe.schema import Recipe
 from layerlink.lab.run.folder import RunFolder
-from layerlink.lab.run.trained import HERE, carried_student, tokenizer_facts
+from layerlink.lab.run.reading.trained import HERE, carried_student, tokenizer_facts
 from layerlink.optional import need
 from layerlink.user_code import HUB
 

@@ -15,8 +15,8 @@ from layerlink.lab.recipe.models import ModelSection, TeacherSection
 from layerlink.lab.recipe.schema import Recipe
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.ownership import ForeignCodeError, recipe_of_run, trusted_recipe_of_run
+from layerlink.lab.run.reading.trained import carried_student, made_for_run, preprocessing_of, sample_of
 from layerlink.lab.run.setup.models import make_model
-from layerlink.lab.run.trained import carried_student, made_for_run, preprocessing_of, sample_of
 from layerlink.measure.flops import count_flops, count_parameters
 from layerlink.user_code import HUB, is_code
 

@@ -9,7 +9,7 @@ from layerlink.design.use.usable import Usable
 from layerlink.errors import UsageError
 from layerlink.files.paths import expanded
 from layerlink.lab.run.folder import RunFolder
-from layerlink.lab.run.trained import trained
+from layerlink.lab.run.reading.trained import trained
 
 
 def _exported(path: Path, trust_code: bool) -> Usable:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from layerlink.data.examples import Inputs
 from layerlink.lab.bench.adapters import adapter_passes
+from layerlink.lab.run.learning.step import losses_of, taught_for
 from layerlink.lab.run.setup.machine import free_memory
 from layerlink.lab.run.setup.setup import Setup
-from layerlink.lab.run.step import losses_of, taught_for
 from layerlink.measure.flops import count_flops, count_parameters
 from layerlink.measure.timing import wait_for
 from layerlink.taps.modes import untouched

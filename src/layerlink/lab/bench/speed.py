@@ -15,13 +15,14 @@ from layerlink.data import Batch, ImageSet, Views
 from layerlink.data.examples import first
 from layerlink.lab.bench.adapters import adapter_passes
 from layerlink.lab.recipe.file import load_recipe
-from layerlink.lab.run.compiling import ModelCompiler
-from layerlink.lab.run.mutual import learner_of
+from layerlink.lab.run.compiled.compiling import ModelCompiler
+from layerlink.lab.run.learning.learner import Learner
+from layerlink.lab.run.learning.mutual import learner_of
+from layerlink.lab.run.learning.step import taught_for
 from layerlink.lab.run.setup.fast_paths import keep_cast_weights, make_fast
 from layerlink.lab.run.setup.images import Images
 from layerlink.lab.run.setup.machine import choose_device, choose_precision
 from layerlink.lab.run.setup.setup import Setup, set_up
-from layerlink.lab.run.step import taught_for
 from layerlink.measure.flops import count_flops
 from layerlink.measure.timing import Timing, measure
 from layerlink.models import build_model
@@ -118,10 +119,7 @@ def measure_speed(setup: Setup, tell: Callable[[str], None] = lambda text: None)
     setup.distiller.compare_whole()  # each loss is measured by itself
     teacher = setup.taught_by if setup.distiller.objective.needs_teacher else None
     learner = learner_of(setup)
-    for each in (learner, *learner.peers.values()):
-        each.schedule.base_lrs = [0.0 for _ in each.schedule.base_lrs]
-        for group in each.optimizer.param_groups:
-            group["lr"] = 0.0
+    _learn_nothing(learner)
     learner.start_epoch(0)
     taught: list[Activations | None] = [None]
     notes: list[str] = []
@@ -160,6 +158,14 @@ def measure_speed(setup: Setup, tell: Callable[[str], None] = lambda text: None)
     tell("the whole step")
     whole = measure(step, setup.device)
     return Speed(len(batch.labels), matrix_rate(setup.device, setup.precision), tuple(parts), whole, tuple(notes))
+
+
+def _learn_nothing(learner: Learner) -> None:
+    """Set every learning rate to 0, now and at any time."""
+    for each in (learner, *learner.peers.values()):
+        each.schedule.base_lrs = [0.0 for _ in each.schedule.base_lrs]
+        for group in each.optimizer.param_groups:
+            group["lr"] = 0.0
 
 
 def matrix_rate(device: torch.device, precision: Precision) -> float:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from layerlink.errors import LayerlinkError
 from layerlink.lab.replay.readings import Reading, largest, read_layers
 from layerlink.lab.replay.step import Step, load
-from layerlink.lab.run.learner import Learner
+from layerlink.lab.run.learning.learner import Learner
+from layerlink.lab.run.learning.step import taught_for
 from layerlink.lab.run.setup.setup import Setup
-from layerlink.lab.run.step import taught_for
 from layerlink.transfer import Activations, Losses
 
 SHOWN = 5  # images of those whose numbers are not finite

@@ -10,7 +10,7 @@ from layerlink.lab.replay.look import Look, look
 from layerlink.lab.replay.step import Place, step_from
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.kept_fault import KeptFault, read_fault
-from layerlink.lab.run.learner import Learner
+from layerlink.lab.run.learning.learner import Learner
 from layerlink.lab.run.ownership import trusted_recipe_of_run
 from layerlink.lab.run.setup.machine import describe_machine
 from layerlink.lab.run.setup.setup import Setup, set_up

@@ -10,13 +10,13 @@ from typing import Any
 
 from layerlink.data import Batch
 from layerlink.errors import LayerlinkError, UsageError
+from layerlink.lab.run.compiled.ways import compiled_again
 from layerlink.lab.run.folder import RunFolder
-from layerlink.lab.run.learner import Learner, NotFiniteError
+from layerlink.lab.run.learning.learner import Learner, NotFiniteError
+from layerlink.lab.run.learning.step import taught_for
 from layerlink.lab.run.resume import Position
-from layerlink.lab.run.step import taught_for
 from layerlink.lab.run.teaching.cohort_teacher import CohortTeacher
 from layerlink.lab.run.watch import Watch
-from layerlink.lab.run.ways import compiled_again
 from layerlink.transfer import Activations
 
 Place = tuple[int, int]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from layerlink.errors import LayerlinkError
-from layerlink.lab.run.learner import DroppedError
+from layerlink.lab.run.learning.learner import DroppedError
 from layerlink.user_code import place_in_user_code, told, whose
 
 

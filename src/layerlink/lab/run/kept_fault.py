@@ -15,7 +15,7 @@ from layerlink.errors import LayerlinkError
 from layerlink.files.whole import write_whole
 from layerlink.lab.parallel.processes import here
 from layerlink.lab.run.folder import RunFolder
-from layerlink.lab.run.learner import Learner, NotFiniteError
+from layerlink.lab.run.learning.learner import Learner, NotFiniteError
 
 
 @dataclass(frozen=True)

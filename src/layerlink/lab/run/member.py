@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from layerlink.errors import LayerlinkError
 from layerlink.files.weights import read_weights
 from layerlink.lab.parallel.processes import here
-from layerlink.lab.run.evaluation import read_test, validation_score
 from layerlink.lab.run.folder import RunFolder
-from layerlink.lab.run.guardrails import Finding, StrictError, findings_after_epoch, findings_before
-from layerlink.lab.run.learner import Learner
+from layerlink.lab.run.learning.learner import Learner
 from layerlink.lab.run.meter import Meter
+from layerlink.lab.run.reading.evaluation import read_test, validation_score
+from layerlink.lab.run.reading.guardrails import Finding, StrictError, findings_after_epoch, findings_before
 from layerlink.lab.run.resume import Position, save
 from layerlink.lab.run.selection import is_kept
 from layerlink.lab.run.setup.setup import Setup
@@ -123,8 +123,7 @@ def _copy_of(model: nn.Module) -> dict[str, Any]:
 
 def finish(member: Member) -> dict[str, Any]:
     """Read the test images once, with the kept weights, and write student, peers and result."""
-    setup, run, learner, position = member.setup, member.run, member.learner, member.position
-    best = member.best
+    run, position, best = member.run, member.position, member.best
     if best is None:
         best = here().first_says(
             lambda: {it: read_weights(run.best(position.best_epoch, it)) for it in member.everyone}
@@ -133,6 +132,17 @@ def finish(member: Member) -> dict[str, Any]:
         member.everyone[name].model.load_state_dict(weights)
     for each in member.everyone.values():  # whoever gave a model goes on with it as it was
         round_no_more(each.distiller.student)
+    result = _result(member)
+    for name, weights in best.items():
+        run.write_weights(run.peer(name) if name else run.student, weights)
+    run.write_result(result)
+    run.remove_checkpoints()
+    return result
+
+
+def _result(member: Member) -> dict[str, Any]:
+    """What ``result.json`` says, of the models as they are now."""
+    setup, learner, position = member.setup, member.learner, member.position
     score = f"validation_{setup.task.score.name}"
     result = {
         **read_test(learner.model, setup),
@@ -165,10 +175,6 @@ def finish(member: Member) -> dict[str, Any]:
             }
             for name, it in learner.peers.items()
         }
-    for name, weights in best.items():
-        run.write_weights(run.peer(name) if name else run.student, weights)
-    run.write_result(result)
-    run.remove_checkpoints()
     return result
 
 

@@ -18,7 +18,7 @@ from layerlink.lab.parallel.processes import ALONE, Processes, here
 from layerlink.lab.recipe.file import dump_recipe
 from layerlink.lab.recipe.schema import Recipe
 from layerlink.lab.run.folder import RunFolder
-from layerlink.lab.run.learner import Learner
+from layerlink.lab.run.learning.learner import Learner
 from layerlink.lab.run.meter import Meter
 from layerlink.lab.run.ownership import adopt, recipe_of_run
 from layerlink.lab.run.setup.machine import describe_machine

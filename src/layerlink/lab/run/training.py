@@ -11,21 +11,21 @@ from typing import Any
 from layerlink.data import Batch
 from layerlink.errors import LayerlinkError
 from layerlink.lab.parallel.processes import here
+from layerlink.lab.run.compiled.ways import compile_models
 from layerlink.lab.run.failures import StudentError, failing_alone
-from layerlink.lab.run.faults import LOOK_EVERY, look_at
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.interruption import stop_if_asked, stop_signals
 from layerlink.lab.run.kept_fault import keep_fault
-from layerlink.lab.run.learner import DroppedError, NotFiniteError
+from layerlink.lab.run.learning.faults import LOOK_EVERY, look_at
+from layerlink.lab.run.learning.learner import DroppedError, NotFiniteError
+from layerlink.lab.run.learning.mutual import learner_of
+from layerlink.lab.run.learning.step import taught_for
 from layerlink.lab.run.member import Member, Saving, begin, finish, finish_epoch
-from layerlink.lab.run.mutual import learner_of
 from layerlink.lab.run.resume import claimed, open_run
 from layerlink.lab.run.setup.setup import Setup
-from layerlink.lab.run.step import taught_for
 from layerlink.lab.run.teaching.cohort_teacher import CohortTeacher
 from layerlink.lab.run.tracking import tracked
 from layerlink.lab.run.watch import Watch
-from layerlink.lab.run.ways import compile_models
 from layerlink.teachers import Teacher
 from layerlink.transfer import Losses
 

@@ -14,7 +14,7 @@ from layerlink.files.inside import inside
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.holding import alone_in
 from layerlink.lab.run.interruption import several_trainings
-from layerlink.lab.run.learner import DroppedError
+from layerlink.lab.run.learning.learner import DroppedError
 from layerlink.lab.run.watch import PassingOn, Watch
 from layerlink.lab.search.database import no_database, open_storage, optuna
 from layerlink.lab.search.proposals import distribution, next_trial

@@ -15,7 +15,8 @@ from layerlink.lab.bench.costs import students_that_fit
 from layerlink.lab.parallel.processes import here
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.interruption import several_trainings, stop_before_the_next
-from layerlink.lab.run.learner import DroppedError, OutOfMemoryError
+from layerlink.lab.run.learning.learner import DroppedError
+from layerlink.lab.run.learning.memory import OutOfMemoryError
 from layerlink.lab.run.resume import claim
 from layerlink.lab.run.setup.cohort import set_up_each, shared_fields
 from layerlink.lab.run.setup.setup import Setup, set_up

@@ -10,11 +10,10 @@ from torch import Tensor, nn
 
 from layerlink.errors import UsageError
 from layerlink.losses.known_buffers import KnownBuffers
-from layerlink.losses.relations.drawn import likeness, negatives_of
-from layerlink.losses.shapes import ShapeError, at_least_float32, require_same_batch, require_sizes, unit
+from layerlink.losses.relations.memory import Alike, alike, negatives_of, remember
+from layerlink.losses.shapes import ShapeError, embedded, require_same_batch, require_sizes, unit
 
 EPSILON = 1e-7
-WHOLE = 8  # up to so many examples a negative, products with all of the memory are cheaper than collecting the drawn
 
 
 class CRD(KnownBuffers):
@@ -46,7 +45,8 @@ class CRD(KnownBuffers):
     Differs: negatives are drawn of all other examples; code in use can leave out those of the example's class.
     """
 
-    seed: Tensor
+    memory_student: Tensor
+    memory_teacher: Tensor
     steps: Tensor
 
     def __init__(
@@ -81,19 +81,18 @@ class CRD(KnownBuffers):
         if indices.shape != student.shape[:1] or indices.dtype != torch.int64:
             raise ShapeError(f"crd needs int64 indices ({len(student)},); got {indices.dtype} {tuple(indices.shape)}")
         own, other = (
-            unit(at_least_float32(embed(at_least_float32(side).flatten(1))), 1)
+            unit(embedded(embed, side.flatten(1)), 1)
             for embed, side in ((self.embed_student, student), (self.embed_teacher, teacher))
         )
         drawn = self._draw(indices)
-        buffers = dict(self.named_buffers())
-        loss = self._one_way(own, buffers["memory_teacher"], indices, drawn, "scale_student")
-        loss = loss + self._one_way(other, buffers["memory_student"], indices, drawn, "scale_teacher")
+        loss = self._one_way(own, self.memory_teacher, indices, drawn, "scale_student")
+        loss = loss + self._one_way(other, self.memory_student, indices, drawn, "scale_teacher")
         if self._learns():
-            self._remember(buffers["memory_student"], indices, own)
-            self._remember(buffers["memory_teacher"], indices, other)
-            count = self.read("steps")
+            remember(self.memory_student, indices, own, self.momentum)
+            remember(self.memory_teacher, indices, other, self.momentum)
+            steps = self.read("steps")
             self.steps += 1
-            self.note("steps", count + 1)
+            self.note("steps", steps + 1)
         return loss
 
     def _learns(self) -> bool:
@@ -105,31 +104,19 @@ class CRD(KnownBuffers):
         return negatives_of(indices, self.train_size, self.negatives, seed)
 
     def _one_way(self, features: Tensor, memory: Tensor, indices: Tensor, drawn: Tensor, name: str) -> Tensor:
-        same = likeness(features, memory[indices, None].to(features.dtype), self.temperature)
-        if self.train_size <= WHOLE * self.negatives:  # of all examples, and how often each is counted
-            whole = memory.to(features.dtype, copy=True)  # the memory moves before the backward pass
-            others = likeness(features, whole, self.temperature)
-            often = torch.zeros_like(others).scatter_add_(1, drawn, others.new_ones(()).expand_as(drawn))
-        else:
-            others, often = likeness(features, memory[drawn].to(features.dtype), self.temperature), None
-        scale = self._scale(name, same, others, often).to(others.dtype)
+        found = alike(features, memory, indices, drawn, self.temperature)
+        scale = self._scale(name, found).to(found.others.dtype)
         noise = self.negatives / self.train_size
-        found = (same / scale / (same / scale + noise + EPSILON)).log()
-        told = (noise / (others / scale + noise + EPSILON)).log()
-        return -(found.sum() + (told if often is None else told * often).sum()) / len(features)
+        own = (found.same / scale / (found.same / scale + noise + EPSILON)).log()
+        others = (noise / (found.others / scale + noise + EPSILON)).log()
+        return -(own.sum() + found.counted(others).sum()) / len(features)
 
-    def _scale(self, name: str, same: Tensor, others: Tensor, often: Tensor | None) -> Tensor:
+    def _scale(self, name: str, found: Alike) -> Tensor:
         """Z, which the first batch decides."""
         if self.read(name):
             return self.get_buffer(name)
-        others = others.detach() if often is None else others.detach() * often
-        mean = (same.detach().double().sum() + others.double().sum()) / (len(same) * (1 + self.negatives))
+        scale = found.mean() * self.train_size
         if self._learns():
-            self.get_buffer(name).copy_(mean * self.train_size)
+            self.get_buffer(name).copy_(scale)
             self.note(name, 1)
-        return mean * self.train_size
-
-    @torch.no_grad()
-    def _remember(self, memory: Tensor, indices: Tensor, features: Tensor) -> None:
-        moved = self.momentum * memory[indices] + (1 - self.momentum) * features.to(memory.dtype)
-        memory[indices] = unit(moved, 1)
+        return scale

@@ -46,6 +46,9 @@ def relations(loss: str, student: Tensor, teacher: Tensor, mask: Tensor | None, 
         teacher: (N, L, D').
         mask: bool (N, L).
         heads: of the relations.
+
+    Raises:
+        ShapeError: where they are no tokens of the same examples, or heads do not divide the widths.
     """
     require_tokens(loss, student, teacher)
     if heads < 1 or student.shape[2] % heads or teacher.shape[2] % heads:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from layerlink.errors import LayerlinkError
-from layerlink.lab.report.page.charts import DARK, DARK_BACKGROUND, LIGHT, LIGHT_BACKGROUND, to_png, to_svg
+from layerlink.lab.report.page.charts import DARK, DARK_BACKGROUND, LIGHT, LIGHT_BACKGROUND, to_svg
 from layerlink.lab.report.page.curves import Curve, curve_chart, curve_panels
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -141,18 +141,6 @@ def test_svg_is_dark_ink_on_white_with_names_title_and_a_line_a_run() -> None:
         if element.get("stroke") in LIGHT and element.get("fill") is None and element.get("d", "").count("L") == 2
     ]
     assert [line.get("stroke") for line in lines] == list(LIGHT[:2])
-
-
-def test_png_doubles_the_pixels() -> None:
-    one = chart(Curve("a", "hard", (1.0, 0.5)))
-    sizes = [png_size(to_png(one, scale=1)), png_size(to_png(one))]
-    assert sizes[1][0] == pytest.approx(2 * sizes[0][0], abs=2)
-    assert sizes[1][1] == pytest.approx(2 * sizes[0][1], abs=2)
-
-
-def png_size(data: bytes) -> tuple[int, int]:
-    assert data[:8] == b"\x89PNG\r\n\x1a\n"
-    return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
 
 
 def test_a_missing_package_is_named_with_the_extra_that_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,10 +12,10 @@ import torch
 
 from layerlink.errors import UsageError
 from layerlink.lab.recipe.file import LoadedRecipe, load_recipe
-from layerlink.lab.run.evaluation import read_test
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.interruption import Interrupted
-from layerlink.lab.run.learner import Learner, NotFiniteError
+from layerlink.lab.run.learning.learner import Learner, NotFiniteError
+from layerlink.lab.run.reading.evaluation import read_test
 from layerlink.lab.run.setup.cohort import set_up_cohort
 from layerlink.lab.run.setup.setup import set_up
 from layerlink.lab.run.training import train, train_cohort

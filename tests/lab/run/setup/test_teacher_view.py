@@ -10,7 +10,7 @@ import torch
 
 from layerlink.errors import ProblemsError, UsageError
 from layerlink.lab.recipe.file import LoadedRecipe
-from layerlink.lab.run.evaluation import each_image, read_test
+from layerlink.lab.run.reading.evaluation import each_image, read_test
 from layerlink.lab.run.setup.setup import set_up
 from layerlink.lab.run.teaching.keys import StoreKeys
 from layerlink.taps import OUTPUT

@@ -63,6 +63,7 @@ def axis_chart(
         points: with ``x``.
         axis: title of the x-axis.
         references: horizontal lines, each with its name.
+        score: of the points.
 
     Raises:
         ValueError: where a point has no ``x``, or there is none.
@@ -110,6 +111,7 @@ def row_chart(
     Args:
         points: in the order to be shown.
         references: vertical lines, each with its name.
+        score: of the points.
 
     Raises:
         ValueError: where there is no point.

@@ -121,6 +121,7 @@ def time_chart(
         lines: by row's name, (seconds, value) of every epoch.
         runs: all rows of the page, as for ``curve_chart``.
         seeds: how many runs a line is the mean of, such as ``"n = 2"``.
+        score: of the values.
 
     Raises:
         ValueError: where there is nothing to draw.

@@ -21,9 +21,9 @@ from layerlink.lab.report.gather.records import Row, RunRecord
 from layerlink.lab.report.gather.rows import Gathered
 from layerlink.lab.report.measured.maps import MapsShown, shown_maps
 from layerlink.lab.report.measured.similarity import Alikeness, Similarity, linked_pairs
-from layerlink.lab.run.evaluation import as_the_run_saw, read_images
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.ownership import trusted_recipe_of_run
+from layerlink.lab.run.reading.evaluation import as_the_run_saw, read_images
 from layerlink.lab.run.setup.images import Images
 from layerlink.lab.run.setup.machine import processor_name
 from layerlink.lab.run.setup.setup import Setup, set_up
@@ -112,6 +112,7 @@ def measure_rows(
         trust_code: whether code that the folders name may be called, where this user did not make the runs.
 
     Raises:
+        UsageError: where there is no row.
         LayerlinkError: where images, weights or teacher are not there; the message says which.
         ForeignCodeError: where code would be called that is not trusted.
     """

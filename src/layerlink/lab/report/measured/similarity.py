@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from layerlink.data.examples import Inputs
 from layerlink.files.weights import load_weights
 from layerlink.lab.recipe.schema import Recipe
-from layerlink.lab.run.evaluation import views_of
+from layerlink.lab.run.reading.evaluation import views_of
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.measure.cka import centred_gram, cka_of_grams
 from layerlink.taps import OUTPUT, Observed, Tap

@@ -125,20 +125,6 @@ def to_svg(chart: alt.TopLevelMixin) -> str:
     )
 
 
-def to_png(chart: alt.TopLevelMixin, scale: float = 2) -> bytes:
-    """The figure of ``to_svg`` as a PNG.
-
-    Args:
-        chart: any Altair chart.
-        scale: PNG pixels per pixel of the figure; 2 suits dense screens.
-    """
-    return bytes(
-        vl_convert.vegalite_to_png(
-            _static(chart), vl_version=_vegalite_version(), config=FIGURE_CONFIG, scale=scale, allowed_base_urls=[]
-        )
-    )
-
-
 def _static(chart: alt.TopLevelMixin) -> dict[str, Any]:
     spec: dict[str, Any] = all_printable(chart.to_dict())
     if spec.get("width") == "container":

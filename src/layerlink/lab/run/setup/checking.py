@@ -24,7 +24,7 @@ from layerlink.taps import OUTPUT, Observed, trace
 from layerlink.taps.observed import Arithmetic
 from layerlink.tasks import CausalLM, Task
 from layerlink.teachers import SeveralTeachers
-from layerlink.teachers.looked import Looked
+from layerlink.teachers.untouched import UntouchedTeacher
 from layerlink.transfer import LinkReport
 from layerlink.transfer.inspection import inspect_observed
 from layerlink.user_code import told
@@ -37,10 +37,12 @@ class Checked:
     Args:
         links: a report each.
         teacher_answers: whether the teacher's output is of the task.
+        problems: everything that does not fit.
     """
 
     links: list[LinkReport] = field(default_factory=list)
     teacher_answers: bool = False
+    problems: list[Problem] = field(default_factory=list)
 
 
 def check_on_batch(
@@ -50,18 +52,26 @@ def check_on_batch(
     student: nn.Module,
     images: Images,
     arithmetic: Arithmetic,
-    seen: Checked,
-) -> list[Problem]:
-    """Run the models on two images; fill ``seen``; return everything that does not fit.
+) -> Checked:
+    """Run the models on two images.
 
     A teacher that is the student's average gives what the student gives.
+
+    Args:
+        loaded: the recipe.
+        task: what outputs mean.
+        teachers: by name; one alone has none. Moved to where the images are, as the student is.
+        student: newly made.
+        images: the recipe's.
+        arithmetic: makes the context to run in.
     """
     recipe = loaded.recipe
     # Where the images are: a teacher that is shared is there already, and all else will be.
     sample = images.sample
     for model in (*teachers.values(), student):
         model.to(images.device)
-    problems: list[Problem] = []
+    seen = Checked()
+    problems = seen.problems
     if not any(parameter.requires_grad for parameter in student.parameters()):
         problems.append(loaded.problem(("student",), "has no parameter to train: every one is frozen"))
     problems += [loaded.problem(("student",), what) for what in _check_state(student)]
@@ -77,24 +87,24 @@ def check_on_batch(
         seen.links += inspect_observed(asked, learns, recipe.links, sample, facts_of(images))
         for report in seen.links:
             problems += [loaded.problem(("links", report.index), what) for what in report.problems]
-        problems += _check_outputs(loaded, task, learns, observed, images, seen)
+        wrong, seen.teacher_answers = _check_outputs(loaded, task, learns, observed, images)
+        problems += wrong
         problems += _check_training(loaded, learns, sample)
     except LayerlinkError as error:
         problems.append(Problem("models", str(error)))
     except Exception as error:  # noqa: BLE001 - whatever a user's model raises
-        problems.append(
-            Problem(
-                "models",
-                f"a model does not run on {images.train.noun} {shape_of(sample)}: {told(error)}",
-            )
-        )
-    return problems
+        what = f"a model does not run on {images.train.noun} {shape_of(sample)}: {told(error)}"
+        problems.append(Problem("models", what))
+    return seen
 
 
 def _check_outputs(
-    loaded: LoadedRecipe, task: Task, learns: Observed, teachers: Mapping[str, Observed], images: Images, seen: Checked
-) -> list[Problem]:
-    """Whether both give what the task is of; a teacher that teaches through links alone may give anything."""
+    loaded: LoadedRecipe, task: Task, learns: Observed, teachers: Mapping[str, Observed], images: Images
+) -> tuple[list[Problem], bool]:
+    """What is wrong with outputs, which must be of the task, and whether the teacher's is.
+
+    A teacher that teaches through links alone may give anything.
+    """
     sample, classes = images.sample, len(images.train.classes)
     own, problems = _shape_of(loaded, learns, sample, ("student",))
     if own is not None:
@@ -102,9 +112,8 @@ def _check_outputs(
     if own is not None and isinstance(task, CausalLM) and (what := looks_ahead(learns, sample)):
         problems.append(loaded.problem(("student",), what))
     if not teachers:  # the student's average, if anything
-        seen.teacher_answers = not problems
-        return problems
-    soft = loaded.recipe.soft
+        return problems, not problems
+    answers, soft = False, loaded.recipe.soft
     asked = set(soft.teachers or teachers) if soft is not None and not soft.teacher_output else set()
     for name, teaches in teachers.items():
         place = loaded.place_of_teacher(name)
@@ -114,11 +123,11 @@ def _check_outputs(
             wrong = [what]
         if own is not None and other is not None and not wrong and own != other:
             wrong = [f"gives {tuple(other)} where the student gives {tuple(own)}"]
-        seen.teacher_answers = other is not None and not wrong
+        answers = other is not None and not wrong
         if name in asked:
             problems += unread
             problems += [loaded.problem(place, what) for what in wrong]
-    return problems
+    return problems, answers
 
 
 def _as_teacher(section: TeacherSection | None, model: nn.Module, images: Images, arithmetic: Arithmetic) -> Observed:
@@ -132,7 +141,7 @@ def _asked(
 ) -> Observed | SeveralTeachers:
     """What the links are tried against: the one teacher, several, or where there is none the student's average."""
     if len(teachers) > 1:
-        return SeveralTeachers({name: Looked(it) for name, it in teachers.items()})
+        return SeveralTeachers({name: UntouchedTeacher(it) for name, it in teachers.items()})
     own = Observed(student, "teacher", output=recipe.student.logits, arithmetic=arithmetic)
     return teachers.get("", own if recipe.teacher is not None else Observed(_Nobody(), "teacher"))
 

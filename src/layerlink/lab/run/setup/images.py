@@ -13,7 +13,7 @@ from layerlink.data import Examples, ImageSet, Source, TextViews, Views, load_so
 from layerlink.data.examples import Inputs
 from layerlink.data.images import images_of
 from layerlink.data.normalisation import Statistics, normalisation
-from layerlink.data.sources import SCALED
+from layerlink.data.sources.table import SCALED
 from layerlink.data.splits import few, labelled
 from layerlink.data.stream.images import Streaming, pixel_bytes
 from layerlink.data.stream.maps import StreamedPairs

@@ -14,8 +14,9 @@ from typing import Any
 import torch
 
 import layerlink
-from layerlink.errors import UsageError
+from layerlink.errors import Problem, UsageError
 from layerlink.lab.parallel.processes import here
+from layerlink.lab.recipe.file import LoadedRecipe
 from layerlink.lab.recipe.schema import Recipe
 from layerlink.lab.recipe.texts import TEXT
 from layerlink.taps.observed import Precision
@@ -68,6 +69,17 @@ def graph_problems(recipe: Recipe, device: torch.device) -> Iterator[str]:
         yield f"graphs are CUDA's, and the device is {device.type}: set compile=true, or device=cuda where there is one"
     if recipe.compile == "graphs" and recipe.data.name == TEXT:
         yield "a CUDA graph is of one shape, and texts are padded to many: set compile=true"
+
+
+def process_problems(loaded: LoadedRecipe) -> Iterator[Problem]:
+    """What of a recipe does not go with as many processes as train here."""
+    recipe, count = loaded.recipe, here().size
+    if recipe.data.views > 1 and count > 1:
+        what = f"several views are compared in one process; {count} were started"
+        yield loaded.problem(("data", "views"), what)
+    if recipe.training.batch_size < count:
+        what = f"must give each of the {count} processes an example; got {recipe.training.batch_size}"
+        yield loaded.problem(("training", "batch_size"), what)
 
 
 def tf32(device: torch.device) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,7 +22,7 @@ from layerlink.lab.run.setup.beginning import begin
 from layerlink.lab.run.setup.checking import Checked, check_on_batch, facts_of
 from layerlink.lab.run.setup.fast_paths import keep_cast_weights, make_fast
 from layerlink.lab.run.setup.images import Images, load_images
-from layerlink.lab.run.setup.machine import choose_device, choose_precision, graph_problems
+from layerlink.lab.run.setup.machine import choose_device, choose_precision, graph_problems, process_problems
 from layerlink.lab.run.setup.memory_format import keep_rows_together
 from layerlink.lab.run.setup.mixing import mixing_problems
 from layerlink.lab.run.setup.models import build_role
@@ -161,11 +161,11 @@ def set_up(
             begin(each, students[name], teachers, images, problems)
     samples = _samples(loaded, teachers, images, problems) | dict.fromkeys(students.values(), images.sample)
     in_rows = {model for model, sample in samples.items() if keep_rows_together(model.to(device), sample, run_as)}
-    of_each = {name: teachers or _others(students, name, each) for name, each in everyone.items()}
-    seen = {name: Checked() for name in everyone}
+    of_each = {name: teachers or _others(students, each) for name, each in everyone.items()}
+    seen = dict[str, Checked]()
     for name, each in everyone.items():
-        found = check_on_batch(each, task, of_each[name], students[name], images, run_as, seen[name])
-        problems += [problem for problem in found if problem not in problems]
+        seen[name] = check_on_batch(each, task, of_each[name], students[name], images, run_as)
+        problems += [problem for problem in seen[name].problems if problem not in problems]
     if problems:
         raise loaded.error(problems)
     warnings, setups = (*_bad_images(images), *teacher_warnings(loaded.recipe, images)), {}
@@ -178,16 +178,24 @@ def set_up(
             *(each, images, distiller, None if each.recipe.peers else teaching, seen[name].links, device, precision),
             *(warnings, tuple(notes), task, seen[name].teacher_answers),
         )
-    for model in in_rows:
-        model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    for name, model in students.items():
-        if (student is None or name != STUDENT) and model not in in_rows:
-            make_fast(model, device)
-    for model in teachers.values() if teacher is None else ():  # those that nobody else uses
-        if model not in in_rows:
-            make_fast(model, device, frozen=True)
+    own = [model for name, model in students.items() if student is None or name != STUDENT]
+    frozen = [*teachers.values()] if teacher is None else []
+    _make_all_fast(own, frozen, in_rows, device)
+    for model in frozen:
         keep_cast_weights(model, precision, samples[model])
     return replace(setups.pop(STUDENT), peers=setups)
+
+
+def _make_all_fast(
+    students: Iterable[nn.Module], teachers: Iterable[nn.Module], in_rows: set[nn.Module], device: torch.device
+) -> None:
+    """Every model that was made here, which nobody else uses; those that need their rows together get them back."""
+    for model in in_rows:
+        model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    for models, are_frozen in ((students, False), (teachers, True)):
+        for model in models:
+            if model not in in_rows:
+                make_fast(model, device, frozen=are_frozen)
 
 
 def _students(
@@ -215,7 +223,7 @@ def _samples(
         raise loaded.error([*problems, loaded.problem(("teacher",), str(error))]) from None
 
 
-def _others(students: Mapping[str, nn.Module], name: str, loaded: LoadedRecipe) -> dict[str, nn.Module]:
+def _others(students: Mapping[str, nn.Module], loaded: LoadedRecipe) -> dict[str, nn.Module]:
     """What a student or peer learns from: one alone has no name."""
     others = {other: students[other] for other in loaded.recipe.peers or ()}
     return others if len(others) != 1 else {"": next(iter(others.values()))}
@@ -251,12 +259,7 @@ def _load(loaded: LoadedRecipe, problems: list[Problem], images: Images | None) 
     except UsageError as error:
         problems.append(loaded.problem(("device",), str(error)))
     problems += [loaded.problem(("compile",), what) for what in graph_problems(loaded.recipe, device)]
-    if loaded.recipe.data.views > 1 and here().size > 1:
-        what = f"several views are compared in one process; {here().size} were started"
-        problems.append(loaded.problem(("data", "views"), what))
-    if loaded.recipe.training.batch_size < here().size:
-        what = f"must give each of the {here().size} processes an example; got {loaded.recipe.training.batch_size}"
-        problems.append(loaded.problem(("training", "batch_size"), what))
+    problems += process_problems(loaded)
     try:
         with here().first_of_machine_before():
             return device, images or load_images(loaded.recipe, device)

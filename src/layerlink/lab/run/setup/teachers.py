@@ -31,7 +31,14 @@ TaughtBy = FrozenTeacher | SeveralTeachers | EMATeacher | PeerTeacher
 def build_teachers(
     loaded: LoadedRecipe, images: Images, problems: list[Problem], notes: list[str]
 ) -> dict[str, nn.Module]:
-    """The frozen teachers of a recipe by name; that of one is empty. Those that cannot be made are problems."""
+    """The frozen teachers of a recipe by name; that of one is empty.
+
+    Args:
+        loaded: the recipe.
+        images: its own, whose sizes and classes models are made for.
+        problems: to be added to, where one cannot be made.
+        notes: to be added to: what was taken off the names in files of weights.
+    """
     found = {}
     for name, section in loaded.recipe.frozen_teachers.items():
         place = ("teachers", name) if name else ("teacher",)
@@ -44,7 +51,15 @@ def build_teachers(
 def taught_by(
     recipe: Recipe, teachers: Mapping[str, nn.Module], student: nn.Module, images: Images, run_as: Arithmetic
 ) -> TaughtBy | None:
-    """What teaches: one model, several, peers as they are at every batch, the student's average, or nothing."""
+    """What teaches: one model, several, peers as they are at every batch, the student's average, or nothing.
+
+    Args:
+        recipe: that says which.
+        teachers: by name; one alone has none.
+        student: whose average may teach.
+        images: the recipe's: teachers may see them normalised otherwise, or in another size.
+        run_as: makes the context that models run in.
+    """
     if recipe.teacher is not None and recipe.teacher.model == EMA and not teachers:
         return EMATeacher(student, recipe.teacher.decay, output=recipe.student.logits, arithmetic=run_as)
     sections, kind = recipe.every_teacher, FrozenTeacher if recipe.peers is None else PeerTeacher

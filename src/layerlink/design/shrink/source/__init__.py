@@ -1,0 +1,1 @@
+"""A model as source: forward methods recorded, classes and buffers written, as plain PyTorch."""

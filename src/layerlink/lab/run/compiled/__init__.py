@@ -1,0 +1,1 @@
+"""The models of a training as programs of torch's compiler."""
