@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from layerlink.lab.report.chance.difference import Difference, Seeds, compare
-from layerlink.lab.report.chance.p_values import bonferroni, largest_of
+from layerlink.lab.report.chance.p_values import LEVEL, bonferroni, largest_of
 from layerlink.lab.report.chance.spread import spread_of
 
 
@@ -83,10 +83,14 @@ def _why_not(leader: str, ahead: Mapping[str, Difference], count: Mapping[str, i
 def p_words(p: float) -> str:
     """A p-value as it is read.
 
-    >>> p_words(0.0341), p_words(0.2), p_words(0.00001)
-    ('p = 0.034', 'p = 0.2', 'p < 0.001')
+    >>> p_words(0.0341), p_words(0.2), p_words(0.00001), p_words(0.0502)
+    ('p = 0.034', 'p = 0.2', 'p < 0.001', 'p = 0.0502')
     """
-    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+    if p < 0.001:
+        return "p < 0.001"
+    # What is above the level is not rounded down to it.
+    shown = next(text for digits in range(2, 18) if (float(text := f"{p:.{digits}g}") <= LEVEL) == (p <= LEVEL))
+    return f"p = {shown}"
 
 
 def flattery(values: Mapping[str, Seeds]) -> float | None:
