@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from layerlink.lab.report.chance.spread import Spread, spread_of
-from layerlink.lab.report.figures.curves import curve_runs, epochs_of, raw_name
+from layerlink.lab.report.figures.curves import MOST_TERMS, curve_runs, epochs_of, raw_name
 from layerlink.lab.report.gather.records import Row
 from layerlink.lab.report.gather.rows import Gathered
 from layerlink.lab.report.page.page import Cell, Table
@@ -61,7 +61,8 @@ def _spreads(row: Row) -> dict[str, Spread]:
 
 def _named(metrics: Sequence[Mapping[str, float]]) -> dict[str, float]:
     kept = {name: value for name, value in metrics[0].items() if name.startswith(("train_", "validation_"))}
-    return kept | {raw_name(name): value for name, value in metrics[0].items() if is_term(name)}
+    terms = [name for name in metrics[0] if is_term(name)][:MOST_TERMS]
+    return kept | {raw_name(name): metrics[0][name] for name in terms}
 
 
 def _links(spreads: Mapping[str, Spread]) -> str:
