@@ -152,6 +152,8 @@ def test_the_same_runs_make_the_same_tables(sweep: Path, out: Path, tmp_path: Pa
     for name in ("results.csv", "runs.csv", "recipes.csv"):
         assert (tmp_path / "again" / "tables" / name).read_bytes() == (out / "tables" / name).read_bytes()
     assert "Teacher against student" not in (tmp_path / "again" / "index.html").read_text("utf-8")
+    assert " --no-measure --out " in (tmp_path / "again" / "report.md").read_text("utf-8")
+    assert "--no-measure" not in (out / "report.md").read_text("utf-8")
 
 
 def headings(folder: Path) -> list[str]:
@@ -285,17 +287,14 @@ TEXTS = """() => [...document.querySelectorAll('svg text')]
 EDGES = "() => { const it = document.querySelector('svg').getBoundingClientRect(); return [it.right, it.bottom]; }"
 
 
-def misplaced(tab: Any, svg: str, family: str, *, whole: bool = True) -> list[str]:
-    """The texts of a figure that are cut off, or lie over each other, where its reader has this font.
-
-    Those of which the end is left out, too, where ``whole``.
-    """
+def misplaced(tab: Any, svg: str, family: str) -> list[str]:
+    """The texts of a figure that are cut off or shortened, or lie over each other, where its reader has this font."""
     written = re.sub(r'font-family="[^"]*"', f'font-family="{family}"', svg)
     tab.set_content(f"<body style='margin: 0'>{written}</body>")
     right, bottom = tab.evaluate(EDGES)
     texts = tab.evaluate(TEXTS)
     found = [f"{it[0]} is cut off" for it in texts if it[1] < -0.5 or it[2] < -0.5 or it[3] > right or it[4] > bottom]
-    found += [f"{it[0]} is shortened" for it in texts if whole and it[0].endswith("…")]
+    found += [f"{it[0]} is shortened" for it in texts if it[0].endswith("…")]
     for number, one in enumerate(texts):
         for other in texts[number + 1 :]:
             wide = min(one[3], other[3]) - max(one[1], other[1])
@@ -311,12 +310,7 @@ def test_no_text_of_a_figure_is_cut_off_in_any_font(browser: Any, out: Path, fam
     docs = Path(__file__).parents[3] / "docs"
     figures = [*(out / "figures").glob("*.svg"), *docs.rglob("*.svg")]
     assert len(figures) > 10
-    wrong = {
-        path.name: found
-        for path in figures
-        # Some in docs were drawn before names went over several lines; their runs are not kept.
-        if (found := misplaced(tab, path.read_text("utf-8"), family, whole=docs not in path.parents))
-    }
+    wrong = {path.name: found for path in figures if (found := misplaced(tab, path.read_text("utf-8"), family))}
     tab.close()
     assert wrong == {}
 

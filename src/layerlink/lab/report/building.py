@@ -103,7 +103,7 @@ def write_report(
     ]
     title = f"{gathered.title}: {gathered.question}" if gathered.question else gathered.title
     said = answer(gathered)
-    provenance = _provenance(gathered, folders, out, against)
+    provenance = _provenance(gathered, folders, out, against, measured=measure > 0)
     _write(out, title, said, sections, provenance, [*tables, *more_data(measurements)])
     return Report(said, results.shown, out / PAGE, left_out)
 
@@ -230,10 +230,12 @@ def _curve_sections(gathered: Gathered, verdict: Verdict | None) -> list[Section
     return [Section("Epoch by epoch", pictures=tuple(pictures), text=text)]
 
 
-def _provenance(gathered: Gathered, folders: Sequence[Path], out: Path, against: str | None) -> list[tuple[str, str]]:
+def _provenance(
+    gathered: Gathered, folders: Sequence[Path], out: Path, against: str | None, *, measured: bool
+) -> list[tuple[str, str]]:
     """Commands that repeat it, then versions and hardware; where runs differ, each with its number of runs."""
     found = [("repeat", command) for command in gathered.commands]
-    how = [] if against is None else ["--against", against]
+    how = [*([] if against is None else ["--against", against]), *([] if measured else ["--no-measure"])]
     found.append(("this report", shlex.join(["layerlink", "report", *map(str, folders), *how, "--out", str(out)])))
     found.append(("one run", "layerlink run FOLDER/recipe.yaml --out ANOTHER"))
     runs = [*([gathered.teacher] if gathered.teacher else []), *gathered.runs]

@@ -91,7 +91,7 @@ def test_runs_of_another_processor_are_no_pairs_and_told(runs: Path) -> None:
     table = results(runs)
     assert "3 runs were trained on another" in table.shown.note
     assert entry(table, "soft", "minus “labels”, points").endswith("(unpaired)")
-    assert "too few seeds in common tell" in table.shown.note
+    assert "unknown with so few seeds in common" in table.shown.note
 
 
 def test_runs_of_another_commit_are_told(runs: Path) -> None:

@@ -206,7 +206,7 @@ def _choice(gathered: Gathered, verdict: Verdict) -> list[str]:
     first = f"“{verdict.leader}” is first of {len(values)} rows by the test {gathered.noun} that are told here"
     if points is None:
         how = "high" if gathered.score.higher_is_better else "low"
-        return [f"{first}, and so reads too {how}: by how much, too few seeds in common tell."]
+        return [f"{first}, and so reads too {how}; by how much is unknown with so few seeds in common."]
     return [
         f"{first}: were all of them equally good, the first would read {_too_good(points, gathered.score)} by chance "
         "alone."
