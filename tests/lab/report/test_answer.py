@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import math
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 
@@ -71,7 +74,11 @@ def test_the_answer_names_the_range_that_does_not_matter(tmp_path: Path, fake_ru
     assert "“t2.0” leads" in said
     assert "“t1.0”, “t2.0” and “t3.0” are above “labels” by more than chance." in said
     assert "“t0.5” and “t40.0” are below “labels” by more than chance." in said
-    assert "Between 1 and 3 the temperature makes no difference that these seeds can tell." in said
+    # The spread counts as that of 400 images, 0.25 / sqrt(6): 4.303 / sqrt(3) of it are 0.25 points. So 3 (-0.20) is
+    # not told from 2, and 1 (-0.30) is: by its own comparison, if not after a correction for four.
+    reach = 4.303 * 0.25 / math.sqrt(18)
+    said_most = f"by their 95 % intervals it may be up to {0.2 + reach:.1f} points."
+    assert f"Between 2 and 3 the temperature makes no difference that these seeds can tell: {said_most}" in said
 
 
 def test_another_row_may_be_what_the_others_are_compared_with(tmp_path: Path, fake_run: FakeRun) -> None:
@@ -122,7 +129,7 @@ def test_a_steady_difference_of_two_seeds_is_open_never_none(tmp_path: Path, fak
     said = many(tmp_path, fake_run, leads, {})
     assert "3.9 points more than “labels” (95 % interval 3.0 to 4.8, n = 2)" in said
     assert "8 rows are not told apart from “labels” by so few seeds" in said
-    assert "the nearest to it is “links” (+3.93: about 1 more seed would tell)" in said
+    assert "the first to be told would be “links” (+3.93: about 1 more seed would tell)" in said
 
 
 def test_what_is_told_and_what_is_open_stand_apart(tmp_path: Path, fake_run: FakeRun) -> None:
@@ -143,3 +150,69 @@ def test_another_choice_by_validation_images_is_told(tmp_path: Path, fake_run: F
         "63.3 % (sd 2.8, n = 3) of the test images." in said
     )
     assert "validation" not in many(tmp_path / "same", fake_run, leads, {})
+
+
+def test_a_steady_step_along_an_axis_is_not_called_none(tmp_path: Path, fake_run: FakeRun) -> None:
+    leads = {**{f"w{k}": (0.1, 0.1) for k in range(1, 9)}, "w9": (3.98, 4.08)}
+    said = many(tmp_path, fake_run, leads, {})
+    # +3.93 from w8 to w9: p = 0.01, and 0.09 after the correction for eight.
+    assert "9 rows are not told apart" in said
+    assert "the weight makes no difference" not in said
+
+
+def test_a_row_with_one_seed_among_many_is_named(tmp_path: Path, fake_run: FakeRun) -> None:
+    for seed, (hard, soft) in enumerate(((60.0, 64.0), (61.0, 65.5), (62.0, 66.0))):
+        fake_run(tmp_path / f"hard-{seed}", seed, hard)
+        fake_run(tmp_path / f"soft-{seed}", seed, soft, TEACHER, "soft.temperature=3")
+    fake_run(tmp_path / "late-0", 0, 61.0, TEACHER, "soft.temperature=4")
+    said = answer(gather([tmp_path]))
+    assert "“late” is compared with “hard” by a single seed, so the spread is unknown." in said
+
+
+def test_a_score_in_no_steps_that_is_apart_by_one_number_is_not_told(tmp_path: Path, fake_run: FakeRun) -> None:
+    score = {"name": "perplexity", "words": "perplexity", "unit": "", "higher_is_better": False, "digits": 2}
+    for seed in range(3):
+        for name, value, more in (("hard", 80.0, ()), ("soft", 70.0, (TEACHER,))):
+            numbers = {"test_perplexity": value, "validation_perplexity": value, "score": score}
+            fake_run(tmp_path / f"{name}-{seed}", seed, 50.0, *more, **numbers)
+    gathered = gather([tmp_path])
+    assert (differences_of(gathered)["soft"].p, differences_of(gathered)["soft"].told) == (None, None)
+    said = answer(gathered)
+    assert "“soft” leads: it has a perplexity of 70.00" in said
+    assert "“soft” is as far from “hard” in every seed, to the last digit" in said
+
+
+def test_points_are_of_percent_alone(tmp_path: Path, fake_run: FakeRun) -> None:
+    score = {"name": "perplexity", "words": "perplexity", "unit": "", "higher_is_better": False, "digits": 2}
+    for name, value, more in (("hard", 80.0, ()), ("soft", 70.0, (TEACHER,))):
+        numbers = {"test_perplexity": value, "validation_perplexity": value}
+        fake_run(tmp_path / f"{name}-0", 0, 50.0, *more, **numbers, score=score)
+    assert "Each row has a single seed, so a difference may be luck." in answer(gather([tmp_path]))
+
+
+@pytest.mark.parametrize(
+    ("changed", "paired"),
+    [
+        ({}, True),
+        ({"hardware": "Another CPU, 8 cores, 8 threads"}, False),
+        ({"hardware": "A CPU, 8 cores, 1 threads"}, True),
+        ({"precision": "bfloat16"}, False),
+        ({"device": "cuda:1"}, False),
+        ({"commit": "other"}, True),
+    ],
+)
+def test_a_seed_pairs_on_one_kind_of_processor_alone(
+    tmp_path: Path, fake_run: FakeRun, changed: dict[str, str], paired: bool
+) -> None:
+    hard, soft = (60.0, 63.0, 58.0), (64.0, 67.25, 61.75)
+    known = {"hardware": "A CPU, 2 cores, 2 threads", "device": "cpu", "precision": "float32", "commit": "one"}
+    for seed in range(3):
+        for name, value, more, there in (("hard", hard, (), {}), ("soft", soft, (TEACHER,), changed)):
+            run = fake_run(tmp_path / f"{name}-{seed}", seed, value[seed], *more)
+            (run / "environment.json").write_text(json.dumps(known | there))
+    found = differences_of(gather([tmp_path]))["soft"]
+    assert (found.paired, found.test) == ((True, "paired t") if paired else (False, "Welch"))
+    # By hand: the differences 4, 4.25, 3.75; or variances 19/3 and 7.583 of the rows, over three seeds.
+    sd = 0.25 if paired else math.sqrt(statistics.variance(hard) + statistics.variance(soft))
+    assert (found.mean, found.sd) == (pytest.approx(13 / 3 - 1 / 3), pytest.approx(sd))
+    assert found.told is paired

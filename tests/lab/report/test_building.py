@@ -14,9 +14,15 @@ from typing import Any
 
 import pytest
 
-from layerlink.lab.report.building import Report, write_report
+from layerlink.lab.report.building import Report, _score_pictures, write_report
+from layerlink.lab.report.figures.bars import Point, Reference, axis_chart, row_chart
+from layerlink.lab.report.figures.heat_maps import confusion_chart, similarity_chart
 from layerlink.lab.report.files import escaped, file_name
 from layerlink.lab.report.gather.rows import gather
+from layerlink.lab.report.measured.similarity import Similarity
+from layerlink.lab.report.page.charts import to_svg
+from layerlink.lab.report.page.curves import Curve, curve_panels
+from layerlink.lab.run.folder import RunFolder
 from layerlink.measure import timing
 
 HOSTILE = "</script><img src=x onerror=window.broken=1>| `x` \"'&"
@@ -85,8 +91,8 @@ def test_everything_is_written(report: Report, out: Path, sweep: Path) -> None:
     }
     names = {path.name for path in (out / "figures").iterdir()}
     assert {
-        *("test-accuracy-against-soft-temperature.svg", "test-accuracy-row-by-row.svg", "validation-accuracy.svg"),
-        *("training-accuracy-and-raw-terms.svg", "validation-accuracy-against-training-time.svg"),
+        *("test-accuracy-against-soft-temperature.svg", "test-accuracy-row-by-row.svg"),
+        *("accuracy-and-raw-terms-epoch-by-epoch.svg", "validation-accuracy-against-training-time.svg"),
         *("confusion-of-t-30.svg", "similarity-of-layers-to-the-teacher-s-before-and-after-train.svg"),
     } == names
     for path in (out / "figures").iterdir():
@@ -146,6 +152,72 @@ def test_the_same_runs_make_the_same_tables(sweep: Path, out: Path, tmp_path: Pa
     for name in ("results.csv", "runs.csv", "recipes.csv"):
         assert (tmp_path / "again" / "tables" / name).read_bytes() == (out / "tables" / name).read_bytes()
     assert "Teacher against student" not in (tmp_path / "again" / "index.html").read_text("utf-8")
+    assert " --no-measure --out " in (tmp_path / "again" / "report.md").read_text("utf-8")
+    assert "--no-measure" not in (out / "report.md").read_text("utf-8")
+
+
+def headings(folder: Path) -> list[str]:
+    """Of the pictures of a report without measurements."""
+    written = write_report([folder], measure=0)
+    return re.findall(r"!\[(.*?)\]\(figures", (written.page.parent / "report.md").read_text("utf-8"))
+
+
+def one_epoch(run: Path, **metrics: float) -> None:
+    RunFolder(run).write_metrics([{"epoch": 1, "seconds": 1.5, **metrics}])
+
+
+def test_a_single_epoch_is_told_in_numbers_not_drawn(tmp_path: Path, fake_run: Callable[..., Path]) -> None:
+    link = "layer1 -> layer2 : mse * 40"
+    for seed in (0, 1):
+        one_epoch(fake_run(tmp_path / f"labels-{seed}", seed, 60.0), hard=2.0 + seed, validation_accuracy=50.0 + seed)
+        run = fake_run(tmp_path / f"links-{seed}", seed, 61.0, "teacher={model: vgg16, weights: t}")
+        one_epoch(run, **{"hard": 1.5, link: 0.25 + 0.5 * seed})
+    assert headings(tmp_path) == ["Test accuracy, row by row"]
+    markdown = (tmp_path / "report" / "report.md").read_text("utf-8")
+    assert "Epoch by epoch" not in markdown
+    # sd of two numbers: their difference by sqrt(2).
+    assert "| labels | 50.50 ± 0.71 | 2.5 ± 0.71 | - |" in markdown
+    assert "| links | - | 1.5 ± 0 | layer1 -> layer2 : mse 0.5 ± 0.35 |" in markdown.replace("\N{NO-BREAK SPACE}", " ")
+    found = table(tmp_path / "report" / "tables" / "one-epoch.csv")
+    assert [(it["row"], it["quantity"], float(it["mean"]), it["n"]) for it in found][-1] == (
+        ("links", "layer1 -> layer2 : mse", 0.5, "2")
+    )
+
+
+def test_rows_of_one_epoch_beside_longer_ones_have_no_curve(tmp_path: Path, fake_run: Callable[..., Path]) -> None:
+    fake_run(tmp_path / "labels-0", 0, 60.0)
+    one_epoch(fake_run(tmp_path / "short-0", 0, 50.0, "training.epochs=1"), hard=1.25, validation_accuracy=51.0)
+    assert "Accuracy and raw terms, epoch by epoch" in headings(tmp_path)
+    figure = (tmp_path / "report" / "figures" / "accuracy-and-raw-terms-epoch-by-epoch.svg").read_text("utf-8")
+    assert ">labels<" in figure
+    assert ">short<" not in figure
+    markdown = (tmp_path / "report" / "report.md").read_text("utf-8")
+    assert "## After one epoch" in markdown
+    assert "| short | 51.00 | 1.25 |" in markdown
+
+
+@pytest.mark.parametrize(
+    ("rows", "drawn"),
+    [
+        # An axis that has every row but the baseline tells all of it.
+        ({"a": {"soft.temperature": 1}, "b": {"soft.temperature": 2}, "c": {"soft.temperature": 4}}, "axis"),
+        # Two places, or three that differ in something else as well, are no line.
+        ({"a": {"soft.temperature": 1}, "b": {"soft.temperature": 2}}, "rows"),
+        ({name: {"soft.temperature": 2**k, "soft.weight": k} for k, name in enumerate("abc", start=1)}, "rows"),
+        ({"a": {"soft.temperature": 1}, "b": {"soft.temperature": 2}, "c": {"soft.temperature": 4}, "d": {}}, "both"),
+    ],
+)
+def test_no_picture_shows_what_another_one_does(
+    tmp_path: Path, fake_run: Callable[..., Path], rows: dict[str, dict[str, int]], drawn: str
+) -> None:
+    for name in ("base", *rows):
+        one_epoch(fake_run(tmp_path / f"{name}-0", 0, 60.0), hard=1.0)
+    every = [{"name": "base", "changes": {}, "baseline": True, "runs": {"0": "base-0"}}]
+    every += [{"name": name, "changes": changes, "runs": {"0": f"{name}-0"}} for name, changes in rows.items()]
+    (tmp_path / "sweep.json").write_text(json.dumps({"name": "x", "rows": every}))
+    axis, row = "Test accuracy against soft.temperature", "Test accuracy, row by row"
+    found = [picture.heading for picture in _score_pictures(gather([tmp_path]))]
+    assert found == {"axis": [axis], "rows": [row], "both": [axis, row]}[drawn]
 
 
 def test_figures_with_names_alike_do_not_overwrite_each_other() -> None:
@@ -216,12 +288,13 @@ EDGES = "() => { const it = document.querySelector('svg').getBoundingClientRect(
 
 
 def misplaced(tab: Any, svg: str, family: str) -> list[str]:
-    """The texts of a figure that are cut off, or lie over each other, where its reader has this font."""
+    """The texts of a figure that are cut off or shortened, or lie over each other, where its reader has this font."""
     written = re.sub(r'font-family="[^"]*"', f'font-family="{family}"', svg)
     tab.set_content(f"<body style='margin: 0'>{written}</body>")
     right, bottom = tab.evaluate(EDGES)
     texts = tab.evaluate(TEXTS)
     found = [f"{it[0]} is cut off" for it in texts if it[1] < -0.5 or it[2] < -0.5 or it[3] > right or it[4] > bottom]
+    found += [f"{it[0]} is shortened" for it in texts if it[0].endswith("…")]
     for number, one in enumerate(texts):
         for other in texts[number + 1 :]:
             wide = min(one[3], other[3]) - max(one[1], other[1])
@@ -240,6 +313,36 @@ def test_no_text_of_a_figure_is_cut_off_in_any_font(browser: Any, out: Path, fam
     wrong = {path.name: found for path in figures if (found := misplaced(tab, path.read_text("utf-8"), family))}
     tab.close()
     assert wrong == {}
+
+
+LONG = (
+    "encoder.layer.5.attention.self.query + encoder.layer.5.attention.self.key -> encoder.layer.2.attention : relations"
+)
+NAME = "a row that somebody gave a name of a whole sentence, to say what it is: T=4, weight=0.9, links=layer1+layer2"
+
+
+@pytest.mark.parametrize("family", ["DejaVu Sans", "DejaVu Serif", "DejaVu Sans Mono"])
+def test_long_names_are_written_out_in_every_figure(browser: Any, family: str) -> None:
+    names = ["labels only", NAME, "W" * 60, HOSTILE]
+    curves = [Curve(name, LONG, (3.0, 2.0)) for name in names]
+    points = [Point(name, {0: 70.0 + place}) for place, name in enumerate(names)]
+    series = [Point(f"{name}{x}", {0: 70.0 + x}, None, x, name) for name in names for x in (1.0, 2.0, 3.0)]
+    lines, cells = [Reference(NAME, 71.0)], [Similarity(LONG, f"{name}, after", 0.5, True) for name in names[:2]]
+    shares = [[8, 1, 1], [1, 8, 1], [1, 1, 8]]
+    figures = {
+        "panels": curve_panels([("hard", curves), (LONG, curves)], title="Terms", runs=names),
+        "rows": row_chart(points, references=lines),
+        "axis": axis_chart(series, axis="T", references=lines),
+        "similarity": similarity_chart(cells, title="CKA"),
+        "confusion": confusion_chart(shares, [NAME, "b", "c"], down="true class", across="answer", title="Confusion"),
+    }
+    tab = browser.new_page(viewport={"width": 1400, "height": 1600})
+    wrong = {name: found for name, chart in figures.items() if (found := misplaced(tab, to_svg(chart), family))}
+    tab.set_content(to_svg(figures["panels"]))
+    titles = tab.evaluate("[...document.querySelectorAll('.role-title-text text')].map(it => it.textContent)")
+    tab.close()
+    assert wrong == {}
+    assert f"{LONG} (log scale)".replace(" ", "") in [title.replace(" ", "") for title in titles]
 
 
 def test_without_fixed_widths_names_would_be_cut_off(browser: Any, out: Path) -> None:
@@ -285,13 +388,14 @@ def test_tables_sort_series_switch_and_hovering_tells(browser: Any, report: Repo
     figure = tab.locator("figure").first
     assert figure.locator("h3").inner_text() == "Test accuracy against soft.temperature"
     labels = figure.locator(".role-legend-label text")
-    assert labels.all_text_contents() == ["ours", "published", "teacher", "labels only"]
+    names = [re.sub(r" [0-9.]+ %$", "", text) for text in labels.all_text_contents()]
+    assert names == ["ours", "published", "teacher", "labels only"]
     lines = figure.locator("svg .mark-line.role-mark path")
     assert lines.count() == 2
     labels.nth(1).click()
     tab.wait_for_function("document.querySelectorAll('#chart-0 svg .mark-line.role-mark path').length === 1")
 
-    for heading in ("Test accuracy, row by row", "Training accuracy and raw terms"):
+    for heading in ("Test accuracy, row by row", "Accuracy and raw terms, epoch by epoch"):
         other = tab.locator("figure").filter(has=tab.get_by_role("heading", name=heading, exact=True))
         chart, marks = other.get_attribute("id"), other.locator("svg .role-mark > path").count()
         other.locator(".role-legend-label text").first.click()

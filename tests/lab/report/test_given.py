@@ -106,12 +106,16 @@ def test_a_file_of_very_many_terms_or_rows_is_drawn_as_far_as_it_can_be_read(
 ) -> None:
     run = fake_run(tmp_path / "wide" / "x-0", 0, 60.0)
     names = ["epoch", "validation_accuracy", *(f"c : {place}" for place in range(3000))]
-    (run / "metrics.csv").write_text(",".join(names) + "\n" + ",".join("1" for _ in names) + "\n")
-    start = time.monotonic()
-    write_report([tmp_path / "wide"], tmp_path / "report", measure=0)
-    assert time.monotonic() - start < 60
-    for place in range(3):
-        fake_run(tmp_path / "rows" / f"r{place}-0", 0, 60.0 + place, f"training.lr={0.1 + place}")
+    for epochs in (2, 1):
+        lines = [",".join(names), *[",".join("1" for _ in names)] * epochs]
+        (run / "metrics.csv").write_text("\n".join(lines) + "\n")
+        start = time.monotonic()
+        write_report([tmp_path / "wide"], tmp_path / "report", measure=0)
+        assert time.monotonic() - start < 60
+    table = (tmp_path / "report" / "tables" / "one-epoch.csv").read_text()
+    assert ("c : 39" in table, "c : 40" in table) == (True, False)
+    for place, changed in enumerate(("lr=0.1", "lr=0.2", "batch_size=32")):
+        fake_run(tmp_path / "rows" / f"r{place}-0", 0, 60.0 + place, f"training.{changed}")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(building, "MOST_ROWS", 2)
         page = write_report([tmp_path / "rows"], tmp_path / "rows-report", measure=0).page.read_text()

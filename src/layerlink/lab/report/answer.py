@@ -6,21 +6,20 @@ from collections import Counter
 from collections.abc import Mapping
 
 from layerlink.lab.report.chance.difference import Difference, Seeds, compare
+from layerlink.lab.report.chance.p_values import LEVEL
 from layerlink.lab.report.chance.spread import Spread, spread_of
 from layerlink.lab.report.chance.verdict import Verdict, judge
 from layerlink.lab.report.gather.records import is_number
 from layerlink.lab.report.gather.rows import Gathered
 from layerlink.tasks import ACCURACY, Score
 
-_LUCK = "a difference of a point or two may be luck"
-
 
 def values_of(gathered: Gathered, part: str = "test") -> dict[str, Seeds]:
-    """The score of every row that has a finished run: by row's name, by seed. More is better: a score of which less is
-    better has its sign turned."""
+    """The score of every row that has a finished run: by row's name, by what makes a pair. More is better: a score of
+    which less is better has its sign turned."""
     name = f"{part}_{gathered.score.name}"
     sign = 1.0 if gathered.score.higher_is_better else -1.0
-    found = {row.name: row.values(name) for row in gathered.rows}
+    found = {row.name: row.pairs(name) for row in gathered.rows}
     return {row: {seed: sign * value for seed, value in seeds.items()} for row, seeds in found.items() if seeds}
 
 
@@ -34,8 +33,7 @@ def step_of(gathered: Gathered) -> float:
 def verdict_of(gathered: Gathered) -> Verdict | None:
     """Which row is best; None where no run is finished."""
     values = values_of(gathered)
-    unit = " points" if gathered.score.unit == "%" else ""
-    return judge(values, step_of(gathered), unit) if values else None
+    return judge(values, step_of(gathered), _points(gathered.score)) if values else None
 
 
 def differences_of(gathered: Gathered) -> dict[str, Difference]:
@@ -89,12 +87,12 @@ def _told(
     if len(spreads) == 1:
         return []
     if all(spread.n == 1 for spread in spreads.values()):
-        return [f"Each row has a single seed, so {_LUCK}."]
+        return [f"Each row has a single seed, so {_luck(gathered.score)}."]
     if gathered.baseline is None or not differences:
         return [] if verdict.best is not None else [verdict.why_not]
     name = gathered.baseline.name
-    if all(it.told is None for it in differences.values()):
-        return [f"Too few seeds to know the spread: {_LUCK}."]
+    if all(it.sd is None for it in differences.values()):
+        return [f"Too few seeds to know the spread: {_luck(gathered.score)}."]
     above = [row for row, it in differences.items() if it.told and it.mean > 0]
     below = [row for row, it in differences.items() if it.told and it.mean < 0]
     said = []
@@ -102,7 +100,7 @@ def _told(
         said.append(f"{_listed(above)} above “{name}” by more than chance.")
     if below and not (verdict.best == name and len(below) == len(differences)):
         said.append(f"{_listed(below)} below “{name}” by more than chance.")
-    said += _open(name, differences)
+    said += _open(name, differences) + _untested(name, differences)
     rival = next((row for row, it in verdict.ahead.items() if not it.told and row != name), None)
     if verdict.leader in above and rival is not None and verdict.best is None:
         said.append(f"Whether “{verdict.leader}” is better than “{rival}” is open{_seeds_needed(verdict, rival)}.")
@@ -121,8 +119,28 @@ def _open(baseline: str, differences: Mapping[str, Difference]) -> list[str]:
     it = left[soonest]
     return [
         f"{len(left)} rows are not told apart from “{baseline}” by so few seeds; "
-        f"the nearest to it is “{soonest}” ({_signed(it.mean)}: {_needed(it)})."
+        f"the first to be told would be “{soonest}” ({_signed(it.mean)}: {_needed(it)})."
     ]
+
+
+def _untested(baseline: str, differences: Mapping[str, Difference]) -> list[str]:
+    """The rows of which nobody can say what chance did to them."""
+    left = {name: it for name, it in differences.items() if it.told is None}
+    single = [name for name, it in left.items() if it.sd is None]
+    same = [name for name in left if name not in single]
+    said = []
+    if single:
+        said.append(f"{_listed(single)} compared with “{baseline}” by a single seed, so the spread is unknown.")
+    if same:
+        said.append(
+            f"{_listed(same)} as far from “{baseline}” in every seed, to the last digit: seeds that change nothing "
+            "tell no spread."
+        )
+    return said
+
+
+def _luck(score: Score) -> str:
+    return f"a difference{' of a point or two' if score.unit == '%' else ''} may be luck"
 
 
 def _needed(it: Difference) -> str:
@@ -161,7 +179,8 @@ def _plateau(gathered: Gathered, spreads: Mapping[str, Spread]) -> list[str]:
         order = sorted(along)
         top = max(order, key=lambda value: spreads[along[value]].mean)
         others = compare({name: values[name] for name in along.values()}, along[top], step_of(gathered))
-        like = [value == top or others[along[value]].told is False for value in order]
+        # That nothing differs is claimed by each comparison alone: corrected for many, it would be said too easily.
+        like = [value == top or _may_be_none(others[along[value]]) for value in order]
         low = high = order.index(top)
         while low > 0 and like[low - 1]:
             low -= 1
@@ -169,10 +188,17 @@ def _plateau(gathered: Gathered, spreads: Mapping[str, Spread]) -> list[str]:
             high += 1
         if high > low:
             name = axis.rpartition(".")[2].replace("_", " ")
+            inside = [others[along[value]] for value in order[low : high + 1] if value != top]
+            most = max(max(abs(it.low or 0.0), abs(it.high or 0.0)) for it in inside)
             sentences.append(
-                f"Between {order[low]:g} and {order[high]:g} the {name} makes no difference that these seeds can tell."
+                f"Between {order[low]:g} and {order[high]:g} the {name} makes no difference that these seeds can tell: "
+                f"by their 95 % intervals it may be up to {_bound(most, gathered.score)}{_points(gathered.score)}."
             )
     return sentences
+
+
+def _may_be_none(it: Difference) -> bool:
+    return it.p is not None and it.p > LEVEL
 
 
 def chosen_by_validation(gathered: Gathered, verdict: Verdict) -> list[str]:
@@ -233,8 +259,11 @@ def _value(spread: Spread, score: Score) -> str:
 def _apart(against: Difference, score: Score) -> str:
     """How much more or less, whichever is the better."""
     more = (against.mean >= 0) == score.higher_is_better
-    points = " points" if score.unit == "%" else ""
-    return f"{abs(against.mean):.{_digits(score)}f}{points} {'more' if more else 'less'}"
+    return f"{abs(against.mean):.{_digits(score)}f}{_points(score)} {'more' if more else 'less'}"
+
+
+def _points(score: Score) -> str:
+    return " points" if score.unit == "%" else ""
 
 
 def _interval(against: Difference, score: Score) -> str:

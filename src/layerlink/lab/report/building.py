@@ -13,8 +13,8 @@ from typing import Any
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.lab.report.answer import answer, verdict_of
 from layerlink.lab.report.chance.verdict import Verdict
-from layerlink.lab.report.figures.bars import OURS, PUBLISHED, Point, Reference, axis_chart, row_chart
-from layerlink.lab.report.figures.curves import MOST_CURVES, curve_pictures, curve_runs
+from layerlink.lab.report.figures.bars import OURS, PUBLISHED, Point, Reference, axis_chart, count_words, row_chart
+from layerlink.lab.report.figures.curves import MOST_CURVES, curve_pictures, curve_runs, epochs_of
 from layerlink.lab.report.files import write_csv, write_figures, write_markdown
 from layerlink.lab.report.gather.records import Row, is_number
 from layerlink.lab.report.gather.rows import Gathered, gather
@@ -23,6 +23,7 @@ from layerlink.lab.report.measured.sections import model_sections, more_data
 from layerlink.lab.report.page.page import Picture, Section, Table, write_sections
 from layerlink.lab.report.tables.by_class import by_class_table
 from layerlink.lab.report.tables.models import models_table
+from layerlink.lab.report.tables.one_epoch import one_epoch_table
 from layerlink.lab.report.tables.peers import peers_table
 from layerlink.lab.report.tables.results import results_table
 from layerlink.lab.report.tables.runs import differences_table, missing_table, runs_table, warnings_table
@@ -31,6 +32,7 @@ from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.ownership import trusted_recipe_of_run
 
 MOST_ROWS = 200  # in a picture
+_FEWEST_PLACES = 3  # of a line along an axis
 PAGE, MARKDOWN = "index.html", "report.md"
 
 
@@ -86,20 +88,22 @@ def write_report(
     verdict = verdict_of(gathered)
     measurements, left_out = _measured(gathered, verdict, measure, data, trust_code)
     results = results_table(gathered, verdict)
-    missing, models = missing_table(gathered), models_table(measurements) if measurements else None
+    missing, once = missing_table(gathered), one_epoch_table(gathered)
+    models = models_table(measurements) if measurements else None
     every = (f(gathered) for f in (peers_table, by_class_table, differences_table, runs_table, warnings_table))
     others = [table for table in every if table]
-    tables = [results, *others, *(table for table in (missing, models) if table)]
+    tables = [results, *others, *(table for table in (missing, once, models) if table)]
     sections = [
         Section(results.heading, results.shown, tuple(_score_pictures(gathered))),
         *([Section(missing.heading, missing.shown)] if missing else []),
         *_curve_sections(gathered, verdict),
+        *([Section(once.heading, once.shown)] if once else []),
         *model_sections(gathered, measurements, left_out, verdict),
         *(Section(table.heading, table.shown) for table in others),
     ]
     title = f"{gathered.title}: {gathered.question}" if gathered.question else gathered.title
     said = answer(gathered)
-    provenance = _provenance(gathered, folders, out, against)
+    provenance = _provenance(gathered, folders, out, against, measured=measure > 0)
     _write(out, title, said, sections, provenance, [*tables, *more_data(measurements)])
     return Report(said, results.shown, out / PAGE, left_out)
 
@@ -150,32 +154,30 @@ def _chosen(rows: Sequence[Row], verdict: Verdict | None, count: int) -> list[Ro
 
 
 def _score_pictures(gathered: Gathered) -> list[Picture]:
-    """Along every numeric axis, then row by row."""
+    """Along every numeric axis, then row by row where an axis does not tell all of it."""
     references, score = _references(gathered), gathered.score
-    pictures = []
+    pictures, rows = [], {row.name for row in gathered.rows if row.values()}
+    told = False
     for axis in gathered.axes:
         points = _axis_points(gathered, axis)
-        if len({point.x for point in points}) > 1:
+        if points:
             chart = axis_chart(points, axis=axis, references=references, score=score)
             pictures.append(Picture(f"Test {score.words} against {axis}", chart, wide=True))
-    points = [Point(row.name, row.values(), row.published) for row in gathered.rows if row.values()]
-    shown, points = (
-        (f" (the first {MOST_ROWS} of {len(points):,})" if len(points) > MOST_ROWS else ""),
-        points[:MOST_ROWS],
-    )
-    if points:
-        pictures.append(
-            Picture(
-                f"Test {score.words}, row by row{shown}",
-                row_chart(points, references=references, score=score),
-                wide=True,
-            )
-        )
+            # The baseline is a line there.
+            told |= rows - {point.row for point in points} <= {row.name for row in gathered.rows if row.baseline}
+    every = [Point(row.name, row.values(), row.published) for row in gathered.rows if row.values()]
+    some = f" (the first {MOST_ROWS} of {len(every):,})" if len(every) > MOST_ROWS else ""
+    if every and not told:
+        chart = row_chart(every[:MOST_ROWS], references=references, score=score)
+        pictures.append(Picture(f"Test {score.words}, row by row{some}", chart, wide=True))
     return pictures
 
 
 def _axis_points(gathered: Gathered, axis: str) -> list[Point]:
-    """Rows with a number on the axis; those that differ in something else too are series of their own."""
+    """Rows with a number on the axis; those that differ in something else too are series of their own.
+
+    A series of fewer than three places says no more than its rows do, and is left out.
+    """
     points = []
     for row in gathered.rows:
         x = row.changes.get(axis)
@@ -183,6 +185,8 @@ def _axis_points(gathered: Gathered, axis: str) -> list[Point]:
             rest = {name: value for name, value in row.changes.items() if name != axis}
             series = ", ".join(f"{name.rpartition('.')[2]}={_short(value)}" for name, value in rest.items())
             points.append(Point(row.name, row.values(), row.published, float(x), series))
+    places = {name: {point.x for point in points if point.series == name} for name in {it.series for it in points}}
+    points = [point for point in points if len(places[point.series]) >= _FEWEST_PLACES]
     several = len({point.series for point in points}) > 1
     return [
         Point(point.row, point.seeds, point.published, point.x, (point.series or OURS) if several else OURS)
@@ -211,23 +215,27 @@ def _references(gathered: Gathered) -> list[Reference]:
 
 
 def _curve_sections(gathered: Gathered, verdict: Verdict | None) -> list[Section]:
-    rows = _chosen([row for row in gathered.rows if curve_runs(row)], verdict, MOST_CURVES)
+    trained = [row for row in gathered.rows if epochs_of(row) > 1]
+    rows = _chosen(trained, verdict, MOST_CURVES)
     pictures = curve_pictures(rows, gathered.score)
     if not pictures:
         return []
+    seeds = count_words([len(curve_runs(row)) for row in rows])
     text = (
-        f"A line is the mean of a row's finished seeds. Terms are of the training {gathered.noun} and raw: not "
-        "multiplied by their weights."
+        f"A line is the mean of a row's finished seeds, {seeds}. Terms are of the training {gathered.noun} and raw: "
+        "not multiplied by their weights."
     )
-    if len(rows) < len(gathered.rows):
-        text += f" Drawn are {len(rows)} of {len(gathered.rows)} rows: the leader, the baseline, then the first others."
+    if len(rows) < len(trained):
+        text += f" Drawn are {len(rows)} of {len(trained)} rows: the leader, the baseline, then the first others."
     return [Section("Epoch by epoch", pictures=tuple(pictures), text=text)]
 
 
-def _provenance(gathered: Gathered, folders: Sequence[Path], out: Path, against: str | None) -> list[tuple[str, str]]:
+def _provenance(
+    gathered: Gathered, folders: Sequence[Path], out: Path, against: str | None, *, measured: bool
+) -> list[tuple[str, str]]:
     """Commands that repeat it, then versions and hardware; where runs differ, each with its number of runs."""
     found = [("repeat", command) for command in gathered.commands]
-    how = [] if against is None else ["--against", against]
+    how = [*([] if against is None else ["--against", against]), *([] if measured else ["--no-measure"])]
     found.append(("this report", shlex.join(["layerlink", "report", *map(str, folders), *how, "--out", str(out)])))
     found.append(("one run", "layerlink run FOLDER/recipe.yaml --out ANOTHER"))
     runs = [*([gathered.teacher] if gathered.teacher else []), *gathered.runs]

@@ -227,7 +227,7 @@ def test_panels_share_legend_and_colours_and_keep_their_own_axes() -> None:
         ("group3 : mse", [Curve("a", "group3 : mse", (1e-3, 1e-4))]),
     ]
     spec = curve_panels(terms, title="Terms", runs=runs).to_dict()
-    assert [panel["title"]["text"] for panel in spec["concat"]] == [
+    assert [" ".join(panel["title"]["text"]) for panel in spec["concat"]] == [
         "hard (log scale)",
         "accuracy in %",
         "group3 : mse (log scale)",

@@ -46,5 +46,13 @@ def test_every_text_gets_its_length_once_and_nothing_else_changes() -> None:
         f'<text font-size="10px" x="1" textLength="{width:.2f}" lengthAdjust="spacingAndGlyphs">',
     )
     assert with_fixed_widths(fixed) == fixed
+    lines = with_fixed_widths(
+        '<text font-size="10px" y="2"><tspan>a &amp; b</tspan><tspan x="0" dy="9">c</tspan></text>'
+    )
+    assert re.findall(r'<(\w+)[^>]* textLength="([0-9.]+)"', lines) == [
+        ("tspan", f"{width:.2f}"),
+        ("tspan", f"{text_width('c', 10):.2f}"),
+    ]
+    assert with_fixed_widths(lines) == lines
     bold = with_fixed_widths(svg.replace('x="1"', 'font-weight="600"'))
     assert f'textLength="{text_width("a & b", 10, bold=True):.2f}"' in bold

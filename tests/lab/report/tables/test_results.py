@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from layerlink.lab.report.answer import verdict_of
@@ -72,15 +74,53 @@ def test_runs_of_before_that_knew_no_likelihood_are_read(tmp_path: Path, fake_ru
     assert "negative log-likelihood" not in table.shown.note
 
 
-def test_pairs_of_different_hardware_are_told(runs: Path) -> None:
-    assert "hardware" not in results(runs).shown.note
-    file = runs / "soft-1" / "environment.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "hardware": "another"}))
-    assert "1 pair is of different hardware" in results(runs).shown.note
+def change(run: Path, **environment: str) -> None:
+    file = run / "environment.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **environment}))
 
 
-def test_the_choice_of_the_first_row_is_warned_of(runs: Path) -> None:
-    assert "“soft” is first of 2 rows by the test images that are told here" in results(runs).shown.note
+def test_runs_of_another_processor_are_no_pairs_and_told(runs: Path) -> None:
+    assert "processor" not in results(runs).shown.note
+    change(runs / "soft-1", hardware="another")
+    table = results(runs)
+    assert "1 run was trained on another kind of processor, or in another precision, than “labels”" in table.shown.note
+    # 4 and 3.75 of seeds 0 and 2 are left: sd 0.25 / sqrt(2).
+    assert entry(table, "soft", "minus “labels”, points") == "+3.88 ± 0.18 (n = 2)"
+    for seed in (0, 2):
+        change(runs / f"soft-{seed}", precision="bfloat16")
+    table = results(runs)
+    assert "3 runs were trained on another" in table.shown.note
+    assert entry(table, "soft", "minus “labels”, points").endswith("(unpaired)")
+    assert "unknown with so few seeds in common" in table.shown.note
+
+
+def test_runs_of_another_commit_are_told(runs: Path) -> None:
+    change(runs / "soft-1", commit="other")
+    note = results(runs).shown.note
+    assert "1 run is of another commit or of other versions than “labels” with the same seed." in note
+
+
+def test_choosing_a_row_is_warned_of_whatever_seeds_are_missing(tmp_path: Path, fake_run: FakeRun) -> None:
+    lead = {"labels": (0.0, 0.0), "one": (1.0, 1.6), "two": (2.0, 1.4)}
+    for place, (row, values) in enumerate(lead.items()):
+        for seed, value in enumerate(values):
+            fake_run(tmp_path / f"{row}-{seed}", seed, 60 + 3 * seed + value, TEACHER, f"soft.weight={place + 1}")
+    fake_run(tmp_path / "late-0", 0, 60.5, TEACHER, "soft.weight=9")
+    # What rows and seeds leave over, by an analysis of variance with two degrees of freedom.
+    values = np.array([[60.0, 63.0], [61.0, 64.6], [62.0, 64.4]])
+    left = values - values.mean(0) - values.mean(1)[:, None] + values.mean()
+    sd = math.sqrt((left**2).sum() / 2)
+    # The largest of four standard normal numbers is 1.03 on average.
+    said = "“two” is first of 4 rows by the test images that are told here: were all of them equally good, the first "
+    assert f"{said}would read {1.03 * sd / math.sqrt(2):.2f} points too high" in results(tmp_path).shown.note
+
+
+def test_a_single_seed_each_is_warned_of_too(tmp_path: Path, fake_run: FakeRun) -> None:
+    for row, value, more in (("labels", 60.0, ()), ("soft", 61.0, (TEACHER,))):
+        fake_run(tmp_path / f"{row}-0", 0, value, *more)
+    assert "“soft” is first of 2 rows by the test images that are told here, and so reads too high" in (
+        results(tmp_path).shown.note
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 """One row against another, seed by seed.
 
 Rows of a sweep share seeds, and with them the images, their order and the student's first weights; so they are compared
-pair by pair, which leaves out what a seed does to all of them. Where two rows share fewer than two seeds, Welch's
-test compares their means.
+pair by pair, which leaves out what a seed does to all of them. That is so on one kind of processor and in one
+precision: a key of a value tells these, too. Where two rows share fewer than two keys, Welch's test compares their
+means.
 
 Which test decides goes by the number of pairs and of rows alone, never by the values: the exact test, which supposes
 nothing of how differences are distributed, from as many pairs on as let it reach 5 % after the correction for the
@@ -14,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from layerlink.lab.report.chance.p_values import (
     FLIPPED_FROM,
@@ -29,7 +30,8 @@ from layerlink.lab.report.chance.p_values import (
 from layerlink.lab.report.chance.spread import spread_of
 
 Test = Literal["", "paired t", "sign flip", "Welch"]
-Seeds = Mapping[int, float]  # a row's value by seed
+Seeds = Mapping[Any, float]  # a row's values: by seed, or by whatever else two rows have in common; keys have an order
+_ROUNDING = 1e-12  # of a number's size: differences that agree so well are the same one
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,8 @@ class Difference:
         n: how many differences; for unshared seeds the smaller number of runs.
         paired: whether it is over shared seeds.
         low, high: the 95 % interval of the mean, of this comparison alone; None where a spread is unknown.
-        test: which one decides; empty where none can.
+        test: which one decides; empty where none can: one value, or values in no steps that agree to the last digit,
+            as of seeds that change nothing, which tell no spread.
         p: its p-value, of this comparison alone.
         corrected: the p-value after the correction for all comparisons made with it.
         exact: the p-value of the exact test, from six pairs on, whether or not it decides.
@@ -110,16 +113,25 @@ def _difference(values: Seeds, others: Seeds, tests: int, step: float) -> Differ
         mean, n = first.mean - second.mean, min(first.n, second.n)
         if first.sd is None or second.sd is None:
             return Difference(mean, None, n, False)
+        if not step and _one_number(values) and _one_number(others):
+            return Difference(mean, 0.0, n, False)
         p, low, high = welch(first, second, step)
         return Difference(mean, math.hypot(first.sd, second.sd), n, False, low, high, "Welch", p)
     pairs = [values[seed] - others[seed] for seed in shared]
+    spread = spread_of(pairs)
+    size = max(abs(value) for seed in shared for value in (values[seed], others[seed]))
+    if not step and max(pairs) - min(pairs) <= _ROUNDING * size:
+        return Difference(spread.mean, 0.0, spread.n, True)
     p, low, high = paired_t(pairs, step)
     exact = sign_flip(pairs) if FLIPPED_FROM <= len(pairs) <= FLIPPED_TO else None
-    spread = spread_of(pairs)
     found = Difference(spread.mean, spread.sd, spread.n, True, low, high, "paired t", p, exact=exact)
     if exact is not None and tests * 2 / 2 ** len(pairs) <= LEVEL:
         return replace(found, test="sign flip", p=exact)
     return found
+
+
+def _one_number(values: Seeds) -> bool:
+    return max(values.values()) - min(values.values()) <= _ROUNDING * max(map(abs, values.values()))
 
 
 def _more(it: Difference, corrected: float, tests: int, step: float) -> int | None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from layerlink.lab.report.chance.difference import Difference, Seeds, compare
-from layerlink.lab.report.chance.p_values import bonferroni, largest_of
+from layerlink.lab.report.chance.p_values import LEVEL, bonferroni, largest_of
 from layerlink.lab.report.chance.spread import spread_of
 
 
@@ -65,37 +66,51 @@ def _why_not(leader: str, ahead: Mapping[str, Difference], count: Mapping[str, i
         return f"No row is marked as best: the highest, “{leader}”, has a single seed."
     for name, difference in ahead.items():
         # A leader may lead by its other seeds and be behind where both are.
-        if difference.corrected is not None and not (difference.told and difference.mean > 0):
+        if difference.sd is not None and not (difference.told and difference.mean > 0):
             if difference.mean <= 0:
                 return f"No row is marked as best: “{leader}” does not lead “{name}” over the seeds that both have."
+            if difference.corrected is None:
+                continue
             what = f"“{leader}” leads “{name}” by {difference.mean:.2f}{unit}, which may be chance"
             return f"No row is marked as best: {what} ({p_words(difference.corrected)})."
     unknown = next((name for name, difference in ahead.items() if difference.p is None), None)
     if unknown is not None:
-        return f"No row is marked as best: “{unknown}” has a single seed in common, so the spread is unknown."
+        why = "has a single seed in common" if ahead[unknown].sd is None else "is as far behind in every seed"
+        return f"No row is marked as best: “{unknown}” {why}, so the spread is unknown."
     return ""
 
 
 def p_words(p: float) -> str:
     """A p-value as it is read.
 
-    >>> p_words(0.0341), p_words(0.2), p_words(0.00001)
-    ('p = 0.034', 'p = 0.2', 'p < 0.001')
+    >>> p_words(0.0341), p_words(0.2), p_words(0.00001), p_words(0.0502)
+    ('p = 0.034', 'p = 0.2', 'p < 0.001', 'p = 0.0502')
     """
-    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+    if p < 0.001:
+        return "p < 0.001"
+    # What is above the level is not rounded down to it.
+    shown = next(text for digits in range(2, 18) if (float(text := f"{p:.{digits}g}") <= LEVEL) == (p <= LEVEL))
+    return f"p = {shown}"
 
 
 def flattery(values: Mapping[str, Seeds]) -> float | None:
     """How many points too high the best of these rows would read by chance alone, were all of them equally good.
 
-    By the spread that is left when rows' and seeds' own means are taken out, over the seeds that all rows have.
+    By the spread that is left when rows' and seeds' own means are taken out, over the seeds that rows share; a row that
+    has too few of them adds to the number of rows alone.
 
     Returns:
         None where fewer than two rows share at least two seeds.
     """
-    rows = [seeds for seeds in values.values() if seeds]
-    shared = sorted(set.intersection(*(set(seeds) for seeds in rows))) if rows else []
-    if len(rows) < 2 or len(shared) < 2:
+    # Most seeds first: rows are taken as long as two seeds are left that all of them have.
+    every = sorted((seeds for seeds in values.values() if seeds), key=len, reverse=True)
+    rows: list[Seeds] = []
+    shared: set[Any] = set()
+    for seeds in every:
+        common = shared & seeds.keys() if rows else set(seeds)
+        if len(common) >= 2:
+            rows, shared = [*rows, seeds], common
+    if len(rows) < 2:
         return None
     by_row = [math.fsum(seeds[seed] for seed in shared) / len(shared) for seeds in rows]
     by_seed = [math.fsum(seeds[seed] for seeds in rows) / len(rows) for seed in shared]
@@ -106,4 +121,4 @@ def flattery(values: Mapping[str, Seeds]) -> float | None:
         for seed, column in zip(shared, by_seed, strict=True)
     )
     sd = math.sqrt(left / ((len(rows) - 1) * (len(shared) - 1)))
-    return largest_of(len(rows)) * sd / math.sqrt(len(shared))
+    return largest_of(len(every)) * sd / math.sqrt(len(shared))

@@ -1,7 +1,7 @@
 """Accuracy of rows as Altair charts: along a numeric axis, row by row.
 
 Every seed is a small ring, the mean a dot, the bar one standard deviation each way. What is compared with,
-such as the teacher, is a labelled line. Colours and dashes go by the rules of ``charts``.
+such as the teacher, is a line that the legend names. Colours and dashes go by the rules of ``charts``.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ OURS, PUBLISHED = "ours", "published"
 _WIDE = 10  # a positive axis whose ends are this far apart, as a ratio, is logarithmic
 _MOST_TICKS = 12
 _STEP = 30  # pixels a row
+_NAME_LETTERS = 40  # of a row's name in a line
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def axis_chart(
     Args:
         points: with ``x``.
         axis: title of the x-axis.
-        references: horizontal lines, each with its name.
+        references: horizontal lines; the legend names them.
         score: of the points.
 
     Raises:
@@ -83,10 +84,9 @@ def axis_chart(
         "value:Q", title=_title(points, score), scale=alt.Scale(zero=False, padding=10), axis=alt.Axis(tickCount=6)
     )
     names = list(dict.fromkeys(point.series for point in points))
+    references = _with_values(references, score)
     colour, shown = _series(names, points, references)
-    layers = _reference_lines(references, colour, shown, score, "y") + _reference_names(
-        references, colour, shown, score
-    )
+    layers = _reference_lines(references, colour, shown, score, "y")
     published = _published(points, colour, shown, score)
     if published is not None:
         layers += [
@@ -110,7 +110,7 @@ def row_chart(
 
     Args:
         points: in the order to be shown.
-        references: vertical lines, each with its name.
+        references: vertical lines; the legend names them.
         score: of the points.
 
     Raises:
@@ -118,21 +118,24 @@ def row_chart(
     """
     if not points:
         raise ValueError("a row chart needs at least one point")
-    limit: Any = {"expr": f"min(300, {ROOM} * 0.4)"}
+    names = list(dict.fromkeys(point.row for point in points))
+    # A line is about 15 pixels high; on a narrow page a name may take more lines than here.
+    most = max(len(charts.lines_of(name, _NAME_LETTERS)) for name in names)
     y = alt.Y(
         "row:N",
         title=None,
-        sort=list(dict.fromkeys(point.row for point in points)),
-        axis=alt.Axis(labelLimit=limit, grid=True, labelFontSize=12),
+        sort=names,
+        axis=alt.Axis(
+            labelExpr=charts.in_lines(f"min({_NAME_LETTERS}, floor({ROOM} * 0.4 / 7))"),
+            labelLimit=0,
+            grid=True,
+            labelFontSize=12,
+        ),
     )
     few: Any = {"expr": f"max(2, floor({ROOM} / 110))"}
     axis = alt.Axis(tickCount=few, labelOverlap=True)
     x = alt.X("value:Q", title=_title(points, score), scale=alt.Scale(zero=False, padding=14), axis=axis)
-    # The names of lines so close would meet, or leave a narrow page: the legend tells them, with their values.
-    references = [
-        replace(reference, name=f"{reference.name} {score.show(reference.value, 1 if score.unit == '%' else None)}")
-        for reference in references
-    ]
+    references = _with_values(references, score)
     colour, shown = _series([OURS], points, references)
     layers: list[alt.Chart] = _reference_lines(references, colour, shown, score, "x")
     published = _published(points, colour, shown, score)
@@ -144,7 +147,7 @@ def row_chart(
         )
     means = _means(points, colour, shown, score)
     layers += _spread_layers(points, means, colour, shown, {"x": x, "y": y, "x2": alt.X2("high:Q")}, "x", score)
-    return finished(layers, shown, f"{what(score)}, row by row", _STEP * len(points))
+    return finished(layers, shown, f"{what(score)}, row by row", max(_STEP, 15 * most + 8) * len(names))
 
 
 def _series(
@@ -177,7 +180,9 @@ def count_words(counts: Collection[int]) -> str:
 
 
 def _title(points: Sequence[Point], score: Score) -> str:
-    return f"{what(score)}, mean and sd, {count_words([len(point.seeds) for point in points])}"
+    counts = [len(point.seeds) for point in points]
+    shown = "one seed each" if max(counts) == 1 else f"mean and sd, {count_words(counts)}"
+    return f"{what(score)}, {shown}"
 
 
 def _means(points: Sequence[Point], colour: alt.Color, shown: alt.Parameter, score: Score) -> alt.Chart:
@@ -255,22 +260,11 @@ def _reference_lines(
     return lines
 
 
-def _reference_names(
-    references: Sequence[Reference], colour: alt.Color, shown: alt.Parameter, score: Score
-) -> list[alt.Chart]:
-    """The upper line's name above it at the right, the others' below theirs at the left: no two names ever meet."""
-    names = []
-    order = sorted(references, key=lambda reference: reference.value)
-    for reference in order:
-        upper = reference is order[-1]
-        data = [{"series": reference.name, "value": reference.value}]
-        data[0]["text"] = f"{reference.name} {score.show(reference.value, 1 if score.unit == '%' else None)}"
-        names.append(
-            _chart(data, colour, shown)
-            .mark_text(align="right" if upper else "left", baseline="bottom" if upper else "top", dy=-4 if upper else 4)
-            .encode(y=alt.Y("value:Q"), x=alt.value("width") if upper else alt.value(0), text="text:N")
-        )
-    return names
+def _with_values(references: Sequence[Reference], score: Score) -> list[Reference]:
+    """Beside its line a name would meet others, lie over seeds, or leave a narrow page: the legend tells it and its
+    value."""
+    digits = 1 if score.unit == "%" else None
+    return [replace(it, name=f"{it.name} {score.show(it.value, digits)}") for it in references]
 
 
 def _chart(data: list[dict[str, Any]], colour: alt.Color, shown: alt.Parameter) -> alt.Chart:

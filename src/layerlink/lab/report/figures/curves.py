@@ -11,7 +11,7 @@ from layerlink.errors import UsageError
 from layerlink.lab.report.figures.bars import count_words, finished, what
 from layerlink.lab.report.gather.records import Row, RunRecord
 from layerlink.lab.report.page.charts import HEIGHT, legend_switch, run_looks
-from layerlink.lab.report.page.curves import Curve, curve_chart, curve_panels
+from layerlink.lab.report.page.curves import Curve, curve_panels
 from layerlink.lab.report.page.page import Picture
 from layerlink.lab.report.page.vega import alt
 from layerlink.lab.run.folder import is_term
@@ -24,13 +24,16 @@ Epochs = Mapping[str, Sequence[float]]  # by quantity, one value an epoch
 
 
 def curve_pictures(rows: Sequence[Row], score: Score = ACCURACY) -> list[Picture]:
-    """The validation score against training time and epochs; then, as panels of one figure, what was trained on."""
-    averaged = {row.name: epochs for row in rows if (epochs := average_epochs(curve_runs(row)))}
+    """The validation score against training time; then, as panels of one figure, what changed from epoch to epoch.
+
+    A row of a single epoch is left out: a curve of it would be a point.
+    """
+    averaged = {row.name: average_epochs(curve_runs(row)) for row in rows if epochs_of(row) > 1}
     names = list(averaged)
     if not names:
         return []
     pictures = []
-    validation, title = f"validation_{score.name}", f"Validation {score.words}"
+    validation = f"validation_{score.name}"
     seeds = count_words([len(curve_runs(row)) for row in rows if row.name in averaged])
     timed = {
         name: list(zip(itertools.accumulate(epochs["seconds"]), epochs[validation], strict=True))
@@ -41,25 +44,27 @@ def curve_pictures(rows: Sequence[Row], score: Score = ACCURACY) -> list[Picture
     if any(timed.values()):
         pictures.append(
             Picture(
-                f"{title} against training time", time_chart(timed, runs=names, seeds=seeds, score=score), wide=True
+                f"Validation {score.words} against training time",
+                time_chart(timed, runs=names, seeds=seeds, score=score),
+                wide=True,
             )
         )
-    validated = _curves(averaged, validation, score.unit)
-    if validated:
-        y_title = f"{what(score, '').strip()}, {seeds}"
-        pictures.append(Picture(title, curve_chart(validated, title=title, y_title=y_title, runs=names), wide=True))
-    panels = [(what(score, "training"), _curves(averaged, f"train_{score.name}", score.unit))]
-    panels += [(term, _curves(averaged, term)) for term in _terms(averaged)]
+    panels = [
+        (what(score, "validation"), _curves(averaged, validation, score.unit)),
+        (what(score, "training"), _curves(averaged, f"train_{score.name}", score.unit)),
+        *((term, _curves(averaged, term)) for term in _terms(averaged)),
+    ]
     panels = [(heading, curves) for heading, curves in panels if curves]
     if panels:
-        heading = f"Training {score.words} and raw terms"
+        heading = f"{score.words[0].upper()}{score.words[1:]} and raw terms, epoch by epoch"
         pictures.append(Picture(heading, curve_panels(panels, title=heading, runs=names), wide=True))
     return pictures
 
 
 def _curves(averaged: Mapping[str, Epochs], quantity: str, unit: str = "") -> list[Curve]:
     curves = [Curve(name, quantity, tuple(it[quantity]), unit) for name, it in averaged.items() if quantity in it]
-    return curves if any(curve.values for curve in curves) else []
+    # Two values make a line.
+    return curves if any(sum(map(math.isfinite, curve.values)) > 1 for curve in curves) else []
 
 
 def _terms(averaged: Mapping[str, Epochs]) -> list[str]:
@@ -70,6 +75,11 @@ def _terms(averaged: Mapping[str, Epochs]) -> list[str]:
 def curve_runs(row: Row) -> tuple[RunRecord, ...]:
     """The runs whose mean is drawn: the finished ones, or where there is none, whatever was begun."""
     return tuple(run for run in row.finished or row.runs if run.metrics)
+
+
+def epochs_of(row: Row) -> int:
+    """How many epochs there are to draw: as far as all of its runs went."""
+    return min((len(run.metrics) for run in curve_runs(row)), default=0)
 
 
 def average_epochs(runs: Sequence[RunRecord]) -> dict[str, list[float]]:

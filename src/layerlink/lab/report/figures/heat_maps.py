@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from layerlink.lab.report.measured.similarity import Similarity
-from layerlink.lab.report.page.charts import ROOM, room
+from layerlink.lab.report.page.charts import ROOM, in_lines, lines_of, room
 from layerlink.lab.report.page.vega import alt
 
 MOST_CLASSES = 40  # more make cells that nobody can read
 _NUMBERED = 20  # classes up to which there is room for numbers
 _CELL = 27  # pixels
+_LETTERS = 28  # of a label in a line
 # Share of the scale from which viridis is so light that black stands out more than white does.
 _LIGHT_FROM = 0.46
 _BLACK, _WHITE = "#000000", "#ffffff"
@@ -113,20 +114,21 @@ def _heat_map(
     numbers: Sequence[dict[str, Any]],
     title: str,
 ) -> alt.LayerChart:
-    limit: Any = {"expr": f"min(180, {ROOM} * 0.3)"}
+    down_letters, across_letters = f"min({_LETTERS}, floor({ROOM} * 0.3 / 6))", str(_LETTERS)
+    most = max(len(lines_of(name, _LETTERS)) for name in down)
     x = alt.X(
         "across:N",
         title=titles[1],
         sort=list(across),
         scale=alt.Scale(paddingInner=0.03),
-        axis=alt.Axis(grid=False, labelLimit=150, **_slant(across)),
+        axis=alt.Axis(grid=False, labelExpr=in_lines(across_letters), labelLimit=0, **_slant(across)),
     )
     y = alt.Y(
         "down:N",
         title=titles[0],
         sort=list(down),
         scale=alt.Scale(paddingInner=0.03),
-        axis=alt.Axis(grid=False, labelLimit=limit),
+        axis=alt.Axis(grid=False, labelExpr=in_lines(down_letters), labelLimit=0),
     )
     base = alt.Chart(alt.InlineData(values=data)).encode(x, y)
     layers = [base.mark_rect().encode(colour, tooltip=told).add_params(room())]
@@ -139,14 +141,18 @@ def _heat_map(
         layers.append(text.transform_filter(number["filter"]) if "filter" in number else text)
     chart: alt.LayerChart = alt.LayerChart(layer=layers).resolve_scale(color="independent")
     finished: alt.LayerChart = chart.properties(
-        title=title, description=title, width="container", height=len(down) * cell
+        title=title,
+        description=title,
+        width="container",
+        height=len(down) * max(cell, 13 * most + 6 if most > 1 else 0),
     )
     return finished
 
 
 def _slant(names: Sequence[str]) -> dict[str, Any]:
     """Labels that do not fit beside each other are slanted; letters are about 6 pixels wide."""
-    fits = f"{ROOM} - 90 > {len(names) * (6 * max(map(len, names)) + 16)}"
+    longest = min(_LETTERS, max(map(len, names)))
+    fits = f"{ROOM} - 90 > {len(names) * (6 * longest + 16)}"
     return {
         "labelAngle": {"expr": f"{fits} ? 0 : -45"},
         "labelAlign": {"expr": f"{fits} ? 'center' : 'right'"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from layerlink.tasks import Score
 
 _KINDS = tuple(kind.noun for kind in (ImageSet, TextSet, SequenceSet))
 State = Literal["finished", "failed", "unfinished", "damaged"]
+Pair = tuple[int, str]  # a seed, and what computed with it: runs of one pair differ by their rows alone
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,13 @@ class RunRecord:
             return ImageSet.noun
         return SequenceSet.noun if self.recipe.is_causal else TextSet.noun
 
+    @property
+    def processor(self) -> str:
+        """The kind of processor and the precision that it was trained with; empty where nobody wrote them down."""
+        model = re.sub(r", \d+ cores, \d+ threads$", "", str(self.environment.get("hardware") or ""))
+        kind = str(self.environment.get("device") or "").partition(":")[0]
+        return ", ".join(filter(None, (model, kind, str(self.environment.get("precision") or ""))))
+
     def number(self, name: str) -> float | None:
         """A number of the result; None where the run is not finished or its result has none of that name."""
         value = self.result.get(name)
@@ -96,6 +105,11 @@ class Row:
         """A number of every finished run's result, by seed; by default the score of the test images."""
         found = {run.seed: run.number(name or f"test_{run.score.name}") for run in self.finished}
         return {seed: value for seed, value in found.items() if value is not None}
+
+    def pairs(self, name: str | None = None) -> dict[Pair, float]:
+        """The same by seed and processor: on another kind, or in another precision, a seed draws other numbers."""
+        values = self.values(name)
+        return {(run.seed, run.processor): values[run.seed] for run in self.finished if run.seed in values}
 
 
 def read_record(folder: Path, seed: int | None = None) -> RunRecord:

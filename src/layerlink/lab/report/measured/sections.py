@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from layerlink.lab.report.chance.verdict import Verdict
 from layerlink.lab.report.figures.heat_maps import MOST_CLASSES, confusion_chart, similarity_chart
 from layerlink.lab.report.gather.rows import Gathered
@@ -12,6 +14,7 @@ from layerlink.lab.report.tables.models import models_table
 from layerlink.lab.report.tables.table import ReportTable
 
 _MOST_CHANGES = 3  # confusions that are named
+_TELLING = 5  # percent of a class: so many confusions as are named reach it where a picture tells more than their names
 
 
 def model_sections(
@@ -28,7 +31,7 @@ def model_sections(
             table.heading,
             table.shown,
             tuple(_confusions(measurements, leader)),
-            text=_ratios(measurements, leader) + _changed_confusions(measurements, leader, baseline) + said,
+            text=_ratios(measurements, leader) + _confused(measurements, leader, baseline) + said,
         )
     ]
     if measurements.shown is not None:
@@ -70,7 +73,7 @@ def _ratios(measurements: Measurements, leader: str) -> str:
     work = _compared(teacher.flops / student.flops, "FLOPs")
     return (
         f"“{student.name}” has {size} and takes {work}; it is {speeds}."
-        f"{'' if student.confusion is None else ' In the confusion a cell is percent of its row.'}"
+        f"{' In the confusion a cell is percent of its row.' if _confusions(measurements, leader) else ''}"
     )
 
 
@@ -82,11 +85,11 @@ def _compared(ratio: float, what: str) -> str:
 
 
 def _confusions(measurements: Measurements, leader: str) -> list[Picture]:
-    """The leader's, where it can be read; all others stand in ``tables/confusions.csv``."""
-    if len(measurements.classes) > MOST_CLASSES:
-        return []
+    """The leader's, where it can be read and says more than a sentence; all stand in ``tables/confusions.csv``."""
     student = _leading(measurements, leader)
-    if student.confusion is None:
+    if student.confusion is None or not 2 < len(measurements.classes) <= MOST_CLASSES:
+        return []
+    if sum(share >= _TELLING for _, _, share in _most_confused(student.confusion)) < _MOST_CHANGES:
         return []
     heading = f"Confusion of {student.name}"
     chart = confusion_chart(
@@ -102,6 +105,24 @@ def _confusions(measurements: Measurements, leader: str) -> list[Picture]:
 
 def _leading(measurements: Measurements, leader: str) -> Measured:
     return next((it for it in measurements.students if it.name == leader), measurements.students[0])
+
+
+def _most_confused(counts: Tensor) -> list[tuple[int, int, float]]:
+    """The confusions of the largest share of their class, the largest first: true class, answer, percent."""
+    shares = 100 * counts.double() / counts.sum(1, keepdim=True).clamp_min(1)
+    every = shares.fill_diagonal_(0.0).flatten().tolist()
+    first = sorted(range(len(every)), key=lambda place: -every[place])[:_MOST_CHANGES]
+    return [(*divmod(place, len(shares)), every[place]) for place in first if every[place] > 0]
+
+
+def _confused(measurements: Measurements, leader: str, baseline: str) -> str:
+    """The leader's confusions in words, where there is no picture of them, and what changed."""
+    counts, names = _leading(measurements, leader).confusion, measurements.classes
+    changed = _changed_confusions(measurements, leader, baseline)
+    if counts is None or _confusions(measurements, leader) or not (found := _most_confused(counts)):
+        return changed
+    said = "; ".join(f"{names[row]} for {names[column]} in {share:.1f} %" for row, column, share in found)
+    return f" It takes {said} of the class{', and others less often' if len(names) > 2 else ''}.{changed}"
 
 
 def _changed_confusions(measurements: Measurements, leader: str, baseline: str) -> str:

@@ -6,6 +6,7 @@ A chart names no colour of its own: the page and the static figure each bring th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,6 +36,8 @@ PLAIN_NUMBER = (
     "? format(datum.value, ',.6~r') : format(datum.value, '.3~e')"
 )
 
+_BREAKS = "[./_=,:-]"  # a word that is longer than a line ends it with one of these
+_LEGEND_LETTERS = 37  # of a line
 FIGURE_WIDTH, HEIGHT = 640, 250  # pixels
 PANEL_WIDTH, PANEL_HEIGHT = 270, 130
 _PLAIN: dict[str, Any] = {
@@ -69,13 +72,44 @@ def legend_switch(names: Sequence[str], field: str = "run") -> alt.Parameter:
 def legend(names: Sequence[str], symbol: str = "stroke") -> alt.Legend:
     """The legend of these names above a chart: as many beside each other as the room allows."""
     # About 7 pixels a letter, 55 for the stroke and the gap; it begins where the y-axis stands.
-    column = min(260, 7 * max(map(len, names))) + 55
-    limit: Any = {"expr": f"min(260, {ROOM} - 120)"}
+    column = 7 * min(_LEGEND_LETTERS, max(map(len, names))) + 55
     columns: Any = {"expr": f"max(1, floor(({ROOM} - 45) / {column}))"}
     size: dict[str, Any] = {} if symbol == "stroke" else {"symbolSize": 110}
+    words = in_lines(f"min({_LEGEND_LETTERS}, floor(({ROOM} - 120) / 7))")
     return alt.Legend(
-        values=list(names), orient="top", columns=columns, labelLimit=limit, symbolType=symbol, offset=12, **size
+        values=list(names),
+        orient="top",
+        columns=columns,
+        labelExpr=words,
+        labelLimit=0,
+        symbolType=symbol,
+        offset=12,
+        **size,
     )
+
+
+def in_lines(letters: str) -> str:
+    """Vega's expression for a label in lines of so many letters, so that nothing of it is cut off.
+
+    Args:
+        letters: an expression, too; it may name ``ROOM``.
+    """
+    long = f"max(8, {letters})"
+    parts = f"'(.{{1,' + {long} + '}})(?:[ ]+|$)|(.{{1,' + ({long} - 1) + '}}{_BREAKS}|.{{' + {long} + '}})'"
+    pattern = f"regexp({parts}, 'g')"
+    return f"split(trim(replace(datum.label, {pattern}, '$1$2\\n')), '\\n')"
+
+
+def lines_of(text: str, letters: int) -> list[str]:
+    """The same here: lines end at blanks where there are some, else within a path.
+
+    >>> lines_of("layer1 + layer2 -> group1 : mse", 12)
+    ['layer1 +', 'layer2 ->', 'group1 : mse']
+    >>> lines_of("encoder.layer.5.attention", 12)
+    ['encoder.', 'layer.5.', 'attention']
+    """
+    found = re.findall(rf"(.{{1,{letters}}})(?:[ ]+|$)|(.{{1,{letters - 1}}}{_BREAKS}|.{{{letters}}})", text)
+    return [one or other for one, other in found] or [text]
 
 
 def page_config() -> dict[str, Any]:

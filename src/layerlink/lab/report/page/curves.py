@@ -15,6 +15,7 @@ from layerlink.lab.report.page.charts import (
     PANEL_WIDTH,
     PLAIN_NUMBER,
     legend_switch,
+    lines_of,
     room,
     run_looks,
 )
@@ -28,6 +29,7 @@ _TOLD = f"{{'run': {_POINT}.run, 'epoch': {_POINT}.epoch, 'value': {_POINT}.text
 
 _MANY_EPOCHS = 12  # above this, points hide the line and not every epoch has a tick
 
+_PANEL_LETTERS = 38  # of a panel's title in a line
 _PANEL_TICKS = 6  # epochs that have a label in a panel, at most
 
 
@@ -111,13 +113,10 @@ def curve_panels(panels: Sequence[tuple[str, Sequence[Curve]]], *, title: str, r
             y=_y_axis(None, ticks),
             tooltip=[alt.Tooltip("run:N"), alt.Tooltip("epoch:Q"), alt.Tooltip("text:N", title="value")],
         )
-        # One term of a recipe is as long as its link: the title may take the whole panel and no more.
+        # One term of a recipe is as long as its link, and longer than a panel is wide.
+        named = heading if ticks is None else f"{heading} (log scale)"
         words = alt.TitleParams(
-            heading if ticks is None else f"{heading} (log scale)",
-            fontSize=12,
-            fontWeight=500,
-            limit=PANEL_WIDTH,
-            offset=8,
+            lines_of(named, _PANEL_LETTERS), fontSize=12, fontWeight=500, limit=PANEL_WIDTH + 30, offset=8
         )
         lines = base.mark_line(strokeWidth=2).encode(colour, dash).transform_filter(shown)
         points = base.mark_circle(opacity=1, size=16 if longest <= _MANY_EPOCHS else 0).encode(colour)

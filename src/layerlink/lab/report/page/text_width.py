@@ -40,7 +40,8 @@ _OTHERS = {
     "·": 278,
     "→": 1000,
 }
-_TEXT = re.compile(r"<text(?P<attributes>[^>]*)>(?P<content>[^<]*)</text>")
+_TEXT = re.compile(r"<text(?P<attributes>[^>]*)>(?P<content>[^<]*|(?:<tspan[^>]*>[^<]*</tspan>)+)</text>")
+_LINE = re.compile(r"<tspan(?P<attributes>[^>]*)>(?P<content>[^<]*)</tspan>")
 
 
 def text_width(text: str, size: float, *, bold: bool = False) -> float:
@@ -81,9 +82,16 @@ def with_fixed_widths(svg: str) -> str:
 def _fixed(match: re.Match[str]) -> str:
     attributes, content = match["attributes"], match["content"]
     size = re.search(r'font-size="([0-9.]+)px"', attributes)
-    if "textLength" in attributes or size is None or not content.strip():
+    if "textLength" in match[0] or size is None or not content.strip():
         return match[0]
     weight = re.search(r'font-weight="(\w+)"', attributes)
     heavy = weight is not None and (weight[1] == "bold" or (weight[1].isdigit() and int(weight[1]) >= _BOLD_FROM))
-    width = text_width(unescape(content), float(size[1]), bold=heavy)
-    return f'<text{attributes} textLength="{width:.2f}" lengthAdjust="spacingAndGlyphs">{content}</text>'
+
+    def fixed(attributes: str, content: str) -> str:
+        width = text_width(unescape(content), float(size[1]), bold=heavy)
+        return f'{attributes} textLength="{width:.2f}" lengthAdjust="spacingAndGlyphs">{content}'
+
+    if "<tspan" in content:
+        lines = (f"<tspan{fixed(line['attributes'], line['content'])}</tspan>" for line in _LINE.finditer(content))
+        return f"<text{attributes}>{''.join(lines)}</text>"
+    return f"<text{fixed(attributes, content)}</text>"

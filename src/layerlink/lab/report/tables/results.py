@@ -19,7 +19,8 @@ from layerlink.tasks import Score
 RULE = (
     "Rows are compared seed by seed: by the paired t-test, or from enough pairs on by the exact test that flips signs; "
     "where they share no seeds by Welch's. p is two-sided and corrected for the number of rows (Holm); up to 0.05 the "
-    "difference is called more than chance. The interval is that of one difference alone."
+    "difference is called more than chance. The interval is that of one difference alone. Chance is that of seeds: the "
+    "test {noun} are the same in all."
 )
 
 
@@ -40,7 +41,9 @@ def results_table(gathered: Gathered, verdict: Verdict | None) -> ReportTable:
         columns.append((f"published{unit}", lambda it: number_cell(it.row.published, f"{{:.{digits}f}}")))
     if baseline is not None and len(gathered.rows) > 1:
         points = ", points" if score.unit == "%" else ""
-        columns.append((f"minus “{baseline.name}”{points}", lambda it: _difference_cell(it.against, score.digits)))
+        columns.append(
+            (f"minus “{baseline.name}”{points}", lambda it: _difference_cell(it.against, it.test, score.digits))
+        )
         if any(it.against and it.against.p is not None for it in stats):
             columns += [
                 ("95 % interval", lambda it: _interval_cell(it.against, score.digits)),
@@ -126,12 +129,16 @@ def _count_cell(row: Row) -> Cell:
     return Cell(str(counted) if counted == planned else f"{counted} of {planned}", counted)
 
 
-def _difference_cell(found: Difference | None, digits: int) -> Cell:
+def _difference_cell(found: Difference | None, own: Spread | None, digits: int) -> Cell:
+    """The difference, with what it is over where that is not all of the row's seeds."""
     if found is None:
         return Cell("-")
     sd = "" if found.sd is None else f" ± {found.sd:.{digits}f}"
+    over = "" if found.paired else " (unpaired)"
+    if found.paired and own is not None and found.n < own.n:
+        over = f" (n = {found.n})"
     # A minus sign as wide as the plus.
-    return Cell(f"{found.mean:+.{digits}f}{sd}".replace("-", "\N{MINUS SIGN}"), found.mean)
+    return Cell(f"{found.mean:+.{digits}f}{sd}{over}".replace("-", "\N{MINUS SIGN}"), found.mean)
 
 
 def _interval_cell(found: Difference | None, digits: int) -> Cell:
@@ -156,8 +163,11 @@ def _results_note(gathered: Gathered, verdict: Verdict | None, stats: Sequence[_
             f"Mean ± sample standard deviation over n seeds; n = 1 is a single seed, without a spread. Each run read "
             f"{counted} once, {_epoch_read(finished, noun)}."
         )
-    if any(it.nll for it in stats):
-        parts.append("NLL is the mean negative log-likelihood, ECE the expected calibration error over 15 bins.")
+    measures = [
+        *(["NLL is the mean negative log-likelihood"] if any(it.nll for it in stats) else []),
+        *(["ECE is the expected calibration error over 15 bins"] if any(it.ece for it in stats) else []),
+    ]
+    parts += [f"{', '.join(measures)}."] if measures else []
     sources = dict.fromkeys(row.source for row in gathered.rows if row.source)
     if sources:
         parts.append(f"Published: {'; '.join(sources)}.")
@@ -165,7 +175,10 @@ def _results_note(gathered: Gathered, verdict: Verdict | None, stats: Sequence[_
         parts.append(verdict.why_not or f"“{verdict.best}” is marked: it is told apart from every other row.")
         parts += _choice(gathered, verdict)
     if any(it.against and it.against.p is not None for it in stats):
-        parts += [RULE, *_unlike_machines(gathered)]
+        parts.append(RULE.format(noun=noun))
+    if any(it.against and it.against.exact is not None and it.against.test != "sign flip" for it in stats):
+        parts.append("The exact test of every difference stands in tables/results.csv.")
+    parts += _unlike(gathered)
     return " ".join(parts)
 
 
@@ -188,11 +201,15 @@ def _choice(gathered: Gathered, verdict: Verdict) -> list[str]:
     """What it does to the leader's number that it was chosen by it."""
     values = values_of(gathered)
     points = flattery(values)
-    if points is None:
+    if len(values) < 2:
         return []
+    first = f"“{verdict.leader}” is first of {len(values)} rows by the test {gathered.noun} that are told here"
+    if points is None:
+        how = "high" if gathered.score.higher_is_better else "low"
+        return [f"{first}, and so reads too {how}; by how much is unknown with so few seeds in common."]
     return [
-        f"“{verdict.leader}” is first of {len(values)} rows by the test {gathered.noun} that are told here: were all "
-        f"of them equally good, the first would read {_too_good(points, gathered.score)} by chance alone."
+        f"{first}: were all of them equally good, the first would read {_too_good(points, gathered.score)} by chance "
+        "alone."
     ]
 
 
@@ -201,17 +218,25 @@ def _too_good(points: float, score: Score) -> str:
     return f"{points:.{score.digits}f}{' points' if score.unit == '%' else ''} too {how}"
 
 
-def _unlike_machines(gathered: Gathered) -> list[str]:
-    """Pairs whose runs are of different processors: their arithmetic differs in the last digits, and so do runs."""
+def _unlike(gathered: Gathered) -> list[str]:
+    """Seeds whose runs differ in more than the row from the baseline's: in the machine, or in the code."""
     baseline = gathered.baseline
-    known = {} if baseline is None else {run.seed: run.environment.get("hardware") for run in baseline.finished}
-    unlike = sum(
-        known[run.seed] != run.environment.get("hardware")
-        for row in gathered.rows
-        if row is not baseline
-        for run in row.finished
-        if run.seed in known
-    )
-    if not unlike:
-        return []
-    return [f"{unlike} pair{' is' if unlike == 1 else 's are'} of different hardware, which makes them less alike."]
+    known = {} if baseline is None else {run.seed: run for run in baseline.finished}
+    others = [run for row in gathered.rows if row is not baseline for run in row.finished if run.seed in known]
+    apart = [run for run in others if run.processor != known[run.seed].processor]
+    code = sum(_code(run) != _code(known[run.seed]) for run in others)
+    said = []
+    if apart and baseline is not None:
+        are = f"{len(apart)} run{' was' if len(apart) == 1 else 's were'}"
+        said.append(
+            f"{are} trained on another kind of processor, or in another precision, than “{baseline.name}” with the "
+            "same seed: such runs are no pair, and where a row has no others the machine may be what differs."
+        )
+    if code and baseline is not None:
+        are = f"{code} run{' is' if code == 1 else 's are'}"
+        said.append(f"{are} of another commit or of other versions than “{baseline.name}” with the same seed.")
+    return said
+
+
+def _code(run: RunRecord) -> tuple[Any, ...]:
+    return tuple(run.environment.get(name) for name in ("layerlink", "commit", "packages"))

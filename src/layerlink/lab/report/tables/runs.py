@@ -50,7 +50,7 @@ def runs_table(gathered: Gathered) -> ReportTable:
     data = tuple(
         {"row": name, "seed": run.seed, "state": run.state, "reason": run.reason, "folder": str(run.folder)}
         | {key: run.number(key) for key in (*_scores(score), *_RUN_NUMBERS)}
-        | {"warnings": len(run.warnings), "command": run.environment.get("command", "")}
+        | {"processor": run.processor, "warnings": len(run.warnings), "command": run.environment.get("command", "")}
         for name, run in runs
     )
     return ReportTable("runs", "Every run", Table(columns, rows), data)
