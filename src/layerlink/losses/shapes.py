@@ -108,7 +108,8 @@ def require_classes(loss: str, logits: Tensor) -> None:
     if classes < 2:
         raise ShapeError(
             f"{loss} needs logits of two classes or more; got {tuple(logits.shape)}: the softmax over a single one is "
-            "1 whatever the logit. For yes or no, a sigmoid's logit: task=layerlink.MultiLabel() (task: multi-label)"
+            "1 whatever the logit. For yes or no, a sigmoid's logit: task=layerlink.MultiLabel() (task: multi-label); "
+            "for numbers task=layerlink.Regression()"
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
@@ -52,6 +53,14 @@ class Activations:
         """The same values without their graph: what a student gave, to teach its peer."""
         values = {tap: value.detach() for tap, value in self.values.items()}
         return Activations(None, values, self.problems, skipped=self.skipped)
+
+    def savable(self) -> Activations:
+        """Themselves, with copies of what was made in inference mode, which autograd may not keep."""
+        if not torch.is_inference_mode_enabled():
+            for tap, value in self.values.items():
+                if value.is_inference():
+                    self.values[tap] = value.clone()
+        return self
 
     def __repr__(self) -> str:
         read = ", ".join(f"{tap}: {tuple(value.shape)}" for tap, value in self.values.items())

@@ -24,8 +24,8 @@ class Link:
     """Linked layers: one tap a side, or as many as the loss compares at once.
 
     Args:
-        teacher: where the teacher is read.
-        student: where the student is read.
+        teacher: where the teacher is read: a tap, its text, or several in a tuple.
+        student: where the student is read, as many.
         loss: a name in ``LOSSES``, ``"package.module:name"``, or a function, an ``nn.Module`` or its class.
         weight: beta >= 0, the factor in the weighted total.
         scale: what else the loss is multiplied by, see ``LinkScales``: "none"; "teacher", a power of the spread of the
@@ -66,6 +66,8 @@ class Link:
     which: str = ""
 
     def __post_init__(self) -> None:
+        for side in ("teacher", "student"):
+            object.__setattr__(self, side, _taps(side, getattr(self, side)))
         _check_loss(self.loss, self.options)
         if not (is_number(self.weight) and self.weight >= 0):
             raise UsageError(f"a link's weight must be a finite number >= 0; got {said(self.weight)}")
@@ -186,6 +188,23 @@ class Link:
 
     def __str__(self) -> str:
         return self.text
+
+
+def _taps(side: str, given: Any) -> Taps:
+    """A tap, or as many as are given; texts are read.
+
+    Raises:
+        UsageError: where it is something else.
+    """
+    if isinstance(given, tuple | list):
+        return _one_or_all(tuple(_tap(side, tap) for tap in given))
+    return _tap(side, given)
+
+
+def _tap(side: str, given: Any) -> Tap:
+    if not isinstance(given, Tap | str):
+        raise UsageError(f"a link's {side} is a layer's name, or several in a tuple; got {type(given).__name__}")
+    return Tap.parse(given) if isinstance(given, str) else given
 
 
 def _one_or_all(taps: tuple[Tap, ...]) -> Taps:

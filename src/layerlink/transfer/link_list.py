@@ -75,6 +75,6 @@ def idle_links(links: Iterable[Link], terms: Mapping[str, Tensor], student: Acti
             named = " + ".join(map(str, link.student_taps))
             yield (
                 index,
-                f"teaches nothing: no gradient reaches the student's layer {named!r}. It is frozen, an input, or "
-                "computed under no_grad",
+                f"teaches nothing: no gradient reaches the student's layer {named!r}. It is frozen, an input, "
+                "computed under no_grad, or inside a checkpoint with use_reentrant=True (use_reentrant=False would do)",
             )

@@ -16,8 +16,24 @@ from layerlink.taps.randomness import kept
 from layerlink.tasks import Task
 from layerlink.teachers import EMATeacher, SeveralTeachers, Teacher, as_teacher
 from layerlink.teachers.looked import Looked
+from layerlink.teachers.teacher import CalledTeacher
 from layerlink.transfer.link import Link
 from layerlink.transfer.timed import Soft
+
+
+def as_given(teacher: Any) -> Any:
+    """What a user gave as the teacher; several are a mapping by name."""
+    if isinstance(teacher, SeveralTeachers):
+        return teacher.teachers
+    return dict(teacher.items()) if isinstance(teacher, nn.ModuleDict) else teacher
+
+
+def as_taught(given: Any, wanted: Iterable[Tap]) -> Activations | None:
+    """What a teacher said of a batch, which was run here or elsewhere; its output alone is one way to say it."""
+    if given is None:
+        return None
+    known = given if isinstance(given, Activations) else CalledTeacher(lambda _: given)(None, wanted)
+    return known.savable()
 
 
 def as_looked_at(teacher: Any, output: str, head: str = "") -> Observed | Teacher | None:
@@ -78,10 +94,19 @@ def check_models(teachers: Iterable[nn.Module], student: Any) -> bool:
     """Whether teacher and student share parameters, which are frozen in both: a base that adapters extend.
 
     Raises:
-        UsageError: where the student is none, has nothing to train, or shares what it trains with the teacher.
+        UsageError: where the student is none, has nothing to train, or shares what it trains with the teacher, or a
+            model has no values.
     """
     if not isinstance(student, nn.Module):
-        raise UsageError(f"the student must be a torch.nn.Module; got {type(student).__name__}")
+        what = f"the class {student.__name__}: call it" if isinstance(student, type) else type(student).__name__
+        raise UsageError(f"the student must be a torch.nn.Module; got {what}")
+    teachers = tuple(teachers)
+    for role, models in (("teacher", teachers), ("student", (student,))):
+        if any(parameter.is_meta for model in models for parameter in model.parameters()):
+            raise UsageError(
+                f"the {role}'s weights are on the device meta, which holds no values: model.to_empty(device='cpu'), "
+                "then load its weights"
+            )
     own = dict(student.named_parameters())
     frozen = {id(parameter) for model in teachers for parameter in model.parameters()}
     shared = [name for name, parameter in own.items() if id(parameter) in frozen]
