@@ -43,7 +43,9 @@ def read_links(
             continue
         if wrong := _wrong_teacher(link, teachers):
             problems.append((index, wrong))
-        elif any(link == other or link.text == other.text for other in readable.values()):
+        elif any(link.text == other.text and link != other for other in readable.values()):
+            problems.append((index, "another link has this text: give one a text of its own, Link(..., text='...')"))
+        elif any(link == other for other in readable.values()):
             problems.append((index, "this link stands here twice; add up its weights instead"))
         else:
             readable[index] = link
