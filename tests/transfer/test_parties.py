@@ -68,6 +68,18 @@ def test_what_a_teacher_said_may_be_its_output_alone(infers: bool) -> None:
     assert all(parameter.grad is None for parameter in teacher.parameters())
 
 
+def test_no_gradient_reaches_a_teacher_whose_graph_is_passed() -> None:
+    x, y = batch()
+    teacher, student = Net(), Net()
+    seen = ll.Distiller(None, teacher).study(x, [ll.Tap("body")])
+    own = ll.Link("body", "body", loss=lambda student, teacher: (student - teacher).square().mean())
+    ll.Distiller(None, student, soft=ll.Soft(), links=[own])(x, y, taught=seen).total.backward()
+    assert seen.taps[ll.Tap("body")].requires_grad  # what was passed is as it was
+    ll.Distiller(None, student, links=["@output : mse"])(x, y, taught=teacher(x)).total.backward()
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+    assert all(parameter.grad is not None for parameter in student.parameters())
+
+
 def test_several_teachers_may_be_a_module_dict() -> None:
     x, y = batch()
     several = {"big": Net(8), "wide": Net(5)}

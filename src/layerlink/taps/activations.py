@@ -54,13 +54,15 @@ class Activations:
         values = {tap: value.detach() for tap, value in self.values.items()}
         return Activations(None, values, self.problems, skipped=self.skipped)
 
-    def savable(self) -> Activations:
-        """Themselves, with copies of what was made in inference mode, which autograd may not keep."""
-        if not torch.is_inference_mode_enabled():
-            for tap, value in self.values.items():
-                if value.is_inference():
-                    self.values[tap] = value.clone()
-        return self
+    def fixed(self) -> Activations:
+        """The same, to teach by: without a graph, and copies where inference mode made them, which autograd refuses."""
+        inferred = not torch.is_inference_mode_enabled() and any(it.is_inference() for it in self.values.values())
+        if not inferred and not any(it.requires_grad for it in self.values.values()):
+            return self
+        given = self.detached()
+        if inferred:
+            given.values = {tap: value.clone() for tap, value in given.values.items()}
+        return given
 
     def __repr__(self) -> str:
         read = ", ".join(f"{tap}: {tuple(value.shape)}" for tap, value in self.values.items())

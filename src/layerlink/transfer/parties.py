@@ -33,7 +33,7 @@ def as_taught(given: Any, wanted: Iterable[Tap]) -> Activations | None:
     if given is None:
         return None
     known = given if isinstance(given, Activations) else CalledTeacher(lambda _: given)(None, wanted)
-    return known.savable()
+    return known.fixed()
 
 
 def as_looked_at(teacher: Any, output: str, head: str = "") -> Observed | Teacher | None:
