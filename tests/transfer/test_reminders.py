@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import warnings
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 import layerlink as ll
 from layerlink.errors import UsageError
+from layerlink.teachers import EMATeacher
 
 
 def pair() -> tuple[nn.Sequential, nn.Sequential, Tensor, Tensor]:
@@ -45,6 +47,38 @@ def test_terms_that_have_a_time_which_nobody_tells(how: dict[str, object], named
 def test_a_time_is_not_asked_for_where_every_term_always_counts() -> None:
     teacher, student, x, y = pair()
     ll.Distiller(teacher, student, soft=ll.Soft(), links=["1 : rkd, scale=gradient"])(x, y)
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_an_average_that_is_told_of_no_step(accumulate: int) -> None:
+    _, student, x, y = pair()
+    for forgets in (False, True):
+        distiller = ll.Distiller(EMATeacher(student, 0.9), student, soft=ll.Soft())
+        optimizer = torch.optim.SGD(distiller.trainable_parameters(), lr=0.1)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            for step in range(4 * accumulate):
+                distiller(x, y).total.backward()
+                if step % accumulate == accumulate - 1:
+                    optimizer.step()
+                    if not forgets:
+                        distiller.after_step()
+        told = ["Call distiller.after_step() after every step" in str(it.message) for it in caught]
+        assert told == [True] * forgets
+
+
+def test_a_student_that_is_replaced_is_not_left_out_in_silence() -> None:
+    teacher, student, x, y = pair()
+    distiller = ll.Distiller(teacher, student, soft=ll.Soft())
+    distiller.student = nn.Sequential(student)
+    with pytest.raises(UsageError, match=r"distiller.student was replaced by a Sequential"):
+        distiller(x, y)
+
+
+def test_an_average_of_another_model_is_refused() -> None:
+    _, student, _, _ = pair()
+    with pytest.raises(UsageError, match="an EMATeacher was made of another model than the student"):
+        ll.Distiller(EMATeacher(nn.Linear(4, 3)), student, soft=ll.Soft())
 
 
 def test_a_student_that_averages_its_gradients_alone_is_refused_beside_an_adapter() -> None:

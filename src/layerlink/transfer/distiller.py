@@ -35,7 +35,7 @@ from layerlink.transfer.parties import (
     read_skipped,
 )
 from layerlink.transfer.pieces import pieces_for, read_of_student, read_of_teacher
-from layerlink.transfer.reminders import Reminders, check_wrapping
+from layerlink.transfer.reminders import Reminders, check_student, check_wrapping
 from layerlink.transfer.scales import LinkScales
 from layerlink.transfer.schedule import Decay
 from layerlink.transfer.timed import Hard, Soft
@@ -141,7 +141,7 @@ class Distiller(nn.Module):
         self.objective = self.whole_objective  # at this time of the training, see ``at``
         _ = self.objective.terms  # made now: inside a compiled pass they cannot be
         self.teacher = as_teacher(teacher, output=teacher_logits, shared=shared, head=teacher_head)
-        self.averages = nn.ModuleList(averages_among(self.teacher))  # a submodule: checkpoints go on with them
+        self.averages = nn.ModuleList(averages_among(self.teacher, student))  # a submodule: checkpoints go on with them
         is_trained_by(self, student)
         self.scales = LinkScales(every_link) if any(link.scale not in (None, "none") for link in every_link) else None
         self._by_gradient = any(link.scale == "gradient" for link in every_link)
@@ -164,6 +164,7 @@ class Distiller(nn.Module):
 
     def after_step(self) -> None:
         """Tell teachers that follow the student, such as ``EMATeacher``, that the optimiser has made a step."""
+        self._remind.versions.clear()
         for teacher in averages_among(self.teacher):
             teacher.after_step(self.student)
 
@@ -242,7 +243,7 @@ class Distiller(nn.Module):
         contexts = contexts_of(self.objective.links, self.objective.parts, inputs, context, taught, of_outputs)
         losses = self.objective(student, taught, context, self.factors, contexts, cut)
         if torch.is_grad_enabled():
-            self._remind(self.student, self._progress)
+            self._remind(self.student, self._progress, followed=bool(self.averages))
             if idle := list(idle_links(self.objective.links, losses.terms, student)):
                 raise links_error(self.objective.links, idle)
             if self.scales is not None and self.scales.by_gradient(losses, student):
@@ -269,6 +270,7 @@ class Distiller(nn.Module):
         """
         wanted = read_of_student(self.pieces, (*self.objective.of_student, *self._always), also)
         stop = self.pieces is not None and OUTPUT not in wanted
+        check_student(self.student, self.observed.model)
         # A compiled pass has no places inside of it that gradients could be asked for.
         edges = self.scales is not None and (self.observed.programs is None or self.scales.may_measure)
         given = self.observed.read(inputs, wanted, edges=self._by_gradient and edges, glance=not stop, stop_early=stop)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from layerlink.errors import UsageError, unknown_name
 from layerlink.taps import OUTPUT, Activations, Observed, Tap
@@ -74,10 +75,23 @@ def of_teachers(soft: Soft, names: tuple[str, ...]) -> Soft:
     return replace(soft, teachers=dict.fromkeys(names, 1.0)) if names and soft.teachers is None else soft
 
 
-def averages_among(teacher: Teacher | None) -> list[EMATeacher]:
-    """The teachers that follow the student: what they have become is a part of its training."""
+def averages_among(teacher: Teacher | None, student: nn.Module | None = None) -> list[EMATeacher]:
+    """The teachers that follow the student: what they have become is a part of its training.
+
+    Raises:
+        UsageError: where one was made of another model than the student, which is looked at where it is given.
+    """
     every: Iterable[Any] = teacher.teachers.values() if isinstance(teacher, SeveralTeachers) else (teacher,)
-    return [it for it in every if isinstance(it, EMATeacher)]
+    found = [it for it in every if isinstance(it, EMATeacher)]
+    if student is not None and any(_weights(average.average) != _weights(student) for average in found):
+        raise UsageError("an EMATeacher was made of another model than the student: make it of this one")
+    return found
+
+
+def _weights(model: nn.Module) -> list[tuple[str, Any]]:
+    """Names and shapes of all that an average follows; shapes of lazy layers come later."""
+    every = (*model.named_parameters(), *model.named_buffers())
+    return [(name, None if is_lazy(value) else value.shape) for name, value in every]
 
 
 def fill_from_example(student: nn.Module, example: Any) -> None:

@@ -18,6 +18,12 @@ _MODE = (
 )
 
 
+_STEPS = (
+    "a teacher is the student's average and was told of no step, so it stays as the student was. Call "
+    "distiller.after_step() after every step of the optimiser"
+)
+
+
 class Reminders:
     """Looks at a step that learns.
 
@@ -28,14 +34,20 @@ class Reminders:
     def __init__(self, objective: Objective) -> None:
         self._timed = tuple(_timed(objective))
         self._told: set[str] = set()
+        self.versions: set[int] = set()  # of the student, since teachers that follow it were told of a step
 
-    def __call__(self, student: nn.Module, progress: float | None) -> None:
+    def __call__(self, student: nn.Module, progress: float | None, *, followed: bool) -> None:
         """Warn of the loop's line that called the distiller.
 
         Args:
             student: a student that is left in eval mode learns without dropout and batch norm's statistics.
             progress: of the training; None where nobody said, and terms that have a time count in full then.
+            followed: whether a teacher is the student's average, which stays where it is unless it is told of steps.
         """
+        if followed and _STEPS not in self._told:
+            self.versions.add(sum(parameter._version for parameter in student.parameters()))
+            if len(self.versions) > 2:  # two steps of the optimiser
+                self._tell(_STEPS)
         if not student.training:
             self._tell(_MODE)
         if progress is None and self._timed:
@@ -58,6 +70,15 @@ def _timed(objective: Objective) -> Iterator[str]:
     for link in objective.links:
         if link.schedule != Schedule() or "progress" in objective.parts[link.text].needs:
             yield f"link {link.text!r}"
+
+
+def check_student(student: nn.Module, read: nn.Module) -> None:
+    """Raise ``UsageError`` where a distiller's student is not the module that it reads any more."""
+    if student is not read:
+        raise UsageError(
+            f"distiller.student was replaced by a {type(student).__name__}, which is not the one that is run: make a "
+            "distiller of it, layerlink.Distiller(teacher, student, ...), or wrap the whole distiller"
+        )
 
 
 def check_wrapping(student: nn.Module, parts: nn.Module) -> None:
