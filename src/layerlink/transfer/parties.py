@@ -83,15 +83,14 @@ def averages_among(teacher: Teacher | None, student: nn.Module | None = None) ->
     """
     every: Iterable[Any] = teacher.teachers.values() if isinstance(teacher, SeveralTeachers) else (teacher,)
     found = [it for it in every if isinstance(it, EMATeacher)]
-    if student is not None and any(_weights(average.average) != _weights(student) for average in found):
+    if student is not None and any(_shapes(average.average) != _shapes(student) for average in found):
         raise UsageError("an EMATeacher was made of another model than the student: make it of this one")
     return found
 
 
-def _weights(model: nn.Module) -> list[tuple[str, Any]]:
-    """Names and shapes of all that an average follows; shapes of lazy layers come later."""
-    every = (*model.named_parameters(), *model.named_buffers())
-    return [(name, None if is_lazy(value) else value.shape) for name, value in every]
+def _shapes(model: nn.Module) -> list[Any]:
+    """Of all that an average follows, in its order: names differ where a student is wrapped. Lazy ones come later."""
+    return [None if is_lazy(value) else value.shape for value in (*model.parameters(), *model.buffers())]
 
 
 def fill_from_example(student: nn.Module, example: Any) -> None:
