@@ -78,6 +78,11 @@ def test_what_is_missing_is_told() -> None:
         Objective(hard=0, soft=Soft())(Activations(None), teacher, target)
 
 
+def test_outputs_of_other_classes_say_what_would_do() -> None:
+    with pytest.raises(UsageError, match=r"student gives \(2, 3\), teacher \(2, 4\)\. Outputs of other classes"):
+        Objective(hard=0, soft=Soft())(Activations(torch.zeros(2, 3)), Activations(torch.zeros(2, 4)), None)
+
+
 def test_labels_that_are_no_tensor_are_told() -> None:
     student, _, target = given()
     for labels, kind in (([0, 1, 2], "list"), ((target, target.flip(0), 0.3), "tuple"), (target.numpy(), "ndarray")):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from layerlink.errors import UsageError
-from layerlink.losses import Context
+from layerlink.losses import Context, ShapeError
 from layerlink.losses.outputs.topk_kl import topk_kl, topk_kl_of
 from layerlink.taps import Activations, Tap
 from layerlink.tasks import Softening, Task
@@ -138,7 +138,15 @@ class SoftTerm:
         compared = given[0] if self.soft.teachers is None else self._averaged(given)
         if self.soft.topk is not None:
             return topk_kl(learnt, compared, mask=mask, k=self.soft.topk, **self._softened)
-        return self.task.soft(learnt, compared, Softening(**self._softened, form=self.soft.form), mask)
+        try:
+            return self.task.soft(learnt, compared, Softening(**self._softened, form=self.soft.form), mask)
+        except ShapeError as error:
+            if learnt.shape == compared.shape:
+                raise
+            raise ShapeError(
+                f"{error}. Outputs of other classes are not compared: link layers in place of soft; of other "
+                "vocabularies the link '@output : uld', or a teacher that cuts its output to the student's"
+            ) from None
 
     @property
     def _softened(self) -> dict[str, Any]:
