@@ -75,6 +75,7 @@ def test_the_grammar(text: str, fields: dict[str, Any]) -> None:
         ("a : kd(temperature=__import__('os'))", "is no value"),
         ("a : kd(temperature=1e999)", "is no value: give finite numbers"),
         ("a : mse, adapter=conv 1", "'conv 1' is no adapter's name. Expected one such as auto"),
+        ("a : mse, weight=2", "a weight stands behind the loss: mse * 2, OPTIONS in place of weight=2"),
         ("a : mse, form=2", "unknown option of a link 'form'. Did you mean from?"),
         ("a : mse, from=5, until=3", "a link's until must be later than from (5); got 3"),
         ("x y/a : mse", "'x y' is not a teacher's name"),

@@ -206,6 +206,15 @@ def test_an_adapter_may_be_a_callable_or_a_module() -> None:
         Distiller(narrow(4), narrow(5), links=[Link("0", "0", adapter=True)], example=x)  # type: ignore[arg-type]
 
 
+def test_maps_of_three_axes_take_an_adapter_as_it_is_told() -> None:
+    teacher, student = (nn.Sequential(nn.Conv3d(1, width, 2), nn.Flatten(), nn.LazyLinear(2)) for width in (6, 4))
+    x = torch.randn(2, 1, 3, 4, 5)
+    with pytest.raises(ProblemsError, match=r"adapter=lambda student, teacher: torch.nn.Conv3d\(student\[1\]"):
+        Distiller(teacher, student, links=["0 : mse, adapter=auto"], example=x)
+    link = Link("0", "0", adapter=lambda student, teacher: nn.Conv3d(student[1], teacher[1], 1))
+    assert Distiller(teacher, student, hard=0, links=[link], example=x)(x).total.requires_grad
+
+
 @pytest.mark.parametrize("link", ["0 : at", "0 : hidden_mse", "0 -> 1 : attention_mse"])
 def test_no_adapter_is_advised_that_would_not_help(link: str) -> None:
     with pytest.raises(ProblemsError) as caught:

@@ -31,7 +31,8 @@ def auto(student: Shape, teacher: Shape) -> Adapter:
         return tokens(student, teacher)
     raise AdapterError(
         f"no adapter brings {shown(student)} of the student to {shown(teacher)} of the teacher. Link layers of the "
-        "same number of axes: layerlink layers MODEL lists them"
+        "same number of axes (layerlink layers MODEL lists them), or give an adapter of your own, such as "
+        "Link(..., adapter=lambda student, teacher: torch.nn.Conv3d(student[1], teacher[1], 1))"
     )
 
 
