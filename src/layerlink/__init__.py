@@ -23,6 +23,13 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from layerlink import adapters as adapters
+    from layerlink import losses as losses
+    from layerlink import models as models
+    from layerlink import taps as taps
+    from layerlink import tasks as tasks
+    from layerlink import teachers as teachers
+    from layerlink import transfer as transfer
     from layerlink.adapters import ADAPTERS as ADAPTERS
     from layerlink.design.export import export as export
     from layerlink.design.propose import propose as propose
@@ -98,12 +105,16 @@ _HOMES = {
     ),
 }
 
-__all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - names from the table above
+_ROOMS = ("adapters", "losses", "models", "taps", "tasks", "teachers", "transfer")  # ``layerlink.losses.dkd(...)``
+
+__all__ = ["__version__", *_HOMES, *_ROOMS]  # noqa: PLE0604 - names from the table above
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(f"layerlink.{_HOMES[name]}"), name)
+    if name in _ROOMS:
+        return importlib.import_module(f"layerlink.{name}")
     raise AttributeError(f"module 'layerlink' has no attribute {name!r}")
 
 

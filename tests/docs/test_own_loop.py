@@ -27,10 +27,11 @@ NEEDS = {
     "The style of timm's training script": ["timm"],
 }
 PLAIN = "Plain PyTorch: mixed precision, accumulation"
+ELSE = "What else a loop may need"
 
 
 def test_every_snippet_is_run_here() -> None:
-    assert SNIPPETS.keys() == {PLAIN, *NEEDS}
+    assert SNIPPETS.keys() == {PLAIN, ELSE, *NEEDS}
 
 
 def run(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,6 +73,18 @@ def _untouched(distiller: nn.Module) -> set[str]:
 def test_plain_pytorch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(PLAIN, tmp_path, monkeypatch)
     assert "0.weight" in torch.load(tmp_path / "student.pt", weights_only=True)
+
+
+def test_what_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"__name__": "own_loop"}
+    (hidden,) = re.findall(r"^<!-- python\n(.*?)^-->$", TEXT, re.M | re.S)
+    exec(hidden, names)
+    exec(compile(SNIPPETS[ELSE], str(PAGE), "exec"), names)
+    terms, logits = names["losses"].terms, names["losses"].logits
+    assert names["total"].item() == pytest.approx(
+        2 * terms["hard"].item() + 0.5 * terms[names["apart"].text].item() + 1e-4 * logits.square().mean().item()
+    )
 
 
 @pytest.mark.long

@@ -209,3 +209,50 @@ def test_an_average_of_the_student_follows_every_step(tmp_path: Path) -> None:
     trainer_of(distiller, "lm", tmp_path).train()
     now = average.models()[0].state_dict()
     assert any(not torch.equal(began[name], now[name]) for name in now)
+
+
+def test_a_student_that_computes_its_own_loss_gets_the_labels(tmp_path: Path) -> None:
+    """Of a causal model that is the task's: the same weights."""
+    ended = []
+    for how in ({}, {"hard": "@output[loss]"}):
+        distiller = distiller_of("lm", **how)
+        trainer_of(distiller, "lm", tmp_path).train()
+        ended.append([parameter.detach() for parameter in distiller.trainable_parameters()])
+    assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(*ended, strict=True))
+
+
+@pytest.mark.parametrize("hard", [1.0, "@output[loss]"])
+def test_a_decoder_makes_its_inputs_of_the_labels(hard: Any, tmp_path: Path) -> None:
+    from layerlink.integrations.transformers import DistillTrainer
+
+    def t5(width: int) -> Any:
+        torch.manual_seed(width)
+        config = transformers.T5Config(
+            num_layers=1, d_model=width, d_kv=4, d_ff=8, num_heads=2, vocab_size=WORDS, decoder_start_token_id=0,
+            dropout_rate=0.0,
+        )  # fmt: skip
+        return transformers.T5ForConditionalGeneration(config)
+
+    rows = [{"input_ids": torch.arange(6) + n, "labels": torch.arange(4) + n} for n in range(4)]
+    teacher, student = t5(16), t5(8)
+    distiller = ll.Distiller(teacher, student, hard=hard, soft=ll.Soft(temperature=2.0), task="sequence-labelling")
+    batch = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+    with torch.no_grad():
+        own, other = student(**batch), teacher(**batch)
+    soft = (other.logits / 2).softmax(-1) * ((other.logits / 2).log_softmax(-1) - (own.logits / 2).log_softmax(-1))
+    args = transformers.TrainingArguments(
+        str(tmp_path), per_device_train_batch_size=4, max_steps=1, logging_steps=1, report_to=[], use_cpu=True,
+        save_strategy="no", disable_tqdm=True,
+    )  # fmt: skip
+    trainer = DistillTrainer(distiller, args, train_dataset=rows)
+    trainer.train()
+    told = trainer.state.log_history[0]
+    assert told["hard"] == pytest.approx(float(own.loss), rel=1e-4)
+    assert told["soft"] == pytest.approx(float(4 * soft.sum(-1).mean()), rel=1e-4)
+
+
+def test_what_is_no_distiller_is_told(tmp_path: Path) -> None:
+    from layerlink.integrations.transformers import DistillTrainer
+
+    with pytest.raises(UsageError, match=r"takes a layerlink.Distiller\(teacher, student, ...\) .* got Linear"):
+        DistillTrainer(nn.Linear(2, 2), transformers.TrainingArguments(str(tmp_path)))  # type: ignore[arg-type]

@@ -111,4 +111,7 @@ def test_names_of_the_package_are_the_losses_themselves() -> None:
     assert layerlink.losses.kd is kd
     assert callable(layerlink.losses.kd)
     assert layerlink.losses.CRD is CRD
+    for name, kind in LOSSES.items():  # as docs/losses.md has it: in Python layerlink.losses.NAME
+        assert getattr(layerlink.losses, name) is kind.make
+        assert name in layerlink.losses.__all__
     assert all(isinstance(kind, LossKind) for kind in LOSSES.values())

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from layerlink.errors import UsageError
-from layerlink.losses import CC, ICKD, ITRD, LOSSES, ShapeError, cirkd, cka, pkt, rkd, sinkd
+from layerlink.losses import CC, CRD, ICKD, ITRD, LOSSES, ShapeError, cirkd, cka, pkt, rkd, sinkd
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
@@ -241,3 +241,10 @@ class LargestTensor(TorchDispatchMode):
         if isinstance(given, Tensor):
             self.elements = max(self.elements, given.numel())
         return given
+
+
+@pytest.mark.parametrize("wrong", [-1, 10])
+def test_indices_that_no_example_has_are_told(wrong: int) -> None:
+    crd = CRD((2, 4), (2, 4), train_size=10, dim=3, negatives=2)
+    with pytest.raises(ShapeError, match=r"so indices lie in 0\.\.9; got .* Set train_size"):
+        crd(torch.randn(2, 4), torch.randn(2, 4), indices=torch.tensor([3, wrong]))

@@ -192,10 +192,10 @@ def test_the_input_of_a_module_that_gets_none_is_named() -> None:
             return torch.zeros(1, 3)
 
     assert problems(nn.Sequential(), torch.zeros(1), "@input[mask]") == {
-        "@input[mask]": "student: the model has no element 'mask'; it gives a dict with the model[0]"
+        "@input[mask]": "student: @input has no element 'mask'; it gives a dict with @input[0]"
     }
     assert problems(Gives(), (), "@input") == {
-        "@input": "student: the model has no element '0'; it gives a dict with nothing in it"
+        "@input": "student: @input has no element '0'; it gives a dict with nothing in it"
     }
 
 

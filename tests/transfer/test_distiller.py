@@ -487,8 +487,8 @@ def test_a_link_that_teaches_nothing_is_an_error() -> None:
     with pytest.raises(ProblemsError) as caught:
         ll.Distiller(small(), student, links=["0 : mse"])(x, y)
     assert caught.value.problems[0].what == (
-        "teaches nothing: no gradient reaches the student's layer '0'. It is frozen, an input, or computed under "
-        "no_grad"
+        "teaches nothing: no gradient reaches the student's layer '0'. It is frozen, an input, computed under "
+        "no_grad, or inside a checkpoint with use_reentrant=True (use_reentrant=False would do)"
     )
     with pytest.raises(ProblemsError, match="teaches nothing"):
         ll.Distiller(small(), small(), links=["0@input : mse"])(x, y)
@@ -513,8 +513,11 @@ def test_weights_that_are_all_0_are_refused_and_a_single_0_only_logs() -> None:
         ({"links": [None]}, "a link is a text or a layerlink.Link; got NoneType"),
         ({"soft": 4.0}, "soft must be layerlink.Soft"),
         ({"hard": "1"}, "hard as a text is '@output[NAME]' or package.module:name; got '1'"),
-        ({"hard": [1]}, "hard must be a finite number >= 0; got [1]"),
-        ({"teacher": "t"}, "the teacher must be a torch.nn.Module or give Activations; got str"),
+        ({"hard": [1]}, "layerlink.Hard(weight=..., loss=...), a callable (output, target) or a text; got [1]"),
+        (
+            {"teacher": "t"},
+            "the teacher must be a torch.nn.Module or give Activations; got 't'. One of layerlink's own models is ",
+        ),
         ({"student": "s"}, "the student must be a torch.nn.Module; got str"),
     ],
 )

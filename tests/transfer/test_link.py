@@ -75,6 +75,7 @@ def test_the_grammar(text: str, fields: dict[str, Any]) -> None:
         ("a : kd(temperature=__import__('os'))", "is no value"),
         ("a : kd(temperature=1e999)", "is no value: give finite numbers"),
         ("a : mse, adapter=conv 1", "'conv 1' is no adapter's name. Expected one such as auto"),
+        ("a : mse, weight=2", "a weight stands behind the loss: mse * 2, OPTIONS in place of weight=2"),
         ("a : mse, form=2", "unknown option of a link 'form'. Did you mean from?"),
         ("a : mse, from=5, until=3", "a link's until must be later than from (5); got 3"),
         ("x y/a : mse", "'x y' is not a teacher's name"),
@@ -243,3 +244,26 @@ def test_every_name_that_a_module_can_have_is_given_back(name: str, key: str) ->
         assert Tap.parse(str(tap)) == tap
         link = Link(tap, Tap("b"))
         assert Link.parse(link.text) == link
+
+
+def test_fields_may_be_texts() -> None:
+    """As one writes a link in Python first."""
+    link = Link("layer3.0@input", "[0]", loss="kd(temperature=2, t_squared=False)", weight=2, options={"form": "js"})
+    assert link == Link(
+        Tap("layer3.0", "input"), Tap("", element=("0",)), "kd", 2.0,
+        options={"temperature": 2, "t_squared": False, "form": "js"},
+    )  # fmt: skip
+    assert Link(("a", "b"), ["c", Tap("d")], "fsp") == Link.parse("a + b -> c + d : fsp")
+    assert Link(["a"], "b").teacher == Tap("a")
+    with pytest.raises(UsageError, match="a link's student is a layer's name, or several in a tuple; got int"):
+        Link("layer3", 3)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="'a b' is not a layer's name"):
+        Link("a b", "a")
+
+
+def test_two_losses_of_one_name_at_one_layer_want_a_text() -> None:
+    links = [Link("a", "a", loss=lambda s, t: (s - t).mean()), Link("a", "a", loss=lambda s, t: (s + t).mean())]
+    assert [what for _, what in read_links(links)[1]] == [
+        "another link has this text: give one a text of its own, Link(..., text='...')"
+    ]
+    assert not read_links([links[0], replace(links[1], text="a : sum")])[1]

@@ -173,6 +173,20 @@ def test_an_inverted_mask_looks_at_the_padding_alone() -> None:
     assert all(first[name] != second[name] for name in first)
 
 
+@pytest.mark.parametrize("kind", [torch.int64, torch.uint8, torch.float32])
+def test_a_callers_mask_may_be_of_1_and_0(kind: torch.dtype) -> None:
+    """As tokenizers give it."""
+    torch.manual_seed(0)
+    teacher, student = nn.Linear(4, 3), nn.Linear(4, 3)
+    x, mask = torch.randn(2, 5, 4), torch.arange(5).expand(2, 5) < 3
+    distiller = Distiller(teacher, student, hard=0, links=["@output : mse"], task="sequence-labelling")
+    losses = distiller(x, mask=mask.to(kind))
+    expected = (student(x) - teacher(x))[:, :3].square().mean()
+    assert float(losses.total.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
+    with pytest.raises(UsageError, match=r"mask: a mask holds true and false, or 1 and 0; got torch.float32 from -1"):
+        distiller(x, mask=mask.float() - 1)
+
+
 def test_a_loss_that_takes_no_mask_says_so() -> None:
     with pytest.raises(UsageError, match="sp takes no mask: leave out where="):
         losses_and_gradient(0, ["mix : sp, where=attention_mask"])

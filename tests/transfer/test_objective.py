@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from layerlink.errors import ProblemsError, UsageError
+from layerlink.losses import Context
 from layerlink.transfer import Activations, Link, Losses, Objective, Soft, Tap
 
 LINK = Link.parse("a : mse * 2")
@@ -60,15 +63,44 @@ def test_what_is_missing_is_told() -> None:
     student, teacher, target = given()
     soft = Objective(soft=Soft())
     for objective, arguments, message in (
-        (Objective(), (student, None, None), "the hard loss needs labels: pass them as target, or set hard=0"),
+        (
+            Objective(),
+            (student, None, None),
+            "the hard loss needs labels: pass them as target, distiller(inputs, labels), or set hard=0",
+        ),
         (Objective(links=(LINK,)), (student, None, target), "soft and link losses need a teacher"),
         (soft, (student, Activations(None), target), "the soft loss needs the logits of both models"),
     ):
         with pytest.raises(UsageError) as caught:
             objective(*arguments)
-        assert str(caught.value) == message
+        assert str(caught.value).startswith(message)
     with pytest.raises(UsageError, match="the soft loss needs the logits of both models"):
         Objective(hard=0, soft=Soft())(Activations(None), teacher, target)
+
+
+def test_outputs_of_other_classes_say_what_would_do() -> None:
+    with pytest.raises(UsageError, match=r"student gives \(2, 3\), teacher \(2, 4\)\. Outputs of other classes"):
+        Objective(hard=0, soft=Soft())(Activations(torch.zeros(2, 3)), Activations(torch.zeros(2, 4)), None)
+
+
+def test_labels_that_are_no_tensor_are_told() -> None:
+    student, _, target = given()
+    for labels, kind in (([0, 1, 2], "list"), ((target, target.flip(0), 0.3), "tuple"), (target.numpy(), "ndarray")):
+        with pytest.raises(UsageError, match=f"needs a tensor of labels; got {kind}"):
+            Objective()(student, None, Context(labels=labels))  # type: ignore[arg-type]
+        own = Objective(hard=lambda output, labels: torch.as_tensor(len(labels) * 1.0))
+        assert float(own(student, None, Context(labels=labels)).total) == len(labels)  # type: ignore[arg-type]
+
+
+def test_what_is_mistaken_for_the_sum_says_where_it_is() -> None:
+    student, _, target = given()
+    losses = Objective()(student, None, target)
+    with pytest.raises(AttributeError, match=r"the weighted sum is a tensor: losses.total.backward"):
+        losses.backward()
+    with pytest.raises(AttributeError, match=r"Losses has no 'nothing'$"):
+        _ = losses.nothing
+    assert repr(losses) == f"Losses({losses})"
+    assert copy.deepcopy(losses).total == losses.total
 
 
 def test_layers_that_neither_model_gave_are_named() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from layerlink.errors import ProblemsError, UsageError
@@ -21,7 +22,7 @@ def small(seed: int) -> nn.Sequential:
 
 
 def huber(student: Tensor, teacher: Tensor, *, labels: Tensor, delta: float = 1.0) -> Tensor:
-    return nn.functional.huber_loss(student, teacher, delta=delta) * (labels >= 0).float().mean()
+    return F.huber_loss(student, teacher, delta=delta) * (labels >= 0).float().mean()
 
 
 class Learnt(nn.Module):
@@ -51,7 +52,7 @@ def test_a_function_gets_what_it_names_and_its_options() -> None:
     losses = distiller(*BATCH)
     student, teacher = small(1)[0](BATCH[0]), small(0)[0](BATCH[0])
     assert link.text == "0 : huber(delta=0.5) * 3"
-    expected = nn.functional.huber_loss(student, teacher, delta=0.5)
+    expected = F.huber_loss(student, teacher, delta=0.5)
     assert float(losses.terms[link.text].detach()) == pytest.approx(float(expected.detach()))
     with pytest.raises(UsageError, match="needs labels: pass them as target"):
         Distiller(small(0), small(1), hard=0, links=[link])(BATCH[0])
@@ -147,3 +148,78 @@ def test_what_links_train_and_remember_moves_with_the_distiller() -> None:
     moved = {name: value for name, value in distiller.state_dict().items() if name.startswith("parts.")}
     assert {value.dtype for value in moved.values()} == {torch.float64, torch.int64}
     assert distiller.to("meta").parts["1"].loss.memory_student.device.type == "meta"  # type: ignore[union-attr]
+
+
+def narrow(width: int = 4) -> nn.Sequential:
+    torch.manual_seed(width)
+    return nn.Sequential(nn.Linear(3, width), nn.ReLU(), nn.Linear(width, 2))
+
+
+class Made(nn.Module):
+    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        return (student - teacher).abs().mean()
+
+
+@pytest.mark.parametrize(
+    ("loss", "told"),
+    [
+        (lambda student, teacher: (student - teacher).abs().mean(1), "a mean; got torch.float32 (2,)"),
+        (lambda student, teacher: float((student - teacher).detach().abs().mean()), "got float"),
+        (lambda student, teacher, labels: student.mean(), "takes 3 such arguments. What else it needs"),
+        (lambda student: student.mean(), "takes 1 such arguments"),
+        (F.cosine_embedding_loss, "cosine_embedding_loss is called with the student's activation and the teacher's"),
+        (Made, "the class Made is made with the shapes of student and teacher, and takes 0 such arguments"),
+    ],
+)
+def test_what_cannot_be_a_links_loss_is_told(loss: Any, told: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        Distiller(narrow(), narrow(), links=[Link("0", "0", loss=loss)], example=torch.randn(2, 3))
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize("loss", [F.l1_loss, nn.L1Loss(), Made(), lambda s, t: (s - t).abs().mean(0).mean(0, True)])
+def test_losses_of_torch_and_of_a_notebook_are_links(loss: Any) -> None:
+    teacher, student, x = narrow(), narrow(5), torch.randn(5, 3)
+    student[0] = nn.Linear(3, 4)
+    student[2] = nn.Linear(4, 2)
+    losses = Distiller(teacher, student, hard=0, links=[Link("0", "0", loss=loss)])(x)
+    expected = (student[0](x) - teacher[0](x)).abs().mean()
+    assert losses.total.shape == ()
+    assert float(losses.total.detach()) == pytest.approx(float(expected.detach()))
+
+
+def test_an_adapter_may_be_a_callable_or_a_module() -> None:
+    x = torch.randn(5, 3)
+    made = nn.Linear(5, 4)
+    for adapter in (made, lambda student, teacher: nn.Linear(student[1], teacher[1])):
+        teacher, student = narrow(4), narrow(5)
+        distiller = Distiller(teacher, student, hard=0, links=[Link("0", "0", adapter=adapter)], example=x[:2])
+        own = list(distiller.link_parameters())
+        assert [tuple(it.shape) for it in own] == [(4, 5), (4,)]
+        assert (own[0] is made.weight) == (adapter is made)
+        losses = distiller(x)
+        losses.total.backward()
+        expected = (F.linear(student[0](x), *own) - teacher[0](x)).square().mean()
+        assert float(losses.total.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
+        assert all(it.grad is not None for it in own)
+    with pytest.raises(UsageError, match=r"an adapter is a name, a callable of both shapes or an nn.Module; got True"):
+        Distiller(narrow(4), narrow(5), links=[Link("0", "0", adapter=True)], example=x)  # type: ignore[arg-type]
+
+
+def test_maps_of_three_axes_take_an_adapter_as_it_is_told() -> None:
+    teacher, student = (nn.Sequential(nn.Conv3d(1, width, 2), nn.Flatten(), nn.LazyLinear(2)) for width in (6, 4))
+    x = torch.randn(2, 1, 3, 4, 5)
+    with pytest.raises(ProblemsError, match=r"adapter=lambda student, teacher: torch.nn.Conv3d\(student\[1\]"):
+        Distiller(teacher, student, links=["0 : mse, adapter=auto"], example=x)
+    link = Link("0", "0", adapter=lambda student, teacher: nn.Conv3d(student[1], teacher[1], 1))
+    assert Distiller(teacher, student, hard=0, links=[link], example=x)(x).total.requires_grad
+
+
+@pytest.mark.parametrize("link", ["0 : at", "0 : hidden_mse", "0 -> 1 : attention_mse"])
+def test_no_adapter_is_advised_that_would_not_help(link: str) -> None:
+    with pytest.raises(ProblemsError) as caught:
+        Distiller(narrow(4), narrow(5), links=[link], example=torch.zeros(2, 3))
+    assert "adapter=auto" not in str(caught.value)
+    assert "Take another loss (layerlink ls losses) or other layers" in str(caught.value)
+    with pytest.raises(ProblemsError, match=r"Write: 0 : sinkd, adapter=auto|Write: 0 : mse, adapter=auto"):
+        Distiller(narrow(4), narrow(5), links=["0 : mse"], example=torch.zeros(2, 3))

@@ -179,6 +179,7 @@ def test_what_all_links_share_yields_to_what_a_link_says(batch: tuple[Tensor, Te
     first, act = distiller.whole_objective.links
     assert (first.scale, first.until, first.decay) == ("teacher", 3, "linear")
     assert (act.scale, act.until, act.decay) == ("none", 1, "linear")
+    distiller.at(0, 3)
     assert distiller(*batch).weights["act : mse, scale=none, until=1"] == 1
 
 

@@ -35,7 +35,8 @@ def auto(student: Shape, teacher: Shape) -> Adapter:
         return tokens(student, teacher)
     raise AdapterError(
         f"no adapter brings {shown(student)} of the student to {shown(teacher)} of the teacher. Link layers of the "
-        "same number of axes: layerlink layers MODEL lists them"
+        "same number of axes (layerlink layers MODEL lists them), or give an adapter of your own, such as "
+        "Link(..., adapter=lambda student, teacher: torch.nn.Conv3d(student[1], teacher[1], 1))"
     )
 
 
@@ -51,13 +52,16 @@ ADAPTERS: dict[str, Callable[..., Adapter]] = {
 }
 
 
-def fit(student: Sequence[int], teacher: Sequence[int], kind: str = "auto", **options: Any) -> Adapter:
+def fit(
+    student: Sequence[int], teacher: Sequence[int], kind: str | Callable[..., Any] = "auto", **options: Any
+) -> Adapter:
     """The module that brings a student's activation to the teacher's shape.
 
     Args:
         student: shape of one traced batch, the batch first.
         teacher: the same of the teacher.
-        kind: a name in ``ADAPTERS``, or ``package.module:name``: a callable of both shapes that gives a module.
+        kind: a name in ``ADAPTERS``; a callable of both shapes that gives a module, or ``package.module:name`` of one;
+            or a module that is made already.
         options: of that kind, such as ``norm=True`` of ``conv1x1``.
 
     Raises:
@@ -69,8 +73,10 @@ def fit(student: Sequence[int], teacher: Sequence[int], kind: str = "auto", **op
     own, other = tuple(student), tuple(teacher)
     if min((*own, *other), default=0) < 1 or not own or not other:
         raise AdapterError(f"an adapter needs at least one element; student gives {own}, teacher {other}")
+    if not isinstance(kind, str):
+        return _of_ones_own(_name_of(kind), kind, own, other, options)
     if ":" in kind:
-        return _of_ones_own(kind, own, other, options)
+        return _of_ones_own(kind, named(kind, "adapter"), own, other, options)
     if kind not in ADAPTERS:
         raise AdapterError(unknown_name("adapter", kind, ADAPTERS))
     make = ADAPTERS[kind]
@@ -88,12 +94,18 @@ def fit(student: Sequence[int], teacher: Sequence[int], kind: str = "auto", **op
         raise AdapterError(f"{error}{hint}") from None
 
 
-def _of_ones_own(path: str, student: Shape, teacher: Shape, options: dict[str, Any]) -> Adapter:
-    """What a callable of the user's own makes of both shapes."""
-    made = named(path, "adapter")(student, teacher, **options)
+def _of_ones_own(name: str, make: Any, student: Shape, teacher: Shape, options: dict[str, Any]) -> Adapter:
+    """What a callable of the user's own makes of both shapes, or a module of theirs."""
+    if not callable(make):
+        raise AdapterError(f"an adapter is a name, a callable of both shapes or an nn.Module; got {make!r}")
+    made = make if isinstance(make, nn.Module) else make(student, teacher, **options)
     if not isinstance(made, nn.Module):
-        raise AdapterError(f"adapter {path} must give an nn.Module; got {type(made).__name__}")
-    return made if isinstance(made, Adapter) else Adapter([(path.partition(":")[2], made)])
+        raise AdapterError(f"adapter {name} must give an nn.Module; got {type(made).__name__}")
+    return made if isinstance(made, Adapter) else Adapter([(name.rpartition(":")[2], made)])
+
+
+def _name_of(make: Any) -> str:
+    return str(getattr(make, "__name__", type(make).__name__))
 
 
 def kinds_that_fit(student: Sequence[int], teacher: Sequence[int]) -> tuple[str, ...]:

@@ -36,8 +36,9 @@ class DistillTrainer(Trainer):
     student computes.
 
     Args:
-        distiller: teacher, student and terms. Inputs reach both models as keyword arguments, without ``labels``; an
-            input ``indices`` goes to losses and teachers that ask for it.
+        distiller: teacher, student and terms. Inputs reach both models as keyword arguments, without ``labels`` unless
+            ``hard="@output[loss]"`` or a decoder makes its inputs of them; an input ``indices`` goes to losses and
+            teachers that ask for it.
         args: ``transformers.TrainingArguments``; its ``label_smoothing_factor`` holds for the distiller's labels' loss.
         more: as ``transformers.Trainer`` takes it, but ``model``, ``model_init`` and ``compute_loss_func``.
 
@@ -50,6 +51,11 @@ class DistillTrainer(Trainer):
         taken = [name for name in ("model", "model_init", "compute_loss_func") if name in more]
         if taken:
             raise UsageError(f"DistillTrainer takes no {taken[0]}: the distiller has the student and its losses")
+        if not isinstance(distiller, Distiller):
+            raise UsageError(
+                "DistillTrainer(distiller, args, ...) takes a layerlink.Distiller(teacher, student, ...) in place of a "
+                f"model; got {type(distiller).__name__}"
+            )
         super().__init__(model=distiller.student, args=args, **more)
         if self.args.world_size > 1 or self.args.n_gpu > 1:
             raise UsageError(
@@ -70,7 +76,7 @@ class DistillTrainer(Trainer):
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
         """The parts of a batch; what each counts is reckoned here."""
         found = super().get_batch_samples(*args, **kwargs)
-        self._shares = iter(shares_of(self.distiller, [_split(part)[:2] for part in found[0]]))
+        self._shares = iter(shares_of(self.distiller, [self._split(part)[:2] for part in found[0]]))
         return found
 
     def compute_loss(
@@ -84,7 +90,7 @@ class DistillTrainer(Trainer):
                 return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
             finally:
                 self.model_accepts_loss_kwargs = True
-        distiller, (given, labels, indices) = self.distiller, _split(inputs)
+        distiller, (given, labels, indices) = self.distiller, self._split(inputs)
         distiller.train()
         distiller.at(self.state.epoch or 0.0, self.state.num_train_epochs or 1)
         losses = distiller(given, labels, indices=indices)
@@ -92,6 +98,17 @@ class DistillTrainer(Trainer):
         self._add(losses.terms, share)
         loss = weighed(losses.terms, losses.weights, share)
         return (loss, losses.logits) if return_outputs else loss
+
+    def _split(self, inputs: dict[str, Any]) -> tuple[dict[str, Any], Any, Any]:
+        """The models' inputs, the labels, and which examples they are.
+
+        Labels are among the inputs where the student computes its loss of them, or a decoder its inputs.
+        """
+        decodes = getattr(getattr(self.distiller.student, "config", None), "is_encoder_decoder", False)
+        asks = self.distiller.objective.labels.is_given or (decodes and "decoder_input_ids" not in inputs)
+        aside = ("indices",) if asks else ("indices", "labels")
+        given = {name: value for name, value in inputs.items() if name not in aside}
+        return given, inputs.get("labels"), inputs.get("indices")
 
     def create_optimizer(self, model: Any = None) -> Any:
         """The Trainer's, with the links' own parameters in groups of their own."""
@@ -165,12 +182,6 @@ class _AfterStep(TrainerCallback):
         self._distiller.after_step()
         for parameter in self._distiller.link_parameters():
             parameter.grad = None
-
-
-def _split(inputs: dict[str, Any]) -> tuple[dict[str, Any], Any, Any]:
-    """The models' inputs, the labels, and which examples they are."""
-    given = {name: value for name, value in inputs.items() if name not in ("labels", "indices")}
-    return given, inputs.get("labels"), inputs.get("indices")
 
 
 def _smooth(distiller: Distiller, factor: float) -> None:

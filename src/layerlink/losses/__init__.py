@@ -69,6 +69,23 @@ from layerlink.losses.trained.srrl import SRRL
 from layerlink.losses.trained.vid import VID
 from layerlink.losses.trained.vkd import VKD
 
+# By the names that links use, too.
+afd = AFD
+cc = CC
+crd = CRD
+ctkd = CTKD
+factor = FactorTransfer
+ickd = ICKD
+itrd = ITRD
+mgd = MGD
+norm = NORM
+review = Review
+simkd = SimKD
+srrl = SRRL
+tinybert = TinyBERT
+vid = VID
+vkd = VKD
+
 __all__ = [
     "AFD",
     "CC",
@@ -94,6 +111,7 @@ __all__ = [
     "TinyBERT",
     "ab",
     "abkd",
+    "afd",
     "at",
     "attention_kl",
     "attention_mse",
@@ -101,44 +119,58 @@ __all__ = [
     "binary_cross_entropy",
     "binary_kd",
     "cat_kd",
+    "cc",
     "cirkd",
     "cka",
     "cosine",
+    "crd",
+    "ctkd",
     "cwd",
     "dist",
     "dkd",
+    "factor",
     "fsp",
     "ft",
     "hard_cross_entropy",
     "hcl",
     "hidden_mse",
+    "ickd",
     "ifvd",
+    "itrd",
     "kd",
     "l1",
     "loss",
     "loss_kind",
+    "mgd",
     "minilm",
     "minilmv2",
     "mlkd",
     "mse",
     "nkd",
+    "norm",
     "nst",
     "ofa",
     "ofd",
     "pkd",
     "pkt",
+    "review",
     "rkd",
     "rld",
     "sdd",
+    "simkd",
     "sinkd",
     "skds",
     "smooth_l1",
     "soft_cross_entropy",
     "sp",
+    "srrl",
     "standardise",
+    "tinybert",
     "topk_kl",
     "ttm",
     "uld",
+    "vid",
+    "vkd",
     "wkd",
     "wsld",
     "wttm",

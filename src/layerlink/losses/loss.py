@@ -7,6 +7,7 @@ with what it names of ``Facts``. Every other keyword-only parameter is an option
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
@@ -111,7 +112,8 @@ class LossKind:
     def problems(self, options: Mapping[str, Any]) -> list[str]:
         """What is wrong with options, in sentences."""
         known = self.options()
-        found = [unknown_name(f"option of {self.name}", name, known) for name in options if name not in known]
+        found = self._call_problems()
+        found += [unknown_name(f"option of {self.name}", name, known) for name in options if name not in known]
         for name, default in known.items():
             if name not in options:
                 if default is inspect.Parameter.empty:
@@ -140,6 +142,23 @@ class LossKind:
             raise UsageError(f"{self.name} needs {' and '.join(unknown)}: pass facts=layerlink.Facts({unknown[0]}=...)")
         built: nn.Module = self.make(student, teacher, **known, **options)
         return built
+
+    def _call_problems(self) -> list[str]:
+        """Where it cannot be called with both sides."""
+        found = []
+        made = _positional(self.make) if self.is_module else None
+        if made and not made[0] <= 2 <= made[1]:
+            found.append(
+                f"the class {self.name} is made with the shapes of student and teacher, and takes {_said(made)} such "
+                f"arguments. Where it needs none, pass one that is made: {self.name}(...)"
+            )
+        asked = _positional(self._called(), 1 if self.is_module else 0)
+        if asked and not asked[0] <= 2 <= asked[1]:
+            found.append(
+                f"{self.name} is called with the student's activation and the teacher's, and takes {_said(asked)} such "
+                "arguments. What else it needs, and its options, stand after a star: (student, teacher, *, labels)"
+            )
+        return found
 
     def _called(self) -> Callable[..., Any]:
         if self.is_module:
@@ -192,6 +211,29 @@ def kind_of(make: Any) -> LossKind:
             said if said.make is make else LossKind(make, said.taps, said.between_images, said.same_shape, said.degree)
         )
     return LossKind(make, same_shape=False, degree=None)
+
+
+def _positional(of: Callable[..., Any], bound: int = 0) -> tuple[int, float] | None:
+    """How many arguments without a name a callable needs at least and takes at most; None where nobody can say.
+
+    Args:
+        of: what is called.
+        bound: how many of them are given already, such as ``self``.
+    """
+    if getattr(of, "__init__", None) is nn.Module.__init__:  # whose signature takes anything, and which takes nothing
+        return 0, 0
+    try:
+        parameters = inspect.signature(of).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    some = [it for it in parameters if it.kind in (it.POSITIONAL_ONLY, it.POSITIONAL_OR_KEYWORD)]
+    most = math.inf if any(it.kind is it.VAR_POSITIONAL for it in parameters) else len(some) - bound
+    return sum(it.default is it.empty for it in some) - bound, most
+
+
+def _said(count: tuple[int, float]) -> str:
+    least, most = count
+    return f"{least}" if least == most else f"{least} to {most}" if most < math.inf else f"{least} or more"
 
 
 def _wrong_kind(value: Any, default: Any) -> str:

@@ -92,7 +92,8 @@ def unit(values: Tensor, axis: int) -> Tensor:
     is the same to the bit.
     """
     lengths = torch.linalg.vector_norm(values, dim=axis, keepdim=True)
-    return values / lengths.masked_fill(lengths <= _NOTHING, torch.inf)
+    brought: Tensor = values / lengths.masked_fill(lengths <= _NOTHING, torch.inf)
+    return brought
 
 
 def require_elements(loss: str, student: Tensor) -> None:
@@ -107,7 +108,8 @@ def require_classes(loss: str, logits: Tensor) -> None:
     if classes < 2:
         raise ShapeError(
             f"{loss} needs logits of two classes or more; got {tuple(logits.shape)}: the softmax over a single one is "
-            "1 whatever the logit. For yes or no, a sigmoid's logit: task=layerlink.MultiLabel() (task: multi-label)"
+            "1 whatever the logit. For yes or no, a sigmoid's logit: task=layerlink.MultiLabel() (task: multi-label); "
+            "for numbers task=layerlink.Regression()"
         )
 
 

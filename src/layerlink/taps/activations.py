@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
@@ -52,6 +53,16 @@ class Activations:
         """The same values without their graph: what a student gave, to teach its peer."""
         values = {tap: value.detach() for tap, value in self.values.items()}
         return Activations(None, values, self.problems, skipped=self.skipped)
+
+    def fixed(self) -> Activations:
+        """The same, to teach by: without a graph, and copies where inference mode made them, which autograd refuses."""
+        inferred = not torch.is_inference_mode_enabled() and any(it.is_inference() for it in self.values.values())
+        if not inferred and not any(it.requires_grad for it in self.values.values()):
+            return self
+        given = self.detached()
+        if inferred:
+            given.values = {tap: value.clone() for tap, value in given.values.items()}
+        return given
 
     def __repr__(self) -> str:
         read = ", ".join(f"{tap}: {tuple(value.shape)}" for tap, value in self.values.items())

@@ -28,17 +28,30 @@ def pick(value: Any, element: Sequence[str], name: str) -> Tensor:
         found = _child(value, key)
         if found is None:
             path = name + "".join(f"[{k}]" for k in element[:position])
+            if value is None:
+                raise ElementError(_is_none(path))
             raise ElementError(f"{path} has no element {key!r}; it gives {_contents(value, path)}")
         value = found[0]
     path = name + "".join(f"[{key}]" for key in element)
-    if value is None and "attn" in path.lower() + path.lower().replace("attention", "attn"):
-        raise ElementError(
-            f"{path} is None: attention that is fused gives no maps. Ask for them: need_weights=True of torch's own, "
-            "attn_implementation='eager' and output_attentions=True in transformers"
-        )
+    if value is None:
+        raise ElementError(_is_none(path))
     if not isinstance(value, Tensor):
         raise ElementError(f"{path} gives {_contents(value, path)}. Name the element to read")
     return value
+
+
+def _is_none(path: str) -> str:
+    """What a model has to be asked for, so that an element is there."""
+    if "attn" in path.lower().replace("attention", "attn"):
+        return (
+            f"{path} is None: attention that is fused gives no maps. Ask for them: need_weights=True of torch's own, "
+            "attn_implementation='eager' and output_attentions=True in transformers"
+        )
+    if "hidden_states" in path:
+        return f"{path} is None: ask the model for it, output_hidden_states=True in a config of transformers"
+    if path.endswith("[loss]"):
+        return f"{path} is None: a model computes its loss where labels are among its inputs: put them there"
+    return f"{path} is None: the model gives nothing there in such a pass"
 
 
 def _child(value: Any, key: str) -> tuple[Any] | None:

@@ -42,8 +42,8 @@ def untouched(model: nn.Module) -> Iterator[None]:
             module.set_extra_state(state)
         for module, training in modes.items():
             module.training = training
-        with torch.no_grad():
-            for module, name, buffer, value in buffers:
+        for module, name, buffer, value in buffers:
+            with torch.inference_mode() if buffer.is_inference() else torch.no_grad():
                 module._buffers[name] = buffer.copy_(value)  # a model may have put another tensor there
 
 

@@ -167,7 +167,18 @@ def logits_in(output: Any, keys: tuple[str, ...] = ()) -> Tensor:
 
 
 def output_keys(text: str) -> tuple[str, ...]:
-    """``"[scores][0]"`` or plain ``scores`` as keys."""
+    """``"[scores][0]"`` or plain ``scores`` as keys.
+
+    Raises:
+        UsageError: where it is no text.
+    """
+    if not isinstance(text, str):
+        instead = (
+            f"write '[{text}]'" if isinstance(text, int) else "for anything else give the model a forward of yours"
+        )
+        raise UsageError(
+            f"where an output's logits are is a text, such as '[0]' or '[scores]'; got {text!r}: {instead}"
+        )
     if text and not text.startswith("["):
         text = f"[{text}]"
     return Tap.parse(f"output{text}").element

@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from layerlink.taps.compiled import is_compiled, outside_of_graphs
 from layerlink.taps.element import pick
 from layerlink.taps.in_place import snapshot
-from layerlink.taps.recorder import Recorder, Recording, element_of, register
+from layerlink.taps.recorder import Recorder, Recording, element_of, place_of, register
 from layerlink.taps.tap import Tap
 from layerlink.user_code import runs_a_model
 
@@ -155,7 +155,7 @@ class _Program:
         found = Recording(output)
         for tap in self.taps:
             value = calls[tap.module, tap.side][tap.call or 0]
-            found.values[tap] = pick(*element_of(tap, value), tap.module or "the model")
+            found.values[tap] = pick(*element_of(tap, value), place_of(tap))
         return found
 
     @runs_a_model

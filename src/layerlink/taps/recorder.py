@@ -189,9 +189,8 @@ class _Pass:
                 handle.remove()
 
     def _read(self, tap: Tap, value: Any) -> None:
-        name = tap.module or "the model"
         try:
-            original = pick(*element_of(tap, value), name)
+            original = pick(*element_of(tap, value), place_of(tap))
         except ElementError as error:
             self.recording.problems[tap] = f"{self.recorder.role}: {error}"
             return
@@ -230,6 +229,11 @@ def register(module: nn.Module, group: tuple[str, str], read: Any) -> Any:
             lambda _module, args, kwargs: read(group, (args, kwargs)), with_kwargs=True
         )
     return module.register_forward_hook(lambda _module, _args, output: read(group, output))
+
+
+def place_of(tap: Tap) -> str:
+    """What a tap reads elements of, as taps are written."""
+    return f"{tap.module}@input" if tap.side == "input" else tap.module or "@output"
 
 
 def element_of(tap: Tap, value: Any) -> tuple[Any, tuple[str, ...]]:

@@ -68,6 +68,8 @@ class Segmentation(ClassTask):
                 "hard loss of the task segmentation needs logits (N, C, H, W) and labels (N, H, W); got "
                 f"{tuple(output.shape)} and {target.dtype} {tuple(target.shape)}"
             )
+        if target.ndim == 4 and target.shape[1] == 1:
+            raise ShapeError(f"labels are maps (N, H, W); got {tuple(target.shape)}. Take the axis out: labels[:, 0]")
         if target.shape[1:] != output.shape[2:]:
             raise ShapeError(
                 f"the student gives maps of {tuple(output.shape[2:])}, labels are {tuple(target.shape[1:])}: let the "

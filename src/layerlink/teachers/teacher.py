@@ -85,14 +85,36 @@ def models_of(given: Any) -> tuple[nn.Module, ...]:
     if isinstance(given, nn.Module) and not is_teacher(given):
         return (given,)
     if isinstance(given, Mapping):
-        if len(given) < 2 or not all(isinstance(name, str) and name.isidentifier() for name in given):
-            raise UsageError(
-                f"several teachers are two or more by names of letters, digits and _; got {', '.join(map(str, given))}"
-            )
+        _check_named(given)
         return tuple(dict.fromkeys(model for teacher in given.values() for model in models_of(teacher)))
-    if not callable(given):
-        raise UsageError(f"the teacher must be a torch.nn.Module or give Activations; got {type(given).__name__}")
+    if not callable(given) or isinstance(given, type):
+        raise UsageError(f"the teacher must be a torch.nn.Module or give Activations; got {_said(given)}")
     return tuple(given.models()) if is_teacher(given) else ()
+
+
+def _check_named(given: Mapping[Any, Any]) -> None:
+    """Raise ``UsageError`` unless these are several teachers by name."""
+    if given and all(isinstance(value, Tensor) for value in given.values()):
+        raise UsageError(
+            "the teacher is a state_dict: load it into its model, model.load_state_dict(...), and pass that"
+        )
+    if len(given) == 1:
+        raise UsageError("a single teacher has no name: pass the model itself")
+    if not given or not all(isinstance(name, str) and name.isidentifier() for name in given):
+        raise UsageError(
+            f"several teachers are two or more by names of letters, digits and _; got {', '.join(map(str, given))}"
+        )
+
+
+def _said(given: Any) -> str:
+    """What was given in a teacher's place, and what would do."""
+    if isinstance(given, type):
+        return f"the class {given.__name__}: call it"
+    if isinstance(given, list | tuple):
+        return f"a {type(given).__name__}. Several teachers are passed by name: {{'big': ..., 'wide': ...}}"
+    if isinstance(given, str):
+        return f"{given!r}. One of layerlink's own models is layerlink.build_model({given!r}, num_classes=...)"
+    return type(given).__name__
 
 
 def is_teacher(given: Any) -> bool:

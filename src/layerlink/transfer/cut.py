@@ -23,7 +23,7 @@ from layerlink.taps import OUTPUT, Activations, Tap
 from layerlink.taps.observed import Arithmetic
 from layerlink.tasks import CausalLM, SequenceLabelling
 from layerlink.tasks.tokens import following
-from layerlink.transfer.terms import HardTerm, LinkTerm, SoftTerm, Term
+from layerlink.transfer.terms import HardTerm, LinkTerm, SoftTerm, Term, as_labels
 
 AT_ONCE = 2**23  # scores of a model: 32 MB in float32
 
@@ -88,10 +88,11 @@ class Cut:
         mask = context.mask if isinstance(term, LinkTerm) else task.positions(hidden, labels, context.mask)
         counted: Tensor | None = mask
         if isinstance(term, HardTerm):
+            given = as_labels(labels)
             if wanted is None:
                 raise UsageError(
                     f"the hard loss of the task {task.name} needs labels {tuple(hidden.shape[:2])}, the tokens "
-                    f"themselves; got {None if labels is None else tuple(labels.shape)}"
+                    f"themselves; got {tuple(given.shape)}"
                 )
             counted = flat.known(wanted, mask)
         if isinstance(term, HardTerm | SoftTerm):

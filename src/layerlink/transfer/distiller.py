@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -15,16 +14,18 @@ from layerlink.losses import Context, Facts
 from layerlink.taps import OUTPUT, Activations, Observed, Tap
 from layerlink.taps.lazy import has_lazy_layers
 from layerlink.tasks import Task, as_task
-from layerlink.teachers import SeveralTeachers, Teacher, as_teacher, models_of
+from layerlink.teachers import Teacher, as_teacher, models_of
 from layerlink.teachers.trained import is_trained_by
 from layerlink.transfer.inspection import parts_of
 from layerlink.transfer.link import Link, Scale
 from layerlink.transfer.link_list import idle_links, links_error, read_links
 from layerlink.transfer.link_part import Across
-from layerlink.transfer.masks import contexts_of, positions_of_output
+from layerlink.transfer.masks import as_mask, contexts_of, positions_of_output
 from layerlink.transfer.objective import Losses, Objective
 from layerlink.transfer.parties import (
+    as_given,
     as_looked_at,
+    as_taught,
     averages_among,
     check_models,
     fill_from_example,
@@ -34,6 +35,7 @@ from layerlink.transfer.parties import (
     without_labels,
 )
 from layerlink.transfer.pieces import pieces_for, read_of_student, read_of_teacher
+from layerlink.transfer.reminders import Reminders, check_student, check_wrapping
 from layerlink.transfer.scales import LinkScales, is_scaled
 from layerlink.transfer.schedule import Decay
 from layerlink.transfer.timed import Hard, Soft
@@ -105,7 +107,7 @@ class Distiller(nn.Module):
     ) -> None:
         super().__init__()
         self.student = student
-        teacher = teacher.teachers if isinstance(teacher, SeveralTeachers) else teacher
+        teacher = as_given(teacher)
         names = tuple(teacher) if isinstance(teacher, Mapping) else ()
         links = links if isinstance(links, str) or not isinstance(links, Iterable) else list(links)
         readable, problems = read_links(links, names)
@@ -122,6 +124,7 @@ class Distiller(nn.Module):
         every_link = tuple(link.filled(**defaults) for link in readable.values())
         parts = parts_of(every_link, asked, self.observed, example, facts or Facts())
         self.parts = nn.ModuleDict({str(index): part for index, part in enumerate(parts)})
+        check_wrapping(student, self.parts)
         by_text = {link.text: part for link, part in zip(every_link, parts, strict=True)}
         self.task = as_task(task)
         if lacking := list(without_labels(dict(zip(readable, parts, strict=True)), self.task)):
@@ -131,7 +134,7 @@ class Distiller(nn.Module):
         self.objective = self.whole_objective  # at this time of the training, see ``at``
         _ = self.objective.terms  # made now: inside a compiled pass they cannot be
         self.teacher = as_teacher(teacher, output=teacher_logits, shared=shared, head=teacher_head)
-        self.averages = nn.ModuleList(averages_among(self.teacher))  # a submodule: checkpoints go on with them
+        self.averages = nn.ModuleList(averages_among(self.teacher, student))  # a submodule: checkpoints go on with them
         is_trained_by(self, student)
         self.scales = LinkScales(every_link) if any(map(is_scaled, every_link)) else None
         self._by_gradient = any(link.scale == "gradient" for link in every_link)
@@ -140,7 +143,7 @@ class Distiller(nn.Module):
         seen = None if self._always or self._by_gradient else example
         self.pieces = pieces_for(self.whole_objective.terms, self.task, self.observed, self.teacher, seen)
         self._progress: float | None = None  # until ``at`` is told
-        self._told_of_mode = False
+        self._remind = Reminders(self.whole_objective)
 
     def at(self, epoch: float, epochs: float) -> None:
         """Set the time of the training, by which terms begin, rise, fade and end.
@@ -154,6 +157,7 @@ class Distiller(nn.Module):
 
     def after_step(self) -> None:
         """Tell teachers that follow the student, such as ``EMATeacher``, that the optimiser has made a step."""
+        self._remind.versions.clear()
         for teacher in averages_among(self.teacher):
             teacher.after_step(self.student)
 
@@ -190,7 +194,7 @@ class Distiller(nn.Module):
         *,
         indices: Tensor | None = None,
         mask: Tensor | None = None,
-        taught: Activations | None = None,
+        taught: Activations | Tensor | None = None,
         studied: Activations | None = None,
         views: int | None = None,
     ) -> Losses:
@@ -201,10 +205,10 @@ class Distiller(nn.Module):
             target: as the task has it: (N,) int64 labels or (N, C) probabilities in classification; may be None where
                 hard is 0 or the student's own.
             indices: (N,) int64, which examples of the data set these are; for stored teachers and losses that remember.
-            mask: (N,), (N, L) or (N, H, W), true where a position counts; for all links, together with their ``where``,
-                and for labels and softened outputs that have such positions.
-            taught: the teacher's activations for this batch, where they are known already; the teacher is not
-                run then.
+            mask: (N,), (N, L) or (N, H, W), true or 1 where a position counts; for all links, together with their
+                ``where``, and for labels and softened outputs that have such positions.
+            taught: the teacher's activations for this batch, or its output alone, where they are known already; the
+                teacher is not run then.
             studied: what ``study`` gave for this batch, where it was called already; the student is not run then.
             views: how many views of each image the batch holds, one of all after the other, for losses that compare
                 them.
@@ -213,16 +217,18 @@ class Distiller(nn.Module):
             ProblemsError: every link that cannot be compared: shapes, a layer that does not run.
             UsageError: where labels or logits are missing or do not fit, or a link with a weight teaches nothing.
 
-        Warns once where the student learns (gradients are on) in eval mode.
+        Warns once where the student learns (gradients are on) in eval mode, or a term has a time and nobody told it.
         """
         if taught is None and self.wanted:
             if self.teacher is None:
                 raise UsageError("soft and link losses need a teacher; got None, and no taught= of this batch")
             taught = self.teacher(inputs, self.wanted, indices=indices)
+        taught = as_taught(taught, self.wanted)
         student = self.study(inputs) if studied is None else studied
         cut = None if self.pieces is None else self.pieces.cut(student, taught)
         if cut is not None:
             student, taught = cut.student, cut.taught
+        mask = None if mask is None else as_mask(mask, "mask")
         context = Context(labels=target, indices=indices, mask=mask, progress=self._progress, views=views)
         if self.scales is not None and taught is not None:
             self.scales.by_teacher(taught)
@@ -230,7 +236,7 @@ class Distiller(nn.Module):
         contexts = contexts_of(self.objective.links, self.objective.parts, inputs, context, taught, of_outputs)
         losses = self.objective(student, taught, context, self.factors, contexts, cut)
         if torch.is_grad_enabled():
-            self._check_mode()
+            self._remind(self.student, self._progress, followed=bool(self.averages))
             if idle := list(idle_links(self.objective.links, losses.terms, student)):
                 raise links_error(self.objective.links, idle)
             if self.scales is not None and self.scales.by_gradient(losses, student):
@@ -241,16 +247,6 @@ class Distiller(nn.Module):
     def factors(self) -> dict[str, float | Tensor]:
         """What links are scaled by now, by their text."""
         return self.scales.now if self.scales is not None else {}
-
-    def _check_mode(self) -> None:
-        """A student that is left in eval mode learns without dropout, and its batch norm learns no statistics."""
-        if not (self.student.training or self._told_of_mode):
-            self._told_of_mode = True
-            warnings.warn(
-                "the student learns in eval mode: dropout is off and batch norm keeps its old statistics. Call "
-                "distiller.train() before the epoch; where losses are only looked at, use torch.no_grad()",
-                stacklevel=5,  # past torch's own two frames, to the line of the loop
-            )
 
     def study(self, inputs: Any, also: Iterable[Tap] = ()) -> Activations:
         """The student's logits and tapped activations for ``inputs``, with their graph.
@@ -267,6 +263,7 @@ class Distiller(nn.Module):
         """
         wanted = read_of_student(self.pieces, (*self.objective.of_student, *self._always), also)
         stop = self.pieces is not None and OUTPUT not in wanted
+        check_student(self.student, self.observed.model)
         # A compiled pass has no places inside of it that gradients could be asked for.
         edges = self.scales is not None and (self.observed.programs is None or self.scales.may_measure)
         given = self.observed.read(inputs, wanted, edges=self._by_gradient and edges, glance=not stop, stop_early=stop)

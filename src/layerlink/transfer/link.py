@@ -24,8 +24,8 @@ class Link:
     """Linked layers: one tap a side, or as many as the loss compares at once.
 
     Args:
-        teacher: where the teacher is read.
-        student: where the student is read.
+        teacher: where the teacher is read: a tap, its text, or several in a tuple.
+        student: where the student is read, as many.
         loss: a name in ``LOSSES``, ``"package.module:name"``, or a function, an ``nn.Module`` or its class.
         weight: beta >= 0, the factor in the weighted total.
         scale: what else the loss is multiplied by, see ``LinkScales``: "none"; "teacher", a power of the spread of the
@@ -35,9 +35,10 @@ class Link:
         decay: "linear" lets the weight fall to 0 at the end of the link, or of the training; "none" keeps it.
             None: what is set for all links.
         text: the link as the user wrote it; it names the link's term. Made from the rest where empty.
-        options: of the loss, by name.
+        options: of the loss, by name; those of a name may stand behind it, ``"kd(temperature=2)"``.
         adapter: how the student's activation gets the teacher's shape: "auto", a name in ``ADAPTERS`` or one's own
-            ``package.module:name``, with its options, such as ``"conv1x1(norm=True)"``. None: not at all.
+            ``package.module:name``, with its options, such as ``"conv1x1(norm=True)"``; or the callable itself, of both
+            shapes, or a module that is made. None: not at all.
         start: the link begins after so many epochs.
         warmup: its weight rises from 0 for so many epochs.
         where: the element of the student's inputs that says which positions count, such as ``"attention_mask"``, or
@@ -58,7 +59,7 @@ class Link:
     decay: Decay | None = None
     text: str = field(default="", compare=False)
     options: Mapping[str, Any] = field(default_factory=dict)
-    adapter: str | None = None
+    adapter: str | Callable[..., nn.Module] | None = None
     start: float = 0.0
     warmup: float = 0.0
     where: str = ""
@@ -66,6 +67,12 @@ class Link:
     which: str = ""
 
     def __post_init__(self) -> None:
+        for side in ("teacher", "student"):
+            object.__setattr__(self, side, _taps(side, getattr(self, side)))
+        if isinstance(self.loss, str) and "(" in self.loss:
+            name, options = parse_call(self.loss, "loss")
+            object.__setattr__(self, "loss", name)
+            object.__setattr__(self, "options", {**options, **self.options})
         _check_loss(self.loss, self.options)
         if not (is_number(self.weight) and self.weight >= 0):
             raise UsageError(f"a link's weight must be a finite number >= 0; got {said(self.weight)}")
@@ -122,7 +129,10 @@ class Link:
 
     def _options_text(self) -> str:
         given = {
-            **{name: getattr(self, name) for name in ("scale", "until", "decay", "adapter")},
+            **{name: getattr(self, name) for name in ("scale", "until", "decay")},
+            "adapter": self.adapter
+            if self.adapter is None or isinstance(self.adapter, str)
+            else _name_of(self.adapter),
             "from": self.start or None,
             "warmup": self.warmup or None,
             **{name: getattr(self, name) or None for name in ("where", "teacher_where")},
@@ -188,6 +198,23 @@ class Link:
         return self.text
 
 
+def _taps(side: str, given: Any) -> Taps:
+    """A tap, or as many as are given; texts are read.
+
+    Raises:
+        UsageError: where it is something else.
+    """
+    if isinstance(given, tuple | list):
+        return _one_or_all(tuple(_tap(side, tap) for tap in given))
+    return _tap(side, given)
+
+
+def _tap(side: str, given: Any) -> Tap:
+    if not isinstance(given, Tap | str):
+        raise UsageError(f"a link's {side} is a layer's name, or several in a tuple; got {type(given).__name__}")
+    return Tap.parse(given) if isinstance(given, str) else given
+
+
 def _one_or_all(taps: tuple[Tap, ...]) -> Taps:
     return taps[0] if len(taps) == 1 else taps
 
@@ -212,5 +239,5 @@ def user_code(links: Iterable[str | Link]) -> list[str]:
     """The losses and adapters that links name by ``package.module:name``: code that is imported when they are built."""
     found = [link if isinstance(link, Link) else Link.parse(link) for link in links]
     named = [link.loss for link in found if isinstance(link.loss, str)]
-    named += [parse_call(link.adapter, "adapter")[0] for link in found if link.adapter is not None]
+    named += [parse_call(link.adapter, "adapter")[0] for link in found if isinstance(link.adapter, str)]
     return list(dict.fromkeys(path for path in named if ":" in path))

@@ -46,7 +46,9 @@ def read_links(
             continue
         if wrong := _wrong_teacher(link, teachers):
             problems.append((index, wrong))
-        elif any(link == other or link.text == other.text for other in readable.values()):
+        elif any(link.text == other.text and link != other for other in readable.values()):
+            problems.append((index, "another link has this text: give one a text of its own, Link(..., text='...')"))
+        elif any(link == other for other in readable.values()):
             problems.append((index, "this link stands here twice; add up its weights instead"))
         else:
             readable[index] = link
@@ -78,6 +80,6 @@ def idle_links(links: Iterable[Link], terms: Mapping[str, Tensor], student: Acti
             named = " + ".join(map(str, link.student_taps))
             yield (
                 index,
-                f"teaches nothing: no gradient reaches the student's layer {named!r}. It is frozen, an input, or "
-                "computed under no_grad",
+                f"teaches nothing: no gradient reaches the student's layer {named!r}. It is frozen, an input, "
+                "computed under no_grad, or inside a checkpoint with use_reentrant=True (use_reentrant=False would do)",
             )

@@ -69,7 +69,18 @@ class LinkPart(nn.Module):
         loss: Tensor = (
             self.loss(student[0], teacher[0], **given) if self.kind.taps == 1 else self.loss(student, teacher, **given)
         )
-        return loss
+        return self._single(loss) if self.is_own else loss
+
+    def _single(self, loss: Any) -> Tensor:
+        """What a loss of the user's own gives.
+
+        Raises:
+            UsageError: where it is no loss.
+        """
+        if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.is_floating_point():
+            got = f"{loss.dtype} {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+            raise UsageError(f"{self.name} must give a single floating-point number with a gradient, a mean; got {got}")
+        return loss.reshape(())
 
     def loss_parameters(self) -> Iterator[nn.Parameter]:
         """Those of the loss, without the adapters'."""
@@ -198,8 +209,9 @@ def _prepared(adapter: Adapter, shape: Size) -> Size:
 def _adapters(link: Link, student: Shapes, teacher: Shapes) -> list[Adapter]:
     if link.adapter is None:
         return []
-    name, options = parse_call(link.adapter, "adapter")
-    return [fit(own, other, name, **options) for own, other in zip(student, teacher, strict=True)]
+    kind: Any = link.adapter
+    kind, options = parse_call(kind, "adapter") if isinstance(kind, str) else (kind, {})
+    return [fit(own, other, kind, **options) for own, other in zip(student, teacher, strict=True)]
 
 
 def _count_problems(link: Link, kind: LossKind) -> list[str]:
@@ -217,8 +229,26 @@ def advice(link: Link, student: Shapes, teacher: Shapes, error: ShapeError) -> s
     """A shape error with the link as it should be written."""
     if link.adapter is None and len(student) == len(teacher):
         fitting = [kinds_that_fit(own, other) for own, other in zip(student, teacher, strict=True)]
-        if all(fitting):
+        if all(fitting) and _is_mended(link, teacher):
             kinds = [kind for kind in fitting[0] if kind != "auto" and all(kind in others for others in fitting)]
             shown = f" (or {', '.join(kinds)})" if len(kinds) > 1 else ""
             return f"{error}. Write: {link.text}, adapter=auto{shown}"
+    if student == teacher or link.adapter is not None or not _is_mended(link, teacher):
+        return f"{error}. Take another loss (layerlink ls losses) or other layers (layerlink layers MODEL)"
     return f"{error}. Link layers of the same shape: layerlink layers MODEL lists them"
+
+
+def _is_mended(link: Link, teacher: Shapes) -> bool:
+    """Whether the loss compares activations of the teacher's shape at all: an adapter could give the student's it."""
+    kind = loss_kind(link.loss)
+    if kind.is_module or kind.needs() - {"mask"}:
+        return True
+    sides = tuple(torch.zeros(shape) for shape in teacher)
+    try:
+        with torch.no_grad():
+            kind.build(None, None, link.options, Facts())(*((sides[0],) * 2 if kind.taps == 1 else (sides,) * 2))
+    except ShapeError:
+        return False
+    except Exception:  # noqa: BLE001 - of zeros it may be anything; asked is for shapes alone
+        return True
+    return True

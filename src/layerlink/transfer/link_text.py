@@ -146,6 +146,8 @@ def _options(parts: list[str]) -> dict[str, Any]:
         name, equals, value = (piece.strip() for piece in _cut(part, "="))
         if not equals or not value:
             raise UsageError(f"expected options such as {OPTIONS_FORM} after the comma; got {part.strip()!r}")
+        if name == "weight":
+            raise UsageError(f"a weight stands behind the loss: mse * {value}, OPTIONS in place of weight={value}")
         if name not in (*NUMBERS, *WORDS):
             raise UsageError(unknown_name("option of a link", name, (*WORDS, *NUMBERS)))
         if name in options:

@@ -45,14 +45,28 @@ def input_mask(inputs: Any, where: str) -> Tensor:
         mask = pick(given, keys, "inputs")
     except ElementError as error:
         raise UsageError(f"where={where}: {error}") from None
+    found = as_mask(mask, f"where={where}")
+    return ~found if ignored else found
+
+
+def as_mask(mask: Tensor, name: str) -> Tensor:
+    """A mask of true and false, or of 1 and 0, as one of true and false.
+
+    Args:
+        mask: as it was given.
+        name: of what gave it, for messages.
+
+    Raises:
+        UsageError: where its values are not those of a mask.
+    """
     if mask.dtype == torch.bool:
-        return ~mask if ignored else mask
+        return mask
     if mask.is_complex() or bool(((mask != 0) & (mask != 1)).any()):
         raise UsageError(
-            f"where={where}: a mask holds true and false, or 1 and 0; got {mask.dtype} from {float(mask.min()):g} to "
+            f"{name}: a mask holds true and false, or 1 and 0; got {mask.dtype} from {float(mask.min()):g} to "
             f"{float(mask.max()):g}. Pass the mask of positions, not what is added to attention scores"
         )
-    return mask == 0 if ignored else mask != 0
+    return mask != 0
 
 
 def fitted(mask: Tensor, like: Tensor) -> Tensor:

@@ -24,9 +24,9 @@ from layerlink.transfer.timed import Hard, Soft
 from layerlink.transfer.weighted import Weights, weighted_sum
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Losses:
-    """The losses of one batch.
+    """The losses of one batch. ``print`` shows the terms, each with its weight.
 
     Args:
         terms: the raw terms (scalars, unweighted) by name: "hard", "soft", and each link's text. A term whose layer was
@@ -52,6 +52,14 @@ class Losses:
             for name, term in self.terms.items()
         ]
         return "   ".join([*terms, f"total {float(self.total.detach()):.4g}"])
+
+    def __repr__(self) -> str:
+        return f"Losses({self})"
+
+    def __getattr__(self, name: str) -> Any:
+        # What other libraries return is the sum itself.
+        hint = f"; the weighted sum is a tensor: losses.total.{name}" if hasattr(Tensor, name) else ""
+        raise AttributeError(f"Losses has no {name!r}{hint}")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from layerlink.errors import UsageError, unknown_name
 from layerlink.taps import OUTPUT, Activations, Observed, Tap
@@ -15,10 +16,26 @@ from layerlink.taps.modes import evaluating
 from layerlink.taps.randomness import kept
 from layerlink.tasks import Task
 from layerlink.teachers import EMATeacher, SeveralTeachers, Teacher, as_teacher
+from layerlink.teachers.teacher import CalledTeacher
 from layerlink.teachers.untouched import UntouchedTeacher
 from layerlink.transfer.link import Link
 from layerlink.transfer.link_part import LinkPart
 from layerlink.transfer.timed import Soft
+
+
+def as_given(teacher: Any) -> Any:
+    """What a user gave as the teacher; several are a mapping by name."""
+    if isinstance(teacher, SeveralTeachers):
+        return teacher.teachers
+    return dict(teacher.items()) if isinstance(teacher, nn.ModuleDict) else teacher
+
+
+def as_taught(given: Any, wanted: Iterable[Tap]) -> Activations | None:
+    """What a teacher said of a batch, which was run here or elsewhere; its output alone is one way to say it."""
+    if given is None:
+        return None
+    known = given if isinstance(given, Activations) else CalledTeacher(lambda _: given)(None, wanted)
+    return known.fixed()
 
 
 def as_looked_at(teacher: Any, output: str, head: str = "") -> Observed | Teacher | None:
@@ -67,10 +84,22 @@ def of_teachers(soft: Soft, names: tuple[str, ...]) -> Soft:
     return replace(soft, teachers=dict.fromkeys(names, 1.0)) if names and soft.teachers is None else soft
 
 
-def averages_among(teacher: Teacher | None) -> list[EMATeacher]:
-    """The teachers that follow the student: what they have become is a part of its training."""
+def averages_among(teacher: Teacher | None, student: nn.Module | None = None) -> list[EMATeacher]:
+    """The teachers that follow the student: what they have become is a part of its training.
+
+    Raises:
+        UsageError: where one was made of another model than the student, which is looked at where it is given.
+    """
     every: Iterable[Any] = teacher.teachers.values() if isinstance(teacher, SeveralTeachers) else (teacher,)
-    return [it for it in every if isinstance(it, EMATeacher)]
+    found = [it for it in every if isinstance(it, EMATeacher)]
+    if student is not None and any(_shapes(average.average) != _shapes(student) for average in found):
+        raise UsageError("an EMATeacher was made of another model than the student: make it of this one")
+    return found
+
+
+def _shapes(model: nn.Module) -> list[Any]:
+    """Of all that an average follows, in its order: names differ where a student is wrapped. Lazy ones come later."""
+    return [None if is_lazy(value) else value.shape for value in (*model.parameters(), *model.buffers())]
 
 
 def fill_from_example(student: nn.Module, example: Any) -> None:
@@ -91,10 +120,19 @@ def check_models(teachers: Iterable[nn.Module], student: Any) -> bool:
     """Whether teacher and student share parameters, which are frozen in both: a base that adapters extend.
 
     Raises:
-        UsageError: where the student is none, has nothing to train, or shares what it trains with the teacher.
+        UsageError: where the student is none, has nothing to train, or shares what it trains with the teacher, or a
+            model has no values.
     """
     if not isinstance(student, nn.Module):
-        raise UsageError(f"the student must be a torch.nn.Module; got {type(student).__name__}")
+        what = f"the class {student.__name__}: call it" if isinstance(student, type) else type(student).__name__
+        raise UsageError(f"the student must be a torch.nn.Module; got {what}")
+    teachers = tuple(teachers)
+    for role, models in (("teacher", teachers), ("student", (student,))):
+        if any(parameter.is_meta for model in models for parameter in model.parameters()):
+            raise UsageError(
+                f"the {role}'s weights are on the device meta, which holds no values: model.to_empty(device='cpu'), "
+                "then load its weights"
+            )
     own = dict(student.named_parameters())
     frozen = {id(parameter) for model in teachers for parameter in model.parameters()}
     shared = [name for name, parameter in own.items() if id(parameter) in frozen]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from layerlink.errors import UsageError
-from layerlink.losses import Context
+from layerlink.losses import Context, ShapeError
 from layerlink.losses.outputs.topk_kl import topk_kl, topk_kl_of
 from layerlink.taps import Activations, Tap
 from layerlink.tasks import Softening, Task
@@ -81,10 +81,11 @@ class HardTerm:
         output = student.output if self.hard.tap is None else _read(student, self.hard.tap)
         if own is not None:
             return _scalar(self.hard, own(output, context.labels))
-        if output is None or context.labels is None:
-            raise UsageError("the hard loss needs labels: pass them as target, or set hard=0")
-        mask = self.task.positions(output, context.labels, context.mask)
-        return self.task.hard(output, context.labels, mask=mask, label_smoothing=self.label_smoothing)
+        labels = as_labels(context.labels)
+        if output is None:
+            raise UsageError("the hard loss needs the student's logits")
+        mask = self.task.positions(output, labels, context.mask)
+        return self.task.hard(output, labels, mask=mask, label_smoothing=self.label_smoothing)
 
     def share(self, student: Activations, context: Context, across: Across) -> float:
         """By the positions that have a label; a loss of the user's own by its images."""
@@ -137,7 +138,15 @@ class SoftTerm:
         compared = given[0] if self.soft.teachers is None else self._averaged(given)
         if self.soft.topk is not None:
             return topk_kl(learnt, compared, mask=mask, k=self.soft.topk, **self._softened)
-        return self.task.soft(learnt, compared, Softening(**self._softened, form=self.soft.form), mask)
+        try:
+            return self.task.soft(learnt, compared, Softening(**self._softened, form=self.soft.form), mask)
+        except ShapeError as error:
+            if learnt.shape == compared.shape:
+                raise
+            raise ShapeError(
+                f"{error}. Outputs of other classes are not compared: link layers in place of soft; of other "
+                "vocabularies the link '@output : uld', or a teacher that cuts its output to the student's"
+            ) from None
 
     @property
     def _softened(self) -> dict[str, Any]:
@@ -229,6 +238,26 @@ def _not_given(top: TopK | None, teacher: Activations | None) -> str:
             "for one temperature and number of classes. Set soft to these, or store it again"
         )
     return "the soft loss needs the logits of both models"
+
+
+def as_labels(labels: Any) -> Tensor:
+    """Labels as a task's own loss takes them.
+
+    Raises:
+        UsageError: where they are no tensor.
+    """
+    if labels is None:
+        raise UsageError(
+            "the hard loss needs labels: pass them as target, distiller(inputs, labels), or set hard=0; of a model "
+            "that has labels among its inputs and computes its own loss, hard='@output[loss]'"
+        )
+    if not isinstance(labels, Tensor):
+        raise UsageError(
+            f"the hard loss needs a tensor of labels; got {type(labels).__name__}. Convert them: "
+            "torch.as_tensor(labels). Labels of two mixed images are probabilities (N, C); a hard loss of your own, "
+            "hard=function of (output, target), gets whatever is passed"
+        )
+    return labels
 
 
 def _all(values: dict[Tap, Tensor], taps: Iterable[Tap]) -> tuple[Tensor, ...]:

@@ -82,6 +82,11 @@ class Hard(Timed):
             return given
         if isinstance(given, str) or callable(given):
             return cls(loss=given)
+        if isinstance(given, bool) or not isinstance(given, int | float):
+            raise UsageError(
+                "hard is a weight >= 0 (0 leaves the labels out), layerlink.Hard(weight=..., loss=...), a callable "
+                f"(output, target) or a text; got {given!r}"
+            )
         return cls(given)
 
     @property

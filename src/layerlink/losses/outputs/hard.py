@@ -48,7 +48,7 @@ def hard_cross_entropy(
     else:
         count = _fitting(mask, logits).sum()
         target = target.masked_fill(~mask, _NEVER)
-    if logits.ndim == 3:
+    if (axes := logits.ndim) == 3:
         logits, target = logits.flatten(0, 1), target.flatten()
     try:
         # torch would leave out labels of -100 without a word.
@@ -60,7 +60,7 @@ def hard_cross_entropy(
             reduction="mean" if count is None else "sum",
         )
     except IndexError:  # raised by torch on the CPU; a CUDA device reports it by an assertion of its own
-        raise ShapeError(_out_of_range(target, logits.shape[1])) from None
+        raise ShapeError(_out_of_range(target, logits.shape[1], axes)) from None
     return loss if count is None else loss / count.clamp_min(1)
 
 
@@ -110,10 +110,11 @@ def _fitting(mask: Tensor, logits: Tensor) -> Tensor:
     return mask
 
 
-def _out_of_range(target: Tensor, classes: int) -> str:
-    known = target[target != _NEVER]
+def _out_of_range(target: Tensor, classes: int, axes: int) -> str:
+    low, high = (int(it) for it in target[target != _NEVER].aminmax())
+    nothing = low if low < 0 else high
+    task = {2: "Classification(unlabelled", 3: "SequenceLabelling(ignore", 4: "Segmentation(ignore"}[axes]
     return (
-        f"labels must lie in 0..{classes - 1}, the student's {classes} classes; got {int(known.min())}.."
-        f"{int(known.max())}. Set the model's num_classes to the data's; where a value means no label, say so: "
-        "task=layerlink.Classification(unlabelled=-1)"
+        f"labels must lie in 0..{classes - 1}, the student's {classes} classes; got {low}..{high}. Set the model's "
+        f"num_classes to the data's; where {nothing} means no label, say so: task=layerlink.{task}={nothing})"
     )

@@ -80,6 +80,11 @@ class CRD(KnownBuffers):
         require_same_batch("crd", student, teacher)
         if indices.shape != student.shape[:1] or indices.dtype != torch.int64:
             raise ShapeError(f"crd needs int64 indices ({len(student)},); got {indices.dtype} {tuple(indices.shape)}")
+        if indices.device.type == "cpu" and not 0 <= int(indices.min()) <= int(indices.max()) < self.train_size:
+            raise ShapeError(
+                f"crd remembers {self.train_size} training examples, so indices lie in 0..{self.train_size - 1}; got "
+                f"{int(indices.min())}..{int(indices.max())}. Set train_size to the number of training examples"
+            )
         own, other = (
             unit(embedded(embed, side.flatten(1)), 1)
             for embed, side in ((self.embed_student, student), (self.embed_teacher, teacher))

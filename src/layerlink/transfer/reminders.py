@@ -1,0 +1,92 @@
+"""What a loop of one's own may forget, and what would teach otherwise than it was meant: told once."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from layerlink.errors import UsageError
+from layerlink.transfer.objective import Objective
+from layerlink.transfer.schedule import Schedule
+
+_MODE = (
+    "the student learns in eval mode: dropout is off and batch norm keeps its old statistics. Call distiller.train() "
+    "before the epoch; where losses are only looked at, use torch.no_grad()"
+)
+
+
+_STEPS = (
+    "a teacher is the student's average and was told of no step, so it stays as the student was. Call "
+    "distiller.after_step() after every step of the optimiser"
+)
+
+
+class Reminders:
+    """Looks at a step that learns.
+
+    Args:
+        objective: of the whole training.
+    """
+
+    def __init__(self, objective: Objective) -> None:
+        self._timed = tuple(_timed(objective))
+        self._told: set[str] = set()
+        self.versions: set[int] = set()  # of the student, since teachers that follow it were told of a step
+
+    def __call__(self, student: nn.Module, progress: float | None, *, followed: bool) -> None:
+        """Warn of the loop's line that called the distiller.
+
+        Args:
+            student: a student that is left in eval mode learns without dropout and batch norm's statistics.
+            progress: of the training; None where nobody said, and terms that have a time count in full then.
+            followed: whether a teacher is the student's average, which stays where it is unless it is told of steps.
+        """
+        if followed and _STEPS not in self._told:
+            self.versions.add(sum(parameter._version for parameter in student.parameters()))
+            if len(self.versions) > 2:  # two steps of the optimiser
+                self._tell(_STEPS)
+        if not student.training:
+            self._tell(_MODE)
+        if progress is None and self._timed:
+            self._tell(
+                f"{', '.join(self._timed)}: begins, rises, falls or ends with time, and counts in full at every step "
+                "while nobody says the time. Call distiller.at(epoch, epochs) as the training goes on"
+            )
+
+    def _tell(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            warnings.warn(text, stacklevel=6)  # past forward and torch's own two frames, to the line of the loop
+
+
+def _timed(objective: Objective) -> Iterator[str]:
+    if objective.labels.weight and objective.labels.schedule != Schedule():
+        yield "hard"
+    if objective.soft is not None and objective.soft.schedule != Schedule():
+        yield "soft"
+    for link in objective.links:
+        if link.schedule != Schedule() or "progress" in objective.parts[link.text].needs:
+            yield f"link {link.text!r}"
+
+
+def check_student(student: nn.Module, read: nn.Module) -> None:
+    """Raise ``UsageError`` where a distiller's student is not the module that it reads any more."""
+    if student is not read:
+        raise UsageError(
+            f"distiller.student was replaced by a {type(student).__name__}, which is not the one that is run: make a "
+            "distiller of it, layerlink.Distiller(teacher, student, ...), or wrap the whole distiller"
+        )
+
+
+def check_wrapping(student: nn.Module, parts: nn.Module) -> None:
+    """Raise ``UsageError`` where gradients of the links' own parameters would differ from process to process."""
+    own = sum(parameter.requires_grad for parameter in parts.parameters())
+    if own and any(isinstance(module, DistributedDataParallel) for module in student.modules()):
+        raise UsageError(
+            f"the student is wrapped in DistributedDataParallel, which averages its gradients and not those of the "
+            f"links' own {own} parameters. Wrap the distiller in place of it: "
+            "DistributedDataParallel(layerlink.Distiller(teacher, student, ...))"
+        )
