@@ -158,9 +158,8 @@ def _series(
     published = [PUBLISHED] if any(point.published is not None for point in points) else []
     domain = [*(lines[:1] or [""]), names[0], PUBLISHED, *(lines[1:2] or [" "]), *names[1:], *lines[2:]]
     present = [*names, *published, *lines]
-    colour = alt.Color(
-        "series:N", title=None, scale=alt.Scale(domain=domain), legend=charts.legend(present, symbol="circle")
-    )
+    legend = charts.legend(present, symbol="circle", strokes=lines)
+    colour = alt.Color("series:N", title=None, scale=alt.Scale(domain=domain), legend=legend)
     return colour, legend_switch(present, "series")
 
 

@@ -6,6 +6,7 @@ A chart names no colour of its own: the page and the static figure each bring th
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -69,12 +70,21 @@ def legend_switch(names: Sequence[str], field: str = "run") -> alt.Parameter:
     )
 
 
-def legend(names: Sequence[str], symbol: str = "stroke") -> alt.Legend:
-    """The legend of these names above a chart: as many beside each other as the room allows."""
+def legend(names: Sequence[str], symbol: str = "stroke", strokes: Sequence[str] = ()) -> alt.Legend:
+    """The legend of these names above a chart: as many beside each other as the room allows.
+
+    Args:
+        names: in order.
+        symbol: beside a name, as its mark looks: "stroke", or a shape such as "circle".
+        strokes: names that have a stroke all the same: their marks are lines.
+    """
     # About 7 pixels a letter, 55 for the stroke and the gap; it begins where the y-axis stands.
     column = 7 * min(_LEGEND_LETTERS, max(map(len, names))) + 55
     columns: Any = {"expr": f"max(1, floor(({ROOM} - 45) / {column}))"}
-    size: dict[str, Any] = {} if symbol == "stroke" else {"symbolSize": 110}
+    drawn: dict[str, Any] = {"symbolType": "stroke"}
+    if symbol != "stroke":
+        is_line = f"indexof({json.dumps(list(strokes))}, datum.value) >= 0"
+        drawn = {"symbolType": {"expr": f"{is_line} ? 'stroke' : '{symbol}'"}, "symbolSize": 110}
     words = in_lines(f"min({_LEGEND_LETTERS}, floor(({ROOM} - 120) / 7))")
     return alt.Legend(
         values=list(names),
@@ -82,9 +92,8 @@ def legend(names: Sequence[str], symbol: str = "stroke") -> alt.Legend:
         columns=columns,
         labelExpr=words,
         labelLimit=0,
-        symbolType=symbol,
         offset=12,
-        **size,
+        **drawn,
     )
 
 
