@@ -78,7 +78,7 @@ def write_whole(path: Path, write: Callable[[Path], Any], within: Path | None = 
     except (OSError, SafetensorError, RuntimeError) as error:
         raise LayerlinkError(
             f"cannot write {path}: {error}. What was there before is unchanged; free space or choose another "
-            "folder, then go on with --resume"
+            "folder, then give the same command again (run: with --resume)"
         ) from error
     finally:
         if handle is not None:
