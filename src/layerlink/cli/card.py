@@ -8,11 +8,16 @@ from typing import Annotated
 
 import typer
 
+from layerlink.cli.given_paths import given_path, new_file
+
 
 def card(
-    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    run: Annotated[Path, typer.Argument(parser=given_path, help="The folder of a finished run.")],
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where to write.", show_default="README.md in the run's folder")
+        Path | None,
+        typer.Option(
+            parser=new_file, metavar="FILE", help="Where to write.", show_default="README.md in the run's folder"
+        ),
     ] = None,
 ) -> None:
     """Write a model card: what taught the student, on what, how good and large it is, its cost, how to use it.

@@ -71,6 +71,8 @@ def explain(item: Any, schema: type[BaseModel]) -> tuple[Place, str]:
         names = _fields_at(place, schema) if kind != "dict_type" else []
         fields_of = f"fields, of {', '.join(names)}" if names else "fields, {name: value, ...}"
         return place, "is empty" if given is None else f"must be {fields_of}; got {short(given)}"
+    if kind in ("tuple_type", "list_type"):
+        return place, f"must be a list, [...]; got {short(given)}"
     message = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
     shown = "" if isinstance(given, dict | BaseModel) or kind == "value_error" else f"; got {short(given)}"
     return place, message + shown

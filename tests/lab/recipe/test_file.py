@@ -91,7 +91,10 @@ dat: 1
         ("student: vgg7\nlinks:\n  - a : mse * 40\n", "put the link in quotes"),
         ("student: vgg7\nlinks: !!set {a: , b: }\n", "line 2   links\n      must be text, a number"),
         ("student: {model: vgg7, arguments: {depths: {1: 2}}}\n", "the key 1 must be text"),
-        ("student: {model: vgg7, arguments: {x: !!binary //79}}\n", "line 1   student.arguments.x\n      must be text, a number"),
+        (
+            "student: {model: vgg7, arguments: {x: !!binary //79}}\n",
+            "line 1   student.arguments.x\n      must be text, a number",
+        ),
         ("student: vgg7\ntraining: {epochs: true}\n", "should be a valid integer; got True"),
         ("student: vgg7\ntraining: {epochs: '3'}\n", "should be a valid integer; got '3'"),
         ("student: vgg7\ndevice: gpu\n", "must be auto, cpu, cuda, cuda:N or mps"),

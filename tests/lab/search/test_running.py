@@ -110,6 +110,25 @@ def test_a_trial_that_breaks_is_failed_and_the_others_count(search: Callable[...
     assert states == {0.02: "complete", 1e30: "failed"}
 
 
+def test_trials_of_another_recipe_are_not_taken_for_these(search: Callable[..., list[Trial]], tmp_path: Path) -> None:
+    search("trials=1")
+    for again in ({"overrides": "training.epochs=3"}, {"base": ""}):
+        if "base" in again:
+            text = (tmp_path / "base.yaml").read_text()
+            (tmp_path / "base.yaml").write_text(text.replace("epochs: 2", "epochs: 4"))
+        with pytest.raises(UsageError, match=r"another recipe:\n  training.epochs: 2   now: [34]"):
+            search("trials=2", *([again["overrides"]] if "overrides" in again else []))
+    assert sorted(it.name for it in (tmp_path / "out").glob("trial-*")) == ["trial-0000"]
+
+
+def test_a_run_s_folder_is_no_searchs(search: Callable[..., list[Trial]], tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "recipe.yaml").write_text("student: vgg7\n")
+    with pytest.raises(UsageError, match="out holds a run that stopped before its first checkpoint already"):
+        search("trials=1")
+    assert [it.name for it in (tmp_path / "out").iterdir()] == ["recipe.yaml"]
+
+
 def test_another_space_in_the_same_folder_is_refused(search: Callable[..., list[Trial]]) -> None:
     search("trials=1")
     with pytest.raises(UsageError, match="a search over another space"):

@@ -22,7 +22,7 @@ from layerlink.files.weights import STUDENT, extra_file
 from layerlink.files.whole import load_tensors, write_text, write_whole
 from layerlink.lab.parallel.processes import here
 from layerlink.lab.run.holding import alone_in
-from layerlink.lab.run.result import check_result
+from layerlink.lab.run.result import check_result, why_no_result
 from layerlink.printable import one_line
 
 MOST_JSON = 16_000_000  # bytes of a JSON file
@@ -286,7 +286,7 @@ class RunFolder:
             LayerlinkError: where it is damaged.
         """
         if not self.result.exists():
-            raise UsageError(f"{self.path} holds no finished run ({self.result.name} is missing)")
+            raise UsageError(why_no_result(self.result))
         result = self._read_json(self.result)
         try:
             check_result(result)
