@@ -2,18 +2,21 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from layerlink.config.shipped import shipped
 from layerlink.errors import LayerlinkError, ProblemsError, UsageError
 from layerlink.lab.run.interruption import Interrupted
 from layerlink.lab.run.watch import Watch
 from layerlink.lab.search import running as searching
+from layerlink.lab.search.database import open_storage
 from layerlink.lab.search.running import Trial, run_search
 from layerlink.lab.search.schema import load_search
 
@@ -127,6 +130,17 @@ def test_a_run_s_folder_is_no_searchs(search: Callable[..., list[Trial]], tmp_pa
     with pytest.raises(UsageError, match="out holds a run that stopped before its first checkpoint already"):
         search("trials=1")
     assert [it.name for it in (tmp_path / "out").iterdir()] == ["recipe.yaml"]
+
+
+def test_a_full_disk_is_no_damaged_database(search: Callable[..., list[Trial]], tmp_path: Path) -> None:
+    search("trials=1")
+    with (
+        pytest.raises(LayerlinkError, match=r"search\.db: .*disk is full\. The trials in it are kept") as caught,
+        open_storage(tmp_path / "out" / "search.db"),
+    ):
+        raise OperationalError("INSERT", {}, sqlite3.OperationalError("database or disk is full"))
+    assert "Remove it" not in str(caught.value)
+    assert [trial.state for trial in search("trials=1")] == ["complete"]
 
 
 def test_another_space_in_the_same_folder_is_refused(search: Callable[..., list[Trial]]) -> None:
