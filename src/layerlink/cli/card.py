@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -29,10 +28,11 @@ def card(
     from layerlink.design.use.card import write_card
     from layerlink.files.whole import write_text
     from layerlink.lab.run.folder import RunFolder
+    from layerlink.printable import in_a_shell
 
     if out is None:
         path = write_card(RunFolder(run))
     else:
         path = out
         write_text(path, text_of(RunFolder(run)))
-    Console().say(f"saved {path}    next: layerlink push {shlex.quote(str(run))} OWNER/NAME")
+    Console().say(f"saved {path}    next: layerlink push {in_a_shell(run)} OWNER/NAME")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 import typer
 
 from layerlink.files.paths import expanded
+from layerlink.printable import in_a_shell
 
 
 def given_path(text: str) -> Path:
@@ -30,7 +30,7 @@ def new_file(text: str) -> Path:
     """
     path = given_path(text)
     if path.is_dir():
-        raise typer.BadParameter(f"{shlex.quote(str(path))} is a folder; name a file in it")
+        raise typer.BadParameter(f"{in_a_shell(path)} is a folder; name a file in it")
     return path
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +28,7 @@ def search(
     from layerlink.lab.run.folder import RunFolder
     from layerlink.lab.search.running import run_search
     from layerlink.lab.search.schema import load_search
+    from layerlink.printable import in_a_shell
 
     wanted, family = load_search(file, overrides or (), out=out)
     console = SweepConsole()
@@ -57,7 +57,7 @@ def search(
         f"{result.get('examples', 'images')}"
     )
     recipe = RunFolder(best.folder).recipe
-    console.say(f"again      layerlink run {shlex.quote(str(recipe))} --out ANOTHER    weights: {best.folder}")
+    console.say(f"again      layerlink run {in_a_shell(recipe)} --out ANOTHER    weights: {best.folder}")
 
 
 def _shown(value: object) -> str:

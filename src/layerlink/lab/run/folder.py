@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from layerlink.files.whole import load_tensors, write_text, write_whole
 from layerlink.lab.parallel.processes import here
 from layerlink.lab.run.holding import alone_in
 from layerlink.lab.run.result import check_result, why_no_result
-from layerlink.printable import one_line
+from layerlink.printable import in_a_shell, one_line
 
 MOST_JSON = 16_000_000  # bytes of a JSON file
 
@@ -153,7 +152,7 @@ class RunFolder:
 
     def _advice(self) -> str:
         if self.result.exists():
-            return f"See it: layerlink evaluate {shlex.quote(str(self.path))}. For another run: --out FOLDER"
+            return f"See it: layerlink evaluate {in_a_shell(self.path)}. For another run: --out FOLDER"
         if self.recipe.exists():
             return "Go on with it: --resume. For another run: --out FOLDER"
         return "Choose another folder: --out FOLDER"
