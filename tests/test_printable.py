@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
 import unicodedata
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layerlink.printable import all_printable, in_a_cell, one_line, printable
+from layerlink.printable import all_printable, in_a_cell, in_a_shell, one_line, printable
 
 
 def test_what_steers_or_turns_is_spelled_out() -> None:
@@ -40,3 +43,14 @@ def test_no_cell_begins_a_formula(text: str) -> None:
 def test_texts_inside_of_values() -> None:
     value = {"a\n": ["b\x1b", 3, None, {"c": "\u202e"}], "d": True}
     assert all_printable(value) == {"a\\n": ["b\\x1b", 3, None, {"c": "\\u202e"}], "d": True}
+
+
+@pytest.mark.parametrize(
+    "name", ["run", "a b", "-x/run", "it's", "two\nlines", "a\tb\\n", "$HOME `x`", "~", "ünï", "%s"]
+)
+def test_a_path_that_is_pasted_is_the_path(name: str) -> None:
+    word = in_a_shell(Path(name))
+    assert "\n" not in word
+    got = subprocess.run(["bash", "-c", f"printf %s {word}"], capture_output=True, text=True, check=True).stdout
+    assert Path(got) == Path(name)
+    assert not got.startswith("-")

@@ -6,6 +6,8 @@ The one filter for terminal, log, page, SVG, Markdown and CSV. Letters of any sc
 from __future__ import annotations
 
 import re
+import shlex
+from pathlib import Path
 from typing import Any
 
 # Control characters of both halves, line and paragraph separators, bidirectional embeddings, overrides and isolates,
@@ -23,6 +25,20 @@ def one_line(text: str) -> str:
     'red\\x1b[31m\\nand more'
     """
     return _ODD.sub(_spelled, text)
+
+
+def in_a_shell(path: Path) -> str:
+    r"""A path as a word of a command that may be pasted: no option, and on one line.
+
+    >>> in_a_shell(Path("runs/a b")), in_a_shell(Path("-0/run"))
+    ("'runs/a b'", './-0/run')
+    >>> print(in_a_shell(Path("it's\nhere")))
+    $'it\'s\nhere'
+    """
+    text = f"./{path}" if str(path).startswith("-") else str(path)
+    if not _ODD.search(text):
+        return shlex.quote(text)
+    return "$'" + one_line(text.replace("\\", r"\\").replace("'", r"\'")) + "'"
 
 
 def printable(text: str) -> str:

@@ -16,6 +16,7 @@ from layerlink.cli.main import run_command_line
 from layerlink.errors import UsageError
 
 VERBS = ["run", "evaluate", "check", "layers", "ls", "sweep", "search", "report", "quickstart"]
+VERBS += ["export", "predict", "card", "push", "verify", "replay", "propose", "shrink"]
 OPTIONS = [
     "--out",
     "--resume",

@@ -94,7 +94,7 @@ def test_a_second_run_is_refused_and_resume_says_it_is_done(capsys: pytest.Captu
         (["run", "tiny.yaml", "--owt", "x"], "--owt"),
         (["runn", "tiny.yaml"], "runn"),
         (["run"], "recipe"),
-        (["evaluate", "nowhere"], "nowhere holds no finished run"),
+        (["evaluate", "nowhere"], "there is no folder nowhere, and so no finished run"),
         (["layers", "vgg7", "widht=2"], "got an unexpected keyword argument 'widht'"),
         (["layers", "vgg7", "--image-size", "33"], "image_size must be a multiple of 32"),
         (["check", "study/vgg16"], "root"),
@@ -280,3 +280,64 @@ def test_ctrl_c_before_the_training_is_a_sentence_too(
     code, _, err = call(capsys, "run", "tiny.yaml")
     assert code == 1
     assert "stopped" in err
+
+
+@pytest.mark.parametrize(
+    ("verb", "told"),
+    [("run", "the same command with --resume goes on"), ("sweep", "the same command goes on"), ("ls", "half-written")],
+)
+def test_what_a_library_makes_of_ctrl_c_is_told_as_ctrl_c(
+    verb: str, told: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise ImportError("cannot load module more than once per process")
+
+    monkeypatch.setattr("layerlink.cli.main.app", interrupted)
+    assert run_command_line([verb], asked=[signal.SIGINT]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("layerlink: stopped.")
+    assert told in err
+    assert run_command_line([verb]) == 1
+    assert "cannot load module" in capsys.readouterr().err
+
+
+def test_ctrl_c_inside_of_exec_leaves_with_1_too() -> None:
+    code = (
+        "import signal, sys, layerlink.cli.main as m\n"
+        "m.app = lambda **_: exec('signal.raise_signal(signal.SIGINT)', {'signal': signal})\n"
+        "import atexit; atexit.register(print, 'at the end')\n"
+        "sys.argv = ['layerlink', 'ls']\n"
+        "m.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "at the end\n")
+    assert done.stderr == "layerlink: stopped. No file was left half-written\n"
+
+
+def test_every_wrong_link_is_told_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = call(capsys, "check", "tiny.yaml", "--link", "group3 : mes", "--link", "", "--link", "a : mse")
+    assert (code, out) == (2, "")
+    assert err.startswith("layerlink: --link: 2 problems")
+    assert '"group3 : mes"\n      unknown loss' in err
+
+
+def test_every_wrong_argument_of_a_model_is_told_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = call(capsys, "layers", "vgg7", "width", "=3")
+    assert code == 2
+    assert err.count("expected key=value, such as width=0.5") == 2
+    assert "'width' on the command line" in err
+
+
+def test_a_field_that_is_written_as_an_option_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = call(capsys, "run", "tiny.yaml", "--batch-size", "3")
+    assert code == 2
+    assert "A recipe's field is written without dashes: training.batch_size=VALUE" in err
+
+
+def test_a_tracker_that_is_not_installed_is_told_before_the_run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *_: None if name == "wandb" else object())
+    _, out, _ = call(capsys, "check", "tiny.yaml", "track=[wandb, mlflow]")
+    assert "warning: track: wandb is not installed, and would be told nothing" in out
+    assert "mlflow is not installed" not in out

@@ -82,7 +82,7 @@ def test_without_a_teacher_it_says_why_nothing_was_measured(capsys: pytest.Captu
         ([], 2, "DIR"),
         (["runs", "--measure", "0"], 2, "--measure"),
         (["broken"], 1, "broken/sweep.json cannot be read"),
-        (["runs", "--no-measure", "--out", "runs/slow-0/recipe.yaml"], 1, "cannot write runs/slow-0/recipe.yaml"),
+        (["runs", "--no-measure", "--out", "runs/slow-0/recipe.yaml"], 2, "recipe.yaml is a file, and a report"),
     ],
 )
 def test_a_mistake_is_a_sentence(

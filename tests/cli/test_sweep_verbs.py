@@ -82,17 +82,23 @@ def test_a_run_that_breaks_leaves_with_1_after_the_others_are_done(capsys: pytes
 
 
 def test_mistakes_are_told_without_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("a-run").mkdir()
+    Path("a-run/recipe.yaml").write_text(BASE)
     for arguments, said in (
         (("sweep", "wram.yaml"), "warm.yaml"),
         (("sweep", "warm.yaml", "axes.soft.temprature=[1]"), "Did you mean soft.temperature"),
         (("sweep", "warm.yaml", "soft.temperature=3"), "change axes.soft.temperature in its place"),
         (("search", "look.yaml", "space.soft.temperature={low: 3, high: 1}"), "must be below high"),
-        (("verify", "nothing"), "holds no finished run"),
+        (("sweep", "warm.yaml", "--job", "cpus=4"), "say --on ray or --on slurm, too"),
+        (("sweep", "warm.yaml", "seeds={}"), "seeds   ('seeds={}' on the command line)\n      must be a list, [...]"),
+        (("sweep", "warm.yaml", "--out", "a-run"), "a-run holds a run that stopped before its first checkpoint"),
+        (("verify", "nothing"), "there is no folder nothing"),
     ):
         code, out, err = call(capsys, *arguments)
         assert (code, out) == (2, ""), arguments
         assert said in err
         assert "Traceback" not in err
+    assert [it.name for it in Path("a-run").iterdir()] == ["recipe.yaml"]
 
 
 def test_a_search_names_the_best_and_how_to_run_it(capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,3 +37,10 @@ def test_what_is_no_file_is_never_replaced_and_never_waited_for(tmp_path: Path, 
 def test_a_damaged_note_is_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "data.json").write_text(text)
     assert Written(tmp_path / "data.json", "propose").checksums() == {}
+
+
+@pytest.mark.parametrize("inside", ["", "x", "x/y"])
+def test_a_file_in_the_folders_place_is_told_before_the_work(tmp_path: Path, inside: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ll.UsageError, match="file is a file, and shrink needs a folder"):
+        Written(tmp_path / "file" / inside / "shrink.json", "shrink").check(tmp_path / "file" / inside / "a.py")

@@ -29,6 +29,7 @@ def check(
     from layerlink.lab.run.reading.teacher_reading import teacher_findings
     from layerlink.lab.run.setup.setup import set_up
     from layerlink.lab.run.training import default_folder
+    from layerlink.lab.track.table import missing
 
     console = Console()
     given = list(overrides or ())
@@ -42,7 +43,7 @@ def check(
     setup = set_up(loaded)
     folder = RunFolder(default_folder(loaded.name, loaded.recipe.seed))
     show_setup(console, setup, folder)
-    for text in (*setup.warnings, *teacher_findings(setup)):
+    for text in (*missing(loaded.recipe.track), *setup.warnings, *teacher_findings(setup)):
         console.warn(text)
     if folder.path.exists():
         console.warn(f"{folder.path} holds {folder.state()} already; a run would need --out FOLDER or --resume")

@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from layerlink.cli.given_paths import given_path
+
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    run: Annotated[Path, typer.Argument(parser=given_path, help="The folder of a finished run.")],
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Fields of its recipe to change.")
     ] = None,

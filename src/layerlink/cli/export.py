@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from layerlink.cli.given_paths import given_path
+
 
 def export(
-    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    run: Annotated[Path, typer.Argument(parser=given_path, help="The folder of a finished run.")],
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Fields of its recipe to change.")
     ] = None,
@@ -26,7 +28,9 @@ def export(
     preprocessing: Annotated[
         bool, typer.Option("--preprocessing", help="The file takes bytes (uint8) and normalises them itself.")
     ] = False,
-    out: Annotated[Path | None, typer.Option(help="Folder of the files. Default: export in the run's folder.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(parser=given_path, help="Folder of the files. Default: export in the run's folder.")
+    ] = None,
     most_loss: Annotated[
         float,
         typer.Option(min=0, help="Points of its score that int8 may lose; a file that loses more is not written."),

@@ -23,13 +23,21 @@ def layers(
     import torch
 
     from layerlink.cli.terminal.console import Console
-    from layerlink.config.changes import parse_override
-    from layerlink.errors import UsageError
+    from layerlink.config.changes import dotted, parse_override
+    from layerlink.errors import Problem, ProblemsError, UsageError
     from layerlink.measure.flops import count_flops, count_parameters
     from layerlink.measure.layers import list_layers
     from layerlink.models import MODELS, build_model
 
-    given = {str(place[0]): value for place, value in map(parse_override, arguments or ())}
+    given, problems = {}, []
+    for text in arguments or ():
+        try:
+            place, value = parse_override(text, example="width=0.5")
+            given[dotted(place)] = value
+        except UsageError as error:
+            problems.append(Problem(f"{text!r} on the command line", str(error)))
+    if problems:
+        raise ProblemsError(model, problems)
     own = {"num_classes": classes, "image_size": image_size, "channels": channels} if model in MODELS else {}
     built = build_model(model, **{**own, **given})
     shape = (1, channels, image_size, image_size)

@@ -46,6 +46,8 @@ def ls(
     kinds = {
         f"{kind}{'' if kind == 'data' else 'es' if kind in ('loss', 'search') else 's'}": kind for kind, *_ in rows
     }
+    if markdown and what not in (None, "loss", "losses"):
+        raise UsageError(f"--markdown is the page of losses, and {what!r} is none: layerlink ls losses --markdown")
     if what == "fields":
         print(fields_page(), end="")
         return

@@ -7,14 +7,19 @@ from typing import Annotated
 
 import typer
 
+from layerlink.cli.given_paths import given_path, new_file
+
 
 def predict(
-    model: Annotated[Path, typer.Argument(help="The folder of a finished run, or an exported file.")],
+    model: Annotated[
+        Path, typer.Argument(parser=given_path, help="The folder of a finished run, or an exported file.")
+    ],
     files: Annotated[
         list[Path],
         typer.Argument(
+            parser=given_path,
             help="Image files, or folders of such at any depth; of texts .csv, .tsv, .jsonl or .parquet, or .txt with "
-            "a text a line."
+            "a text a line.",
         ),
     ],
     column: Annotated[
@@ -22,7 +27,8 @@ def predict(
         typer.Option(help="Of texts in these tables, twice of pairs. Default: as the model was trained."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The CSV to write.", show_default="the terminal")
+        Path | None,
+        typer.Option(parser=new_file, metavar="FILE", help="The CSV to write.", show_default="the terminal"),
     ] = None,
     trust_code: Annotated[
         bool, typer.Option("--trust-code", help="Call code that the folder names, though somebody else made it.")

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from layerlink.cli.given_paths import given_path
+
 
 def propose(
     words: Annotated[
@@ -19,7 +21,9 @@ def propose(
     ],
     links: Annotated[int | None, typer.Option(min=1, help="How many. Default: one a stage of equal size.")] = None,
     batches: Annotated[int, typer.Option(min=1, help="Of training data to look at.")] = 4,
-    out: Annotated[Path, typer.Option(help="Folder of the page, the links and a recipe with them.")] = Path("propose"),
+    out: Annotated[
+        Path, typer.Option(parser=given_path, help="Folder of the page, the links and a recipe with them.")
+    ] = Path("propose"),
     probe: Annotated[
         bool, typer.Option("--probe", help="Train a few sets of links for a short time, and see.")
     ] = False,

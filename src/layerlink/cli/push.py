@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from layerlink.cli.given_paths import given_path
+
 
 def push(
-    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    run: Annotated[Path, typer.Argument(parser=given_path, help="The folder of a finished run.")],
     target: Annotated[str, typer.Argument(help="A folder (./model), or OWNER/NAME of Hugging Face's hub.")],
     public: Annotated[bool, typer.Option("--public", help="Make a new repository of the hub public.")] = False,
 ) -> None:

@@ -8,9 +8,13 @@ from typing import Annotated
 
 import typer
 
+from layerlink.cli.given_paths import given_path
+
 
 def quickstart(
-    out: Annotated[Path, typer.Option(help="Folder of the ten runs and the page.")] = Path("runs/quickstart"),
+    out: Annotated[Path, typer.Option(parser=given_path, help="Folder of the ten runs and the page.")] = Path(
+        "runs/quickstart"
+    ),
     seeds: Annotated[int, typer.Option(min=1, help="How many students a row.")] = 3,
 ) -> None:
     """Train a teacher on scikit-learn's digits and nine students that know few labels; compare them on a page.

@@ -7,9 +7,13 @@ from typing import Annotated
 
 import typer
 
+from layerlink.cli.given_paths import given_path
+
 
 def replay(
-    run: Annotated[Path, typer.Argument(help="A run's folder; of a sweep, that of the run that failed.")],
+    run: Annotated[
+        Path, typer.Argument(parser=given_path, help="A run's folder; of a sweep, that of the run that failed.")
+    ],
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Fields of its recipe to change.")
     ] = None,

@@ -7,13 +7,19 @@ from typing import Annotated
 
 import typer
 
+from layerlink.cli.given_paths import given_path
+
 
 def report(
     folders: Annotated[
-        list[Path], typer.Argument(metavar="DIR...", help="Folders of runs or sweeps, or that hold such.")
+        list[Path],
+        typer.Argument(parser=given_path, metavar="DIR...", help="Folders of runs or sweeps, or that hold such."),
     ],
     out: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Where to write.", show_default="report in the first DIR")
+        Path | None,
+        typer.Option(
+            parser=given_path, metavar="FOLDER", help="Where to write.", show_default="report in the first DIR"
+        ),
     ] = None,
     against: Annotated[
         str | None,
@@ -30,7 +36,8 @@ def report(
         bool, typer.Option("--no-measure", help="Run no model again: no latency, confusion or similarity of layers.")
     ] = False,
     data: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Where the data are, if they have moved since.")
+        Path | None,
+        typer.Option(parser=given_path, metavar="FOLDER", help="Where the data are, if they have moved since."),
     ] = None,
     trust_code: Annotated[
         bool, typer.Option("--trust-code", help="Call code that the folder names, though somebody else made it.")

@@ -7,13 +7,17 @@ from typing import Annotated
 
 import typer
 
+from layerlink.cli.given_paths import given_path
+
 
 def run(
     recipe: Annotated[str, typer.Argument(help="A recipe's file, or the name of a shipped one (layerlink ls).")],
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Fields of the recipe to change.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The run's folder. Default: runs/RECIPE-SEED.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(parser=given_path, help="The run's folder. Default: runs/RECIPE-SEED.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
 ) -> None:
     """Train a student as a recipe says.

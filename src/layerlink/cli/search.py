@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from layerlink.cli.given_paths import given_path
+
 
 def search(
     file: Annotated[str, typer.Argument(help="A search's file, or the name of a shipped one (layerlink ls).")],
@@ -14,7 +16,9 @@ def search(
         list[str] | None,
         typer.Argument(metavar="[KEY=VALUE]...", help="Fields of the search (trials=50) or of every run's recipe."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The search's folder. Default: runs/SEARCH.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(parser=given_path, help="The search's folder. Default: runs/SEARCH.")
+    ] = None,
 ) -> None:
     """Look for the recipe with the best validation score. Started again, it goes on.
 

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from layerlink.cli.given_paths import given_path
+
 
 def shrink(
     words: Annotated[
@@ -23,7 +25,9 @@ def shrink(
     collapse: Annotated[bool, typer.Option("--collapse", help="One layer of every run of layers.")] = False,
     start: Annotated[str, typer.Option(help="Of collapsed layers: fit (least squares) or copy.")] = "fit",
     batches: Annotated[int, typer.Option(min=1, help="Of training data to fit on.")] = 4,
-    out: Annotated[Path, typer.Option(help="Folder of source, weights and recipe.")] = Path("shrunk"),
+    out: Annotated[Path, typer.Option(parser=given_path, help="Folder of source, weights and recipe.")] = Path(
+        "shrunk"
+    ),
     trust_code: Annotated[
         bool, typer.Option("--trust-code", help="Call code that a run's folder names, though somebody else made it.")
     ] = False,

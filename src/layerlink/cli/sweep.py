@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from layerlink.cli.given_paths import given_path
+
 
 def sweep(
     file: Annotated[str, typer.Argument(help="A sweep's file, or the name of a shipped one (layerlink ls).")],
@@ -15,7 +17,9 @@ def sweep(
         list[str] | None,
         typer.Argument(metavar="[KEY=VALUE]...", help="Fields of the sweep (seeds=3) or of every run's recipe."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The sweep's folder. Default: runs/SWEEP.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(parser=given_path, help="The sweep's folder. Default: runs/SWEEP.")
+    ] = None,
     on: Annotated[str | None, typer.Option(help="Send every cohort to other machines: ray or slurm.")] = None,
     job: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="What a job gets, in Ray's or submitit's words.")
@@ -31,6 +35,7 @@ def sweep(
     """
     from layerlink.cli.process.together import together
     from layerlink.cli.terminal.sweep import SweepConsole, show_outcomes, show_plan
+    from layerlink.errors import UsageError
     from layerlink.lab.sweep.file import load_sweep
     from layerlink.lab.sweep.machines import machines_named, run_sweep_on
     from layerlink.lab.sweep.running import check_folders, run_sweep
@@ -38,6 +43,8 @@ def sweep(
     words = ["layerlink", "sweep", file, *(overrides or ()), *(["--out", str(out)] if out else [])]
     with together() as processes:
         plan = load_sweep(file, overrides or (), out=out)
+        if job and on is None:
+            raise UsageError("--job says what a job of another machine gets: say --on ray or --on slurm, too")
         console = SweepConsole(silent=not processes.first)
         if dry_run:
             check_folders(plan)

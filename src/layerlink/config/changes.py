@@ -44,7 +44,7 @@ def read_overrides(texts: Sequence[str], problems: list[Problem]) -> list[Change
     return changes
 
 
-def parse_override(text: str) -> tuple[Place, Any]:
+def parse_override(text: str, *, example: str = "training.epochs=3") -> tuple[Place, Any]:
     """The place and the value of a ``key=value`` text.
 
     Raises:
@@ -55,7 +55,7 @@ def parse_override(text: str) -> tuple[Place, Any]:
     """
     key, equals, value = text.partition("=")
     if not equals or not key:
-        raise UsageError("expected key=value, such as training.epochs=3")
+        raise UsageError(f"expected key=value, such as {example}")
     place = place_of(key)
     if (place[0] == "links" and len(place) == 2) or (place[-1] in PATHS and value not in ("", "null", "~")):
         return place, value  # a link's colon, and what paths may hold, is not YAML's

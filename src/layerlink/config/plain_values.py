@@ -9,62 +9,96 @@ from layerlink.errors import UsageError
 
 # An alias stands for its value wherever it is used, so a short file can mean billions of values.
 MOST_VALUES, DEEPEST = 100_000, 30
+_NAMES = dict.fromkeys(("date", "datetime", "TimeStamp"), "a date: put it in quotes where a text is meant")
 _TAGS = tuple(f"tag:yaml.org,2002:{name}" for name in ("map", "seq", "str", "int", "float", "omap"))
 
 
-def plain(value: Any, place: str = "recipe") -> Any:
+Place = tuple[str | int, ...]
+
+
+def plain(value: Any) -> Any:
     """YAML's values as plain ones, so that a recipe comes back from its dump as it was.
 
     Raises:
-        UsageError: for what is neither text, number, yes/no, list nor mapping with text keys, for tags, and for more
-            values or deeper ones than anybody can mean.
+        UsageError: as ``read_plain`` finds.
     """
-    return _Plain().value(value, place, 0)
+    value, wrong = read_plain(value)
+    if wrong:
+        raise UsageError("; ".join(what for _, what in wrong))
+    return value
+
+
+def read_plain(value: Any) -> tuple[Any, list[tuple[Place, str]]]:
+    """The plain value, and by place everything in it that is none.
+
+    That is neither text, number, yes/no, list nor mapping with text keys; tags; more values or deeper ones than anybody
+    can mean.
+    """
+    reading = _Plain()
+    try:
+        found = reading.value(value, ())
+    except _TooMuchError:
+        what = f"more than {MOST_VALUES:,} values, or more than {DEEPEST} inside each other"
+        return None, [*reading.wrong, ((), what)]
+    return found, reading.wrong
+
+
+class _TooMuchError(Exception):
+    """There are too many values to look at all."""
 
 
 class _Plain:
-    """Makes values plain, and counts them."""
+    """Makes values plain, counts them, and keeps what is wrong with them."""
 
     def __init__(self) -> None:
         self.count = 0
+        self.wrong: list[tuple[Place, str]] = []
 
-    def value(self, value: Any, place: str, depth: int) -> Any:
+    def value(self, value: Any, place: Place) -> Any:
         self.count += 1
-        if self.count > MOST_VALUES or depth > DEEPEST:
-            raise UsageError(f"{place}: more than {MOST_VALUES:,} values, or more than {DEEPEST} inside each other")
+        if self.count > MOST_VALUES or len(place) > DEEPEST:
+            raise _TooMuchError
         tag = getattr(getattr(value, "tag", None), "value", None)
         if tag is not None and tag not in _TAGS:
-            raise UsageError(f"{place}: the tag {short(str(tag))} is refused: a file holds values and no code")
+            return self._refuse(place, f"the tag {short(str(tag))} is refused: a file holds values and no code")
         if isinstance(value, dict):
-            for key in value:
-                if not isinstance(key, str):
-                    raise UsageError(f"{place}: the key {short(key)} must be text; put it in quotes")
-            return {_text(key, place): self.value(item, str(key), depth + 1) for key, item in value.items()}
+            return {key: self.value(item, (*place, key)) for key, item in value.items() if self._is_key(key, place)}
         if isinstance(value, list):
-            return [self.value(item, place, depth + 1) for item in value]
+            return [self.value(item, (*place, number)) for number, item in enumerate(value)]
         if value is None or isinstance(value, bool):  # before int, which it is too
             return value
-        return _plain_scalar(value, place)
+        return self._scalar(value, place)
 
+    def _is_key(self, key: Any, place: Place) -> bool:
+        if isinstance(key, str):
+            return self._text(key, place) is not None
+        self._refuse((*place, key), f"the key {short(key)} must be text; put it in quotes")
+        return False
 
-def _plain_scalar(value: Any, place: str) -> Any:
-    if isinstance(value, int):
-        if abs(value) >= 2**63:
-            raise UsageError(f"{place}: a whole number must be below 2^63; put longer ones in quotes")
-        return int(value)
-    if isinstance(value, float):
-        return float(value)
-    if isinstance(value, str):
-        return _text(value, place)
-    raise UsageError(f"{place}: must be text, a number, true or false, a list or fields; got {type(value).__name__}")
+    def _scalar(self, value: Any, place: Place) -> Any:
+        if isinstance(value, int):
+            if abs(value) >= 2**63:
+                return self._refuse(place, "a whole number must be below 2^63; put longer ones in quotes")
+            return int(value)
+        if isinstance(value, float):
+            return float(value)
+        if isinstance(value, str):
+            return self._text(value, place)
+        kind = type(value).__name__
+        return self._refuse(
+            place, f"must be text, a number, true or false, a list or fields; got {_NAMES.get(kind, kind)}"
+        )
 
+    def _text(self, value: str, place: Place) -> str | None:
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            self._refuse(place, f"the text {value!r} holds half a character, which no file can keep")
+            return None
+        return str(value)
 
-def _text(value: str, place: str) -> str:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise UsageError(f"{place}: the text {value!r} holds half a character, which no file can keep") from None
-    return str(value)
+    def _refuse(self, place: Place, what: str) -> None:
+        self.wrong.append((place, what))
 
 
 _REPR = reprlib.Repr()

@@ -8,7 +8,9 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from layerlink.config.changes import Change, Place, dotted, set_value
-from layerlink.config.plain_values import plain, short
+from layerlink.config.plain_values import read_plain, short
+from layerlink.config.reference import sections_of
+from layerlink.config.shipped import meant_kind
 from layerlink.errors import Problem, ProblemsError, UsageError, closest
 
 Schema = TypeVar("Schema", bound=BaseModel)
@@ -34,15 +36,23 @@ def read_as(schema: type[Schema], tree: Any, source: str, changes: Iterable[Chan
             origins[change.place] = change.origin
         except UsageError as error:
             problems.append(Problem(change.origin, str(error)))
+    values, wrong = read_plain(tree)
+    if wrong:
+        problems += [problem_at(place, what, tree, origins) for place, what in wrong]
+        raise ProblemsError(source, sorted(problems, key=_line))
     try:
-        value = schema.model_validate(plain(tree))
-    except UsageError as error:
-        raise ProblemsError(source, [*problems, Problem(schema.__name__.lower(), str(error))]) from None
+        value = schema.model_validate(values)
     except ValidationError as error:
+        if instead := meant_kind(tree, schema.__name__.lower(), source):
+            raise ProblemsError(source, [*problems, Problem("file", instead)]) from None
         problems += [problem_at(*explain(item, schema), tree, origins) for item in error.errors()]
     if problems:
-        raise ProblemsError(source, sorted(problems, key=lambda problem: problem.line or 0))
+        raise ProblemsError(source, sorted(problems, key=_line))
     return value
+
+
+def _line(problem: Problem) -> int:
+    return problem.line or 0
 
 
 def explain(item: Any, schema: type[BaseModel]) -> tuple[Place, str]:
@@ -51,14 +61,30 @@ def explain(item: Any, schema: type[BaseModel]) -> tuple[Place, str]:
     kind, given = item["type"], item["input"]
     if kind == "extra_forbidden":
         fields = _fields_at(place[:-1], schema)
-        near = [dotted((*place[:-1], name)) for name in closest(str(place[-1]), fields)]
+        near = elsewhere(str(place[-1]), schema)
+        near = near or [dotted((*place[:-1], name)) for name in closest(str(place[-1]), fields)]
         hint = f"Did you mean {' or '.join(near)}?" if near else f"There are: {', '.join(fields)}"
         return place, f"unknown field. {hint}"
     if kind == "missing":
         return place, "is missing"
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        names = _fields_at(place, schema) if kind != "dict_type" else []
+        fields_of = f"fields, of {', '.join(names)}" if names else "fields, {name: value, ...}"
+        return place, "is empty" if given is None else f"must be {fields_of}; got {short(given)}"
+    if kind in ("tuple_type", "list_type"):
+        return place, f"must be a list, [...]; got {short(given)}"
     message = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
     shown = "" if isinstance(given, dict | BaseModel) or kind == "value_error" else f"; got {short(given)}"
     return place, message + shown
+
+
+def elsewhere(name: str, schema: type[BaseModel]) -> list[str]:
+    """Where a field of that very name stands in the sections of a schema."""
+    return [
+        f"{section}.{name}"
+        for section, fields in sections_of(schema)
+        if ".NAME" not in section and name in _by_written_name(fields)
+    ]
 
 
 def _fields_at(place: Place, schema: type[BaseModel]) -> list[str]:

@@ -26,7 +26,7 @@ def tables(schema: type[BaseModel], *, heading: str, level: int = 2) -> str:
         heading: of the first table.
         level: of that heading; those of sections are one deeper.
     """
-    found = list(_sections(schema, "", {schema}))
+    found = sections_of(schema)
     parts = [_table(schema, heading, level), *(_table(section, f"`{name}`", level + 1) for name, section in found)]
     return "\n".join(parts)
 
@@ -42,10 +42,14 @@ def _table(schema: type[BaseModel], heading: str, level: int) -> str:
     return "\n".join([*lines, ""])
 
 
+def sections_of(schema: type[BaseModel]) -> list[tuple[str, type[BaseModel]]]:
+    """The sections in a schema, each once, by dotted name; NAME stands for what the user names."""
+    return list(_sections(schema, "", {schema}))
+
+
 def _sections(
     schema: type[BaseModel], before: str, seen: set[type[BaseModel]]
 ) -> Iterator[tuple[str, type[BaseModel]]]:
-    """The sections in a schema, each once, by dotted name."""
     for name, field in schema.model_fields.items():
         section = section_of(field.annotation)
         if section is not None and section not in seen:

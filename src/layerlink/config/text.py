@@ -20,13 +20,18 @@ def parse_yaml(text: str, source: str) -> Any:
         mark = error.problem_mark
         line = mark.line + 1 if mark else None
         what = str(error.problem or error.context)
-        if "cannot start any token" in what:  # a link at @output, a name in backticks
+        if r"'\t'" in what:
+            what += ". Indent with blanks: YAML takes no tabs there"
+        elif "another document" in what:
+            what = "--- begins a second document here, and a file holds one. Remove it, or make it a file of its own"
+        elif "cannot start any token" in what:  # a link at @output, a name in backticks
             what += ". Put the value in quotes: YAML keeps @ and ` for itself at its beginning"
         raise ProblemsError(source, [Problem("YAML", what, line)]) from None
     except (YAMLError, ValueError, RecursionError) as error:
         raise ProblemsError(source, [Problem("YAML", str(error) or type(error).__name__)]) from None
     if not isinstance(tree, dict):
-        raise ProblemsError(source, [Problem("file", f"must be fields like `student: vgg7`; got {short(tree)}", 1)])
+        got = "it is empty" if tree is None else f"got {short(tree)}"
+        raise ProblemsError(source, [Problem("file", f"must be fields like `student: vgg7`; {got}", 1)])
     return tree
 
 

@@ -40,7 +40,13 @@ class Written:
         return written if isinstance(written, dict) else {}
 
     def check(self, *paths: Path) -> None:
-        """Raise ``UsageError`` where a file would be replaced that was changed, or that the verb did not write."""
+        """Raise ``UsageError`` where a file would be replaced that was changed, or that the verb did not write; or
+        where the folder is a file, or would lie in one.
+        """
+        folder = self.data.parent
+        place = next(it for it in (folder, *folder.parents) if it.exists())
+        if not place.is_dir():
+            raise UsageError(f"{place} is a file, and {self.verb} needs a folder. Choose another: --out FOLDER")
         known = self.checksums()
         for path in paths:
             if not path.exists() and not path.is_symlink():

@@ -19,6 +19,7 @@ from layerlink.errors import LayerlinkError
 from layerlink.files.inside import PlaceError, inside
 from layerlink.files.locks import left_behind, mark
 
+PART = ".part"  # ends the names of temporary files
 MOST_TIMES = 4  # that a file of tensors may grow when it is unpacked
 _SURELY_MARKED = 10  # seconds after which a temporary file is marked by its process, if that lives
 
@@ -64,7 +65,7 @@ def write_whole(path: Path, write: Callable[[Path], Any], within: Path | None = 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_left_behind(path)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PART)
         temporary = Path(name)
         mark(handle)
         write(temporary)
@@ -78,7 +79,7 @@ def write_whole(path: Path, write: Callable[[Path], Any], within: Path | None = 
     except (OSError, SafetensorError, RuntimeError) as error:
         raise LayerlinkError(
             f"cannot write {path}: {error}. What was there before is unchanged; free space or choose another "
-            "folder, then go on with --resume"
+            "folder, then give the same command again (run: with --resume)"
         ) from error
     finally:
         if handle is not None:
@@ -98,7 +99,7 @@ def write_text(path: Path, text: str) -> None:
 
 def _remove_left_behind(path: Path) -> None:
     """Remove the temporary files of processes that are gone: the operating system has lifted their marks."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*{PART}"):
         with contextlib.suppress(OSError):  # another process removed it
             if time.time() - left.stat().st_mtime > _SURELY_MARKED and left_behind(left):
                 left.unlink()

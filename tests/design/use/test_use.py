@@ -261,3 +261,44 @@ def test_what_the_hub_is_asked_for(run: Path, monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(ll.LayerlinkError, match="the hub did not take me/model: OSError: no network"):
         push(RunFolder(run), "me/model")
     assert asked == [("me/model", True), ("me/model", "README.md")]
+
+
+def test_damaged_weights_are_not_pushed(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "damaged")
+    weights = tmp_path / "damaged" / "student.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(ll.LayerlinkError, match=r"student\.safetensors is damaged or truncated"):
+        push(RunFolder(tmp_path / "damaged"), str(tmp_path / "there"))
+    assert not (tmp_path / "there").exists()
+
+
+def test_a_push_that_was_killed_is_made_again(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / ".student.safetensors.abc.part").write_bytes(b"half")
+    push(RunFolder(run), str(tmp_path / "there"))
+    assert (tmp_path / "there" / "student.safetensors").read_bytes() == (run / "student.safetensors").read_bytes()
+
+
+def test_a_push_to_a_full_disk_leaves_no_half_file(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_source: Path, target: Path) -> None:
+        Path(target).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(ll.LayerlinkError, match=r"No space left on device.* What was there before is unchanged"):
+        push(RunFolder(run), str(tmp_path / "there"))
+    assert list((tmp_path / "there").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [("", "the target is empty"), ("/proc/nowhere/x", "cannot write"), ("/dev/null/x", "cannot write")],
+)
+def test_a_place_that_cannot_be_pushed_to_is_told(run: Path, target: str, told: str) -> None:
+    with pytest.raises(ll.LayerlinkError, match=told):
+        push(RunFolder(run), target)
+
+
+def test_a_device_is_no_image(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command_line(["predict", str(run), "/dev/null"]) == 2
+    assert "/dev/null is neither a file nor a folder" in capsys.readouterr().err

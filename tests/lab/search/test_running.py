@@ -2,18 +2,21 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from layerlink.config.shipped import shipped
 from layerlink.errors import LayerlinkError, ProblemsError, UsageError
 from layerlink.lab.run.interruption import Interrupted
 from layerlink.lab.run.watch import Watch
 from layerlink.lab.search import running as searching
+from layerlink.lab.search.database import open_storage
 from layerlink.lab.search.running import Trial, run_search
 from layerlink.lab.search.schema import load_search
 
@@ -108,6 +111,36 @@ def test_a_trial_that_breaks_is_failed_and_the_others_count(search: Callable[...
     trials = search("space={training.lr: [0.02, 1e30]}", "training.batch_size=32", "student.arguments.batch_norm=false")
     states = {trial.fields["training.lr"]: trial.state for trial in trials}
     assert states == {0.02: "complete", 1e30: "failed"}
+
+
+def test_trials_of_another_recipe_are_not_taken_for_these(search: Callable[..., list[Trial]], tmp_path: Path) -> None:
+    search("trials=1")
+    for again in ({"overrides": "training.epochs=3"}, {"base": ""}):
+        if "base" in again:
+            text = (tmp_path / "base.yaml").read_text()
+            (tmp_path / "base.yaml").write_text(text.replace("epochs: 2", "epochs: 4"))
+        with pytest.raises(UsageError, match=r"another recipe:\n  training.epochs: 2   now: [34]"):
+            search("trials=2", *([again["overrides"]] if "overrides" in again else []))
+    assert sorted(it.name for it in (tmp_path / "out").glob("trial-*")) == ["trial-0000"]
+
+
+def test_a_run_s_folder_is_no_searchs(search: Callable[..., list[Trial]], tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "recipe.yaml").write_text("student: vgg7\n")
+    with pytest.raises(UsageError, match="out holds a run that stopped before its first checkpoint already"):
+        search("trials=1")
+    assert [it.name for it in (tmp_path / "out").iterdir()] == ["recipe.yaml"]
+
+
+def test_a_full_disk_is_no_damaged_database(search: Callable[..., list[Trial]], tmp_path: Path) -> None:
+    search("trials=1")
+    with (
+        pytest.raises(LayerlinkError, match=r"search\.db: .*disk is full\. The trials in it are kept") as caught,
+        open_storage(tmp_path / "out" / "search.db"),
+    ):
+        raise OperationalError("INSERT", {}, sqlite3.OperationalError("database or disk is full"))
+    assert "Remove it" not in str(caught.value)
+    assert [trial.state for trial in search("trials=1")] == ["complete"]
 
 
 def test_another_space_in_the_same_folder_is_refused(search: Callable[..., list[Trial]]) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
@@ -32,15 +33,21 @@ def check_verb(arguments: Sequence[str]) -> None:
     sys.exit(2)
 
 
-def leave(code: int) -> NoReturn:
+def leave(code: int, *, stopped: bool = False) -> NoReturn:
     """Leave with an exit code.
 
     One of several processes leaves without the interpreter's own end, during which threads of torch's process group
-    that still run would abort it ("terminate called without an active exception", seen with gloo).
+    that still run would abort it ("terminate called without an active exception", seen with gloo). Nor does one that
+    Ctrl-C stopped: where that came inside of ``exec``, as of a class that is made while it is imported, the
+    interpreter's own end would be by the signal, whatever the code.
     """
-    if os.environ.get("WORLD_SIZE", "1") != "1":
-        sys.stdout.flush()
-        sys.stderr.flush()
+    several = os.environ.get("WORLD_SIZE", "1") != "1"
+    if stopped and not several:
+        atexit._run_exitfuncs()
+    if stopped or several:
+        with suppress(OSError, ValueError):  # nobody may be there to read it
+            sys.stdout.flush()
+            sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
 

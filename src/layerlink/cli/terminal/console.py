@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from layerlink.cli.terminal.epochs import epoch_lines
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.setup.setup import Setup
 from layerlink.lab.run.watch import Watch
-from layerlink.printable import one_line
+from layerlink.printable import in_a_shell, one_line
 from layerlink.tasks import ACCURACY, Score
 from layerlink.transfer import Losses
 
@@ -165,7 +164,7 @@ class Console(Watch):
         teacher = "" if taught is None else f" (teacher {score.show(taught)})"
         read = score.show(result[f"test_{score.name}"])
         self.say(f"test {score.words} {read}{teacher} of {result['test_images']:,} {result.get('examples', 'images')}")
-        self.say(f"saved {run.path}    next: layerlink evaluate {shlex.quote(str(run.path))}")
+        self.say(f"saved {run.path}    next: layerlink evaluate {in_a_shell(run.path)}")
 
 
 def fitting_columns(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> int:

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Sequence
 
 from layerlink.cli.terminal.console import Console
+from layerlink.errors import Problem, ProblemsError, UsageError
 from layerlink.transfer import Link
 
 
@@ -14,9 +15,16 @@ def written_links(console: Console, links: Sequence[str]) -> str:
     """Print how links are written, and give them as an override of a recipe.
 
     Raises:
-        UsageError: for the first that is no link.
+        ProblemsError: for all that are no links.
     """
-    texts = [str(Link.parse(text)) for text in links]
+    texts, problems = [], []
+    for text in links:
+        try:
+            texts.append(str(Link.parse(text)))
+        except UsageError as error:
+            problems.append(Problem(json.dumps(text, ensure_ascii=False), str(error)))
+    if problems:
+        raise ProblemsError("--link", problems)
     console.say("yaml       links:")
     for text in texts:
         console.say(f"             - {json.dumps(text, ensure_ascii=False)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ from layerlink.design.propose.proposal import COLUMNS, Proposal
 from layerlink.errors import LayerlinkError
 from layerlink.lab.recipe.schema import Recipe
 from layerlink.lab.report.page.page import shown_text
+from layerlink.printable import in_a_shell
 
 
 def show_proposal(console: Console, proposal: Proposal) -> None:
@@ -60,6 +60,6 @@ def show_end(
     except LayerlinkError as error:
         console.warn(f"there is no page: {error}")
     more = "" if probes else "    or --probe: train a few sets for a short time, and see"
-    console.say(f"next   layerlink run {shlex.quote(str(folder.recipe))}{more}")
+    console.say(f"next   layerlink run {in_a_shell(folder.recipe)}{more}")
     if probes:
-        console.say(f"       layerlink report {shlex.quote(str(folder.probes))}")
+        console.say(f"       layerlink report {in_a_shell(folder.probes)}")

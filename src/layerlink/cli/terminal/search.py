@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 
 from layerlink.cli.terminal.console import Console
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.search.running import Trial
+from layerlink.printable import in_a_shell
 
 
 def show_trials(console: Console, trials: Sequence[Trial], fields: Sequence[str]) -> None:
@@ -33,7 +33,7 @@ def show_best(console: Console, best: Trial) -> None:
         f"{score.show(result[f'test_{score.name}'])} of {result['test_images']:,} "
         f"{result.get('examples', 'images')}"
     )
-    console.say(f"again      layerlink run {shlex.quote(str(run.recipe))} --out ANOTHER    weights: {best.folder}")
+    console.say(f"again      layerlink run {in_a_shell(run.recipe)} --out ANOTHER    weights: {best.folder}")
 
 
 def _shown(value: object) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
-
 from layerlink.cli.terminal.console import Console
 from layerlink.design.shrink.folder import StudentFolder
 from layerlink.design.shrink.shrinking import Shrunk
+from layerlink.printable import in_a_shell
 
 COLUMNS = ("", "teacher", "student", "share")
 
@@ -32,4 +31,4 @@ def show_shrunk(console: Console, folder: StudentFolder, shrunk: Shrunk) -> None
         console.say(f"note: {note}")
     console.say(f"source {folder.source}")
     console.say(f"start  {folder.weights}")
-    console.say(f"next   layerlink run {shlex.quote(str(folder.recipe))}")
+    console.say(f"next   layerlink run {in_a_shell(folder.recipe)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +15,7 @@ from layerlink.lab.sweep.expected import expected_costs
 from layerlink.lab.sweep.file import Plan
 from layerlink.lab.sweep.folder import run_state
 from layerlink.lab.sweep.running import Outcome
+from layerlink.printable import in_a_shell
 from layerlink.tasks import Score
 from layerlink.transfer import Losses
 
@@ -98,7 +98,7 @@ def show_outcomes(console: Console, plan: Plan, outcomes: Sequence[Outcome]) -> 
     words = scores[0].words if scores else "score"
     rows = [(outcome.planned.row.name, str(outcome.planned.seed), _ended(outcome)) for outcome in outcomes]
     console.table(("row", "seed", f"test {words}"), rows)
-    console.say(f"saved {plan.folder}    next: layerlink report {shlex.quote(str(plan.folder))}")
+    console.say(f"saved {plan.folder}    next: layerlink report {in_a_shell(plan.folder)}")
     if failed:
         console.warn(f"{len(failed)} of {len(outcomes)} runs failed; their reasons stand above")
     return len(failed)

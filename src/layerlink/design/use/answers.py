@@ -83,6 +83,8 @@ def _files(place: Path) -> Iterator[Path]:
             raise UsageError(f"{place} is no image. Images end with {', '.join(sorted(ENDINGS))}")
         yield place
         return
+    if not place.is_dir():
+        raise UsageError(f"{place} is neither a file nor a folder, and is left alone")
     for path in sorted(place.iterdir()):
         if not path.name.startswith(".") and (path.is_dir() or path.suffix.lower() in ENDINGS):
             yield from _files(path)

@@ -7,6 +7,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,8 +15,9 @@ from layerlink.design.use.card import CARD, card_of
 from layerlink.design.use.carried import carried, carried_facts, without_folder
 from layerlink.errors import LayerlinkError, UsageError
 from layerlink.files.inside import regular
-from layerlink.files.weights import extra_file
-from layerlink.files.whole import write_text
+from layerlink.files.paths import expanded
+from layerlink.files.weights import extra_file, read_weights
+from layerlink.files.whole import PART, write_text, write_whole
 from layerlink.lab.recipe.file import dump_recipe
 from layerlink.lab.recipe.models import ModelSection, TeacherSection
 from layerlink.lab.recipe.schema import Recipe
@@ -44,14 +46,16 @@ def push(run: RunFolder, target: str, *, private: bool = True) -> str:
 
     Raises:
         UsageError: where the run is not finished, or the target is neither, or a folder that holds other things.
-        LayerlinkError: where the hub refuses.
+        LayerlinkError: where the hub refuses, a file cannot be written, or the weights are damaged.
     """
-    files, here = _files(run), target.startswith((".", "/", "~")) or Path(target).is_dir()
+    if not target:
+        raise UsageError("the target is empty; name a folder (./model), or OWNER/NAME of the hub")
+    files, here = _files(run), target.startswith((".", "/", "~")) or expanded(Path(target)).is_dir()
     if not here and not re.fullmatch(r"[\w.-]+/[\w.-]+", target):
         raise UsageError(f"{target!r} is neither a folder (./{target}) nor OWNER/NAME of the hub")
     with carried(run, recipe_of_run(run).recipe) as beside:
         if here:
-            return str(_into_folder(run, files, beside, Path(target).expanduser()))
+            return str(_into_folder(run, files, beside, expanded(Path(target))))
         with tempfile.TemporaryDirectory() as folder:
             return _to_hub(_into_folder(run, files, beside, Path(folder) / "model"), target, private=private)
 
@@ -96,17 +100,19 @@ def _named(teacher: TeacherSection) -> TeacherSection:
 
 def _into_folder(run: RunFolder, files: dict[str, str], beside: Sequence[Path], folder: Path) -> Path:
     weights = [path for path in (run.student, extra_file(run.student)) if path.exists()]
+    read_weights(run.student)  # whoever loads them must be able to
     names = {*files, *(path.name for path in (*weights, *beside))}
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; name a folder")
-    others = [path.name for path in folder.iterdir() if path.name not in names] if folder.is_dir() else []
+    others = (
+        [path.name for path in folder.iterdir() if path.name not in names and path.suffix != PART]
+        if folder.is_dir()
+        else []
+    )
     if others:
         raise UsageError(f"{folder} holds other things, such as {others[0]}; nothing was written. Name a new folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in weights:
-        shutil.copyfile(regular(path, run.path), folder / path.name)
-    for path in beside:
-        shutil.copyfile(path, folder / path.name)
+    for path in (*(regular(path, run.path) for path in weights), *beside):
+        write_whole(folder / path.name, partial(shutil.copyfile, path))
     for name, text in files.items():
         write_text(folder / name, text)
     return folder

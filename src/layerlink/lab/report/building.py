@@ -77,6 +77,8 @@ def write_report(
         UsageError: where there is nothing to report on, or no row of that name.
         LayerlinkError: where a sweep's manifest is damaged, or a file cannot be written.
     """
+    if out is not None and out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file, and a report needs a folder. Choose another: --out FOLDER")
     gathered = gather(folders)
     if against is not None:
         gathered = gathered.compared_with(against)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,8 +21,8 @@ from layerlink.files.weights import STUDENT, extra_file
 from layerlink.files.whole import load_tensors, write_text, write_whole
 from layerlink.lab.parallel.processes import here
 from layerlink.lab.run.holding import alone_in
-from layerlink.lab.run.result import check_result
-from layerlink.printable import one_line
+from layerlink.lab.run.result import check_result, why_no_result
+from layerlink.printable import in_a_shell, one_line
 
 MOST_JSON = 16_000_000  # bytes of a JSON file
 
@@ -153,7 +152,7 @@ class RunFolder:
 
     def _advice(self) -> str:
         if self.result.exists():
-            return f"See it: layerlink evaluate {shlex.quote(str(self.path))}. For another run: --out FOLDER"
+            return f"See it: layerlink evaluate {in_a_shell(self.path)}. For another run: --out FOLDER"
         if self.recipe.exists():
             return "Go on with it: --resume. For another run: --out FOLDER"
         return "Choose another folder: --out FOLDER"
@@ -286,7 +285,7 @@ class RunFolder:
             LayerlinkError: where it is damaged.
         """
         if not self.result.exists():
-            raise UsageError(f"{self.path} holds no finished run ({self.result.name} is missing)")
+            raise UsageError(why_no_result(self.result))
         result = self._read_json(self.result)
         try:
             check_result(result)

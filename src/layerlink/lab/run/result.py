@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+from layerlink.errors import closest
 from layerlink.tasks import Score
 
 _PERCENT = "0 to 100 percent", 0.0, 100.0
@@ -48,3 +51,16 @@ def check_result(result: Mapping[str, Any]) -> None:
 
 def _is_a_score(value: Any) -> bool:
     return type(value) in (int, float) and abs(value) <= 1e15
+
+
+def why_no_result(file: Path) -> str:
+    """Why a run's folder has no such file, and which other is near where there is no folder."""
+    folder = file.parent
+    if folder.is_dir():
+        return f"{folder} holds no finished run ({file.name} is missing)"
+    if folder.exists():
+        return f"{folder} is a file, and a run is named by its folder"
+    near: list[str] = []
+    with suppress(OSError):
+        near = closest(str(folder), [str(it) for it in folder.parent.iterdir() if (it / file.name).exists()])
+    return f"there is no folder {folder}, and so no finished run{f' (closest: {near[0]})' if near else ''}"

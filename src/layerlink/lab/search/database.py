@@ -21,6 +21,8 @@ except ImportError as error:
 
 __all__ = ["no_database", "open_storage", "optuna"]
 
+# SQLite's words where the place is at fault: nobody must be told to remove the trials then.
+_NOT_ITS_FAULT = ("disk is full", "disk I/O error", "readonly database", "unable to open database file", "is locked")
 _BEGINS = b"SQLite format 3\0"
 
 
@@ -29,7 +31,7 @@ def open_storage(path: Path) -> Iterator[optuna.storages.RDBStorage]:
     """A search's database, made where it is missing.
 
     Raises:
-        LayerlinkError: where there is something else, the database is damaged, or it is no search's.
+        LayerlinkError: where there is something else, the database is damaged, it is no search's, or cannot be written.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     _check(path)
@@ -40,7 +42,13 @@ def open_storage(path: Path) -> Iterator[optuna.storages.RDBStorage]:
         finally:
             storage.remove_session()
     except (SQLAlchemyError, OptunaError) as error:
-        raise no_database(path, str(error).strip().split("\n", 1)[0]) from error
+        why = str(error).strip().split("\n", 1)[0]
+        if any(text in why for text in _NOT_ITS_FAULT):
+            raise LayerlinkError(
+                f"cannot write {path}: {why}. The trials in it are kept: make room, or let it be written, then the "
+                "same command goes on"
+            ) from error
+        raise no_database(path, why) from error
 
 
 def _check(path: Path) -> None:

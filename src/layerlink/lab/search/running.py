@@ -15,12 +15,14 @@ from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.holding import alone_in
 from layerlink.lab.run.interruption import several_trainings
 from layerlink.lab.run.learning.learner import DroppedError
+from layerlink.lab.run.resume import claim
 from layerlink.lab.run.watch import PassingOn, Watch
 from layerlink.lab.search.database import no_database, open_storage, optuna
 from layerlink.lab.search.proposals import distribution, next_trial
 from layerlink.lab.search.schema import Search
 from layerlink.lab.sweep.family import LoadedFamily
 from layerlink.lab.sweep.file import Planned
+from layerlink.lab.sweep.folder import check_no_run
 from layerlink.lab.sweep.running import cohorts, outcome_of, run_cohort, train_teacher
 from layerlink.lab.sweep.schema import Row
 from layerlink.tasks import ACCURACY, Score
@@ -69,7 +71,9 @@ def run_search(search: Search, family: LoadedFamily, *, watch: Watch) -> list[Tr
         Interrupted: where the user asked to stop. The same call goes on.
     """
     inside(family.teacher_folder, family.folder)
+    check_no_run(family.folder)
     with alone_in(family.folder), _open_study(search, family) as study, several_trainings(family.folder):
+        _check_recipe(study, search, family)
         while trials := _next_trials(study, search, watch):
             _run_trials(study, trials, search, family, watch)
         return sorted(_trials(study, search, family), key=_rank)
@@ -109,6 +113,17 @@ def _study(storage: optuna.storages.RDBStorage, search: Search, family: LoadedFa
         if trial.distributions != distributions:
             raise no_database(family.folder / "search.db", f"trial {trial.number} is of another space")
     return study
+
+
+def _check_recipe(study: optuna.Study, search: Search, family: LoadedFamily) -> None:
+    """Raise ``UsageError`` where trials were trained by another recipe: beside the new ones they say nothing.
+
+    What no trial varies is the same in all of them: the first and the last are looked at.
+    """
+    trained = [it for it in study.get_trials(deepcopy=False) if RunFolder(_folder(it.number, family)).recipe.exists()]
+    for trial in {it.number: it for it in (*trained[:1], *trained[-1:])}.values():
+        loaded = family.recipe(_fields(trial.params, search), f"trial {trial.number}")
+        claim(RunFolder(_folder(trial.number, family)), loaded.recipe, resume=True)
 
 
 def _next_trials(study: optuna.Study, search: Search, watch: Watch) -> list[optuna.trial.Trial]:

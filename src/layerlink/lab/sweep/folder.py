@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from layerlink.errors import LayerlinkError
+from layerlink.errors import LayerlinkError, UsageError
 from layerlink.files.inside import read_text
 from layerlink.files.whole import write_text
 from layerlink.lab.run.folder import RunFolder
@@ -17,6 +17,13 @@ from layerlink.lab.run.holding import alone_in
 from layerlink.lab.sweep.file import Plan
 
 MANIFEST = "sweep.json"
+
+
+def check_no_run(folder: Path) -> None:
+    """Raise ``UsageError`` where the folder is itself a run's: runs inside of a run belong to nobody."""
+    run = RunFolder(folder)
+    if run.recipe.exists():
+        raise UsageError(f"{folder} holds {run.state()} already; nothing was written. Choose another: --out FOLDER")
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,12 @@ class SweepFolder:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep other processes out meanwhile."""
+        """Keep other processes out meanwhile.
+
+        Raises:
+            UsageError: where it is a run's, or another process holds it.
+        """
+        check_no_run(self.path)
         with alone_in(self.path):
             yield
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib.util
+from collections.abc import Callable, Iterable
 
 from layerlink.lab.track.mlflow import MLflow
 from layerlink.lab.track.tensorboard import TensorBoard
@@ -16,3 +17,12 @@ STARTS: dict[str, Callable[[TrackedRun], Tracker]] = {
     "wandb": WandB,
     "trackio": Trackio,
 }
+
+
+def missing(names: Iterable[str]) -> list[str]:
+    """Of every tracker whose package is not installed, what that means: a run would only warn, and go on."""
+    return [
+        f"track: {name} is not installed, and would be told nothing. Install it: pip install 'layerlink[{name}]'"
+        for name in names
+        if importlib.util.find_spec(name) is None
+    ]

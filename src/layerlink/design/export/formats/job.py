@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import re
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from layerlink.errors import LayerlinkError
 from layerlink.printable import one_line
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 MOST_BATCH = 128  # of formats that need a bound
 
 
@@ -104,6 +106,12 @@ def converting(what: str) -> Iterator[None]:
     except LayerlinkError:
         raise
     except Exception as error:
+        full = next((it for it in _causes(error) if isinstance(it, OSError) and it.errno in _NO_ROOM), None)
+        if full is not None:
+            raise LayerlinkError(
+                f"{what}: cannot write the file: {full}. Nothing was written; free space or choose "
+                "another: --out FOLDER"
+            ) from error
         raise LayerlinkError(f"{what}: {why(error)}") from error
     finally:
         logging.disable(level)
@@ -130,9 +138,14 @@ def why(error: BaseException) -> str:
     return _first(texts)
 
 
-def _texts(error: BaseException | None) -> Iterator[str]:
+def _texts(error: BaseException) -> Iterator[str]:
+    return (f"{type(it).__name__}: {it}" for it in _causes(error))
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and what led to it."""
     while error is not None:
-        yield f"{type(error).__name__}: {error}"
+        yield error
         error = error.__cause__ or error.__context__
 
 
