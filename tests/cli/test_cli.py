@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import small_recipes
+from layerlink.cli.main import run_command_line
 from layerlink.lab.recipe.file import load_recipe
 from shell import call
 

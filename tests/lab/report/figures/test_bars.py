@@ -92,10 +92,13 @@ def test_series_are_lines_of_their_own_and_ours_keeps_its_colour() -> None:
 
 
 def test_rows_keep_their_order_and_lines_are_told_in_the_legend() -> None:
-    chart = row_chart(POINTS, references=REFERENCES)
-    words = texts(to_svg(chart))
+    svg = to_svg(row_chart(POINTS, references=REFERENCES))
+    words = texts(svg)
     assert [word for word in words if word in ("T=1", "T=2", HOSTILE)] == ["T=1", "T=2", HOSTILE]
     assert {"teacher 80.0 %", "labels only 65.0 %"} <= set(words)
+    symbols = [group for group in ET.fromstring(svg).iter(f"{SVG}g") if "role-legend-symbol" in group.get("class", "")]
+    drawn = ["A" in path.get("d", "") for group in symbols for path in group.iter(f"{SVG}path")]  # an arc, or a line
+    assert drawn == [True, True, False, False]  # ours, published; the teacher, labels only
 
 
 def test_time_runs_along_the_axis() -> None:
