@@ -44,6 +44,7 @@ def network(width: int) -> nn.Sequential:
         ("2 -> 0 + 2 : afd(dim=8) * 200", {"keys", "queries", "between", "student_places", "teacher_places"}),
     ],
 )
+@pytest.mark.filterwarnings("ignore:.*counts in full at every step")
 def test_what_a_loss_trains_is_the_distillers_and_not_the_students(link: str, trained: set[str]) -> None:
     torch.manual_seed(0)
     images, labels = torch.randn(6, 3, 8, 8), torch.arange(6) % 4

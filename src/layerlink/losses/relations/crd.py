@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from layerlink.errors import UsageError
 from layerlink.losses.known_buffers import KnownBuffers
-from layerlink.losses.relations.memory import Alike, alike, negatives_of, remember
+from layerlink.losses.relations.memory import Alike, alike, check_indices, negatives_of, remember
 from layerlink.losses.shapes import ShapeError, embedded, require_same_batch, require_sizes, unit
 
 EPSILON = 1e-7
@@ -65,6 +65,7 @@ class CRD(KnownBuffers):
         if min(train_size - 1, dim, negatives) < 1 or not temperature > 0 or not 0 <= momentum < 1:
             got = f"got {train_size}, {dim}, {negatives}, {temperature:g}, {momentum:g}"
             raise UsageError(f"crd: train_size >= 2, dim and negatives >= 1, temperature > 0, 0 <= momentum < 1; {got}")
+        self._checked = False
         self.train_size, self.negatives, self.temperature, self.momentum = train_size, negatives, temperature, momentum
         self.embed_student, self.embed_teacher = (nn.Linear(math.prod(shape[1:]), dim) for shape in (student, teacher))
         bound = 1 / math.sqrt(dim / 3)
@@ -80,16 +81,15 @@ class CRD(KnownBuffers):
         require_same_batch("crd", student, teacher)
         if indices.shape != student.shape[:1] or indices.dtype != torch.int64:
             raise ShapeError(f"crd needs int64 indices ({len(student)},); got {indices.dtype} {tuple(indices.shape)}")
-        if indices.device.type == "cpu" and not 0 <= int(indices.min()) <= int(indices.max()) < self.train_size:
-            raise ShapeError(
-                f"crd remembers {self.train_size} training examples, so indices lie in 0..{self.train_size - 1}; got "
-                f"{int(indices.min())}..{int(indices.max())}. Set train_size to the number of training examples"
-            )
+        if not self._checked:  # once: the host would wait for each; later ones outside of it are torch's error
+            check_indices(indices, self.train_size)
+            self._checked = True
         own, other = (
             unit(embedded(embed, side.flatten(1)), 1)
             for embed, side in ((self.embed_student, student), (self.embed_teacher, teacher))
         )
-        drawn = self._draw(indices)
+        seed = self.read("seed") * 1_000_003 + self.read("steps")
+        drawn = negatives_of(indices, self.train_size, self.negatives, seed)
         loss = self._one_way(own, self.memory_teacher, indices, drawn, "scale_student")
         loss = loss + self._one_way(other, self.memory_student, indices, drawn, "scale_teacher")
         if self._learns():
@@ -103,10 +103,6 @@ class CRD(KnownBuffers):
     def _learns(self) -> bool:
         """Whether this is a step of a training, to be remembered."""
         return self.training and torch.is_grad_enabled()
-
-    def _draw(self, indices: Tensor) -> Tensor:
-        seed = self.read("seed") * 1_000_003 + self.read("steps")
-        return negatives_of(indices, self.train_size, self.negatives, seed)
 
     def _one_way(self, features: Tensor, memory: Tensor, indices: Tensor, drawn: Tensor, name: str) -> Tensor:
         found = alike(features, memory, indices, drawn, self.temperature)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from layerlink.losses.shapes import own_digits, unit
+from layerlink.losses.shapes import ShapeError, own_digits, unit
 
 WHOLE = 8  # up to so many examples a negative, products with all of the memory are cheaper than collecting the drawn
 
@@ -36,6 +36,15 @@ class Alike:
         """Over own and drawn memories, a scalar in float64, without gradients."""
         drawn = self.counted(self.others.detach()).double().sum()
         return (self.same.detach().double().sum() + drawn) / (len(self.same) * (1 + self.count))
+
+
+def check_indices(indices: Tensor, size: int) -> None:
+    """Raise ``ShapeError`` where an example is none of ``size``; the host reads them."""
+    if not 0 <= int(indices.min()) <= int(indices.max()) < size:
+        raise ShapeError(
+            f"crd remembers {size} training examples, so indices lie in 0..{size - 1}; got {int(indices.min())}.."
+            f"{int(indices.max())}. Set train_size to the number of training examples"
+        )
 
 
 def negatives_of(indices: Tensor, size: int, count: int, seed: int) -> Tensor:
@@ -69,7 +78,7 @@ def alike(features: Tensor, memory: Tensor, indices: Tensor, drawn: Tensor, temp
         temperature: T > 0.
     """
     count = drawn.shape[1]
-    same = _likeness(features, memory[indices, None].to(features.dtype), temperature)
+    same = _likeness(features, memory.index_select(0, indices)[:, None].to(features.dtype), temperature)
     if len(memory) > WHOLE * count:
         return Alike(same, _likeness(features, memory[drawn].to(features.dtype), temperature), None, count)
     whole = memory.to(features.dtype, copy=True)  # the memory moves before the backward pass
