@@ -16,10 +16,10 @@ from layerlink.taps.lazy import has_lazy_layers
 from layerlink.tasks import Task, as_task
 from layerlink.teachers import Teacher, as_teacher, models_of
 from layerlink.teachers.trained import is_trained_by
+from layerlink.transfer.across import Across
 from layerlink.transfer.inspection import parts_of
 from layerlink.transfer.link import Link, Scale
 from layerlink.transfer.link_list import idle_links, links_error, read_links
-from layerlink.transfer.link_part import Across
 from layerlink.transfer.masks import as_mask, contexts_of, positions_of_output
 from layerlink.transfer.objective import Losses, Objective
 from layerlink.transfer.parties import (

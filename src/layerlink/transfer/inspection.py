@@ -15,6 +15,7 @@ from layerlink.errors import UsageError
 from layerlink.losses import Context, Facts, ShapeError
 from layerlink.taps import Activations, Observed, Tap, trace
 from layerlink.taps.classifier import classifier_of
+from layerlink.taps.layout import Layout, layout_of
 from layerlink.teachers import SeveralTeachers, Teacher
 from layerlink.transfer.link import Link
 from layerlink.transfer.link_list import links_error, read_links
@@ -118,7 +119,7 @@ def parts_of(
         if traced is not None and teacher is not None:
             part, found = _tried(link, traced[1], traced[0], example, facts, student, teacher)
         else:
-            part, found = _built(link, None, None, facts)
+            part, found = _built(link, None, None, facts, layouts_of(link, student, teacher))
             if part is not None and part.needs & HEADS and teacher is not None:
                 try:
                     part.heads = _heads(part, link, teacher, student, None)
@@ -169,7 +170,8 @@ def _tried(
         for given, taps in ((learned, link.student_taps), (taught, link.teacher_taps))
     )
     shapes = tuple(tensor.shape for tensor in student), tuple(tensor.shape for tensor in teacher)
-    part, problems = _built(link, *shapes, facts)
+    layouts = layouts_of(link, observed, asked)
+    part, problems = _built(link, *shapes, facts, layouts)
     if part is None:
         return None, problems
     part.to(student[0].device, _dtype_of(observed.model))
@@ -179,7 +181,7 @@ def _tried(
         with torch.no_grad(), torch.random.fork_rng(), observed.arithmetic():
             part.eval()(student, teacher, context.get(link.text, _example_context(inputs)))
     except ShapeError as error:
-        return part, [advice(link, *shapes, error)]
+        return part, [advice(link, *shapes, error, layouts)]
     except UsageError as error:
         return part, [str(error)]
     finally:
@@ -216,11 +218,24 @@ def _dtype_of(model: nn.Module) -> torch.dtype | None:
     return next(dtypes, None)
 
 
+def layouts_of(link: Link, student: Observed, teacher: Observed | Teacher | None) -> tuple[Layout, Layout]:
+    """Where channels stand in activations of both sides; a teacher of whom no model is known is as the student is."""
+    own = layout_of(student.model)
+    if isinstance(teacher, SeveralTeachers):
+        teacher = teacher.teachers[link.which]
+    models = (teacher.model,) if isinstance(teacher, Observed) else () if teacher is None else tuple(teacher.models())
+    return own, layout_of(*models) if models else own
+
+
 def _built(
-    link: Link, student: tuple[torch.Size, ...] | None, teacher: tuple[torch.Size, ...] | None, facts: Facts
+    link: Link,
+    student: tuple[torch.Size, ...] | None,
+    teacher: tuple[torch.Size, ...] | None,
+    facts: Facts,
+    layouts: tuple[Layout, Layout],
 ) -> tuple[LinkPart | None, list[str]]:
     try:
-        return build_part(link, student, teacher, facts), []
+        return build_part(link, student, teacher, facts, layouts), []
     except UsageError as error:
         return None, [str(error)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import torch
 from torch import Size, Tensor, nn
@@ -13,6 +13,9 @@ from torch import Size, Tensor, nn
 from layerlink.adapters import Adapter, fit, kinds_that_fit
 from layerlink.errors import UsageError
 from layerlink.losses import LOSSES, Context, Facts, LossKind, ShapeError, loss_kind
+from layerlink.taps.layout import TOKENS, Layout
+from layerlink.transfer.across import Across, share_of
+from layerlink.transfer.line_maps import LineMaps, as_maps, as_read, line_shapes, map_shapes
 from layerlink.transfer.link import Link
 from layerlink.transfer.link_text import parse_call
 
@@ -27,15 +30,24 @@ class LinkPart(nn.Module):
         name: of the loss, for messages.
         loss: of the tensors of both sides: two tensors, or two tuples where the loss compares several taps a side.
         adapters: one a tap of the student; none where shapes are compared as they are.
+        lines: which activations (N, C, L) are taken for maps; a loss of the user's own gets them as they are read.
     """
 
-    def __init__(self, kind: LossKind, name: str, loss: Callable[..., Any], adapters: Sequence[nn.Module] = ()) -> None:
+    def __init__(
+        self,
+        kind: LossKind,
+        name: str,
+        loss: Callable[..., Any],
+        adapters: Sequence[nn.Module] = (),
+        lines: LineMaps | None = None,
+    ) -> None:
         super().__init__()
         self.kind = kind
         self.name = name
         self.needs = kind.needs()
         self.loss = loss  # a module of its own is found by ``parameters()`` through this
         self.adapters = nn.ModuleList(adapters)
+        self.lines = lines or LineMaps()
         self.is_own = kind.make not in _OURS
         self.heads: dict[str, nn.Module] = {}  # classifiers that the loss asks for; not modules of the link
         self.across: Across | None = None  # set where several processes have a part of the batch each
@@ -53,11 +65,14 @@ class LinkPart(nn.Module):
             ShapeError: where the two sides cannot be compared.
             UsageError: where the loss needs something of the batch that is not there.
         """
-        if self.adapters:
-            student = tuple(adapter(value) for adapter, value in zip(self.adapters, student, strict=True))
-        teacher = self.prepared(teacher)
-        if self.is_own:  # who writes a loss need not know that maps may lie channels last
-            student, teacher = (tuple(value.contiguous() for value in side) for side in (student, teacher))
+        student, teacher, lines = self._adapted(student, teacher), self.prepared(teacher), self._lines(student, teacher)
+        if self.is_own:  # who writes a loss need not know that maps may lie channels last, or have a row more
+            student, teacher = (
+                tuple(value.contiguous() for value in as_read(side, taken))
+                for side, taken in zip((student, teacher), lines, strict=True)
+            )
+            if any(lines[1]) and context.mask is not None:
+                context = replace(context, mask=context.mask[:, 0])
         if self.across is not None:
             student, teacher, context = self._whole(student, teacher, context)
         given = {need: getattr(context, need) for need in self.needs} | self.heads
@@ -89,10 +104,26 @@ class LinkPart(nn.Module):
 
     def prepared(self, teacher: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """The teacher's activations as they are compared: without class tokens, say."""
-        if not self.adapters:
-            return teacher
-        adapters = cast(Iterable[Adapter], self.adapters)
-        return tuple(adapter.prepare(value) for adapter, value in zip(adapters, teacher, strict=True))
+        taken = self.lines.of_teacher([value.shape for value in teacher])
+        given = teacher if self.lines.after else as_maps(teacher, taken)
+        if self.adapters:
+            adapters = cast(Iterable[Adapter], self.adapters)
+            given = tuple(adapter.prepare(value) for adapter, value in zip(adapters, given, strict=True))
+        return as_maps(given, taken) if self.lines.after else given
+
+    def _adapted(self, student: tuple[Tensor, ...], teacher: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The student's activations as they are compared."""
+        if not self.lines.after:
+            student = as_maps(student, self.lines.of_student([value.shape for value in student]))
+        if self.adapters:
+            student = tuple(adapter(value) for adapter, value in zip(self.adapters, student, strict=True))
+        return as_maps(student, self._lines(student, teacher)[0]) if self.lines.after else student
+
+    def _lines(self, student: tuple[Tensor, ...], teacher: tuple[Tensor, ...]) -> tuple[list[bool], list[bool]]:
+        """Which activations of both sides are compared as maps of one row."""
+        of_teacher = self.lines.of_teacher([value.shape for value in teacher])
+        of_student = of_teacher if self.adapters else self.lines.of_student([value.shape for value in student])
+        return of_student, of_teacher
 
     def _whole(
         self, student: tuple[Tensor, ...], teacher: tuple[Tensor, ...], context: Context
@@ -123,34 +154,6 @@ class LinkPart(nn.Module):
         return self.kind.counted(mask, **options).sum()
 
 
-class Across(Protocol):
-    """Processes that have a part of every batch each."""
-
-    share: float  # of the batch's images that this process has, 0..1
-
-    def sum(self, values: Tensor) -> Tensor:
-        """The sum over the processes, without gradients."""
-        ...
-
-    def gather(self, values: Tensor) -> Tensor:
-        """All processes' rows in their order; gradients reach this process's own."""
-        ...
-
-
-def share_of(counted: Tensor | None, across: Across) -> float:
-    """The part of what counts in all processes that is here, relative to the part of the images.
-
-    Args:
-        counted: how much counts here; None where that is a fixed number an image.
-        across: the processes.
-    """
-    if counted is None:
-        return 1.0
-    own = counted.double() * (across.share > 0)
-    whole = float(across.sum(own.clone()))
-    return float(own) / whole / across.share if whole and across.share else 1.0
-
-
 _OURS = [kind.make for kind in LOSSES.values()]
 _MAY_BE_MISSING = ("mask", "progress", "views")
 _WORDS = {
@@ -167,7 +170,11 @@ def needs_shapes(link: Link) -> bool:
 
 
 def build_part(
-    link: Link, student: Shapes | None = None, teacher: Shapes | None = None, facts: Facts | None = None
+    link: Link,
+    student: Shapes | None = None,
+    teacher: Shapes | None = None,
+    facts: Facts | None = None,
+    layouts: tuple[Layout, Layout] = (TOKENS, TOKENS),
 ) -> LinkPart:
     """What computes ``link``.
 
@@ -176,6 +183,7 @@ def build_part(
         student: shapes of one traced batch, one a tap; None where they are not known.
         teacher: the same of the teacher.
         facts: of the training.
+        layouts: where channels stand in activations of the student and of the teacher.
 
     Raises:
         UsageError: where a loss of one's own cannot be imported, a number of taps or shapes do not fit, or shapes or
@@ -185,20 +193,28 @@ def build_part(
     problems = [*kind.problems(link.options), *_count_problems(link, kind)]
     if problems:
         raise UsageError(" ".join(problems))
+    lines = LineMaps(*layouts, _adapter_call(link)[0])
     if not needs_shapes(link):
-        return LinkPart(kind, link.loss_text, kind.build(None, None, link.options, facts or Facts()))
+        return LinkPart(kind, link.loss_text, kind.build(None, None, link.options, facts or Facts()), lines=lines)
     if student is None or teacher is None:
         raise UsageError(
             "has parameters that are made from the layers' shapes: pass example=inputs of two examples, so that they "
             "are there before the optimiser"
         )
+    taken = lines.of_student(student), lines.of_teacher(teacher)
+    if not lines.after:
+        student, teacher = (map_shapes(side, maps) for side, maps in zip((student, teacher), taken, strict=True))
     adapters = _adapters(link, student, teacher)
     if adapters:
         teacher = tuple(_prepared(adapter, shape) for adapter, shape in zip(adapters, teacher, strict=True))
-    adapted = teacher if adapters else student
+        student, taken = teacher, (taken[1], taken[1])
+    is_own = kind.make not in _OURS
+    if is_own != lines.after:  # the loss asks for the other form
+        change = line_shapes if is_own else map_shapes
+        student, teacher = (change(side, maps) for side, maps in zip((student, teacher), taken, strict=True))
     one = kind.taps == 1
-    loss = kind.build(adapted[0] if one else adapted, teacher[0] if one else teacher, link.options, facts or Facts())
-    return LinkPart(kind, link.loss_text, loss, adapters)
+    loss = kind.build(student[0] if one else student, teacher[0] if one else teacher, link.options, facts or Facts())
+    return LinkPart(kind, link.loss_text, loss, adapters, lines)
 
 
 def _prepared(adapter: Adapter, shape: Size) -> Size:
@@ -209,9 +225,13 @@ def _prepared(adapter: Adapter, shape: Size) -> Size:
 def _adapters(link: Link, student: Shapes, teacher: Shapes) -> list[Adapter]:
     if link.adapter is None:
         return []
-    kind: Any = link.adapter
-    kind, options = parse_call(kind, "adapter") if isinstance(kind, str) else (kind, {})
+    kind, options = _adapter_call(link)
     return [fit(own, other, kind, **options) for own, other in zip(student, teacher, strict=True)]
+
+
+def _adapter_call(link: Link) -> tuple[Any, dict[str, Any]]:
+    """The adapter's kind, or what was given in its place, and its options."""
+    return parse_call(link.adapter, "adapter") if isinstance(link.adapter, str) else (link.adapter, {})
 
 
 def _count_problems(link: Link, kind: LossKind) -> list[str]:
@@ -225,8 +245,16 @@ def _count_problems(link: Link, kind: LossKind) -> list[str]:
     return []
 
 
-def advice(link: Link, student: Shapes, teacher: Shapes, error: ShapeError) -> str:
+def advice(
+    link: Link,
+    student: Shapes,
+    teacher: Shapes,
+    error: ShapeError,
+    layouts: tuple[Layout, Layout] = (TOKENS, TOKENS),
+) -> str:
     """A shape error with the link as it should be written."""
+    lines = LineMaps(*layouts)
+    student, teacher = map_shapes(student, lines.of_student(student)), map_shapes(teacher, lines.of_teacher(teacher))
     if link.adapter is None and len(student) == len(teacher):
         fitting = [kinds_that_fit(own, other) for own, other in zip(student, teacher, strict=True)]
         if all(fitting) and _is_mended(link, teacher):

@@ -88,6 +88,8 @@ def fitted(mask: Tensor, like: Tensor) -> Tensor:
         raise ShapeError(f"the mask {tuple(mask.shape)} is not of the batch of {len(like)} of {tuple(like.shape)}")
     if mask.ndim == 1:
         return mask.view(-1, *(1 for _ in places)).expand(-1, *places)
+    if mask.ndim == 2 and len(places) == 2 and places[0] == 1:  # a map of one row, see line_maps.py
+        mask = mask[:, None]
     if mask.ndim == 2 and len(places) == 2 and places[0] == places[1]:
         row = _nearest(mask, places[:1])
         return row[:, :, None] & row[:, None, :]

@@ -15,10 +15,11 @@ from layerlink.losses import Context, ShapeError
 from layerlink.taps import OUTPUT, Activations, Tap
 from layerlink.tasks import Classification, Task
 from layerlink.tasks.classes import ClassTask
+from layerlink.transfer.across import Across
 from layerlink.transfer.cut import Cut
 from layerlink.transfer.link import Link
 from layerlink.transfer.link_list import links_error
-from layerlink.transfer.link_part import Across, LinkPart, advice, build_part
+from layerlink.transfer.link_part import LinkPart, advice, build_part
 from layerlink.transfer.terms import HardTerm, LinkTerm, SoftTerm, Term
 from layerlink.transfer.timed import Hard, Soft
 from layerlink.transfer.weighted import Weights, weighted_sum
@@ -155,9 +156,8 @@ class Objective:
                 try:
                     term(student, teacher, (contexts or {}).get(term.name, Context()))
                 except ShapeError as error:
-                    reasons = [
-                        advice(term.link, _shapes(student, term.of_student), _shapes(teacher, term.of_teacher), error)
-                    ]
+                    shapes = _shapes(student, term.of_student), _shapes(teacher, term.of_teacher)
+                    reasons = [advice(term.link, *shapes, error, (term.part.lines.student, term.part.lines.teacher))]
                 except UsageError as error:
                     reasons = [str(error)]
             problems += [(index, reason) for reason in reasons]

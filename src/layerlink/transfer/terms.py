@@ -16,8 +16,9 @@ from layerlink.losses.outputs.topk_kl import topk_kl, topk_kl_of
 from layerlink.taps import Activations, Tap
 from layerlink.tasks import Softening, Task
 from layerlink.teachers.topk import TopK
+from layerlink.transfer.across import Across, share_of
 from layerlink.transfer.link import Link
-from layerlink.transfer.link_part import Across, LinkPart, share_of
+from layerlink.transfer.link_part import LinkPart
 from layerlink.transfer.timed import Hard, Soft
 
 

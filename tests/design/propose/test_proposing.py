@@ -53,6 +53,21 @@ def test_also_with_every_module_renamed_and_the_students_widths_halved() -> None
     ]
 
 
+def test_stages_of_one_dimensional_convolutions_are_found_by_their_length() -> None:
+    def network(width: int, blocks: int) -> nn.Sequential:
+        def layer(given: int, made: int, stride: int) -> nn.Module:
+            return nn.Sequential(nn.Conv1d(given, made, 5, stride, padding=2), nn.BatchNorm1d(made), nn.ReLU())
+
+        stages = [(2, width, 1), (width, width, 2), (width, width, 2)]  # channels do not tell them
+        layers = [part for it in stages for part in (layer(*it), *(layer(it[1], it[1], 1) for _ in range(blocks)))]
+        return nn.Sequential(*layers, nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(width, 10))
+
+    proposal = ll.propose(network(16, 2), network(8, 0), [torch.randn(32, 2, 100)])
+    assert pairs(proposal) == [("2", "0"), ("5", "1"), ("8", "2")]
+    assert [link.size for link in proposal.chosen] == ["length 100", "length 50", "length 25"]
+    assert [link.adapter for link in proposal.chosen] == ["conv1x1 8 -> 16"] * 3
+
+
 def test_a_trained_student_gets_the_same_links() -> None:
     torch.manual_seed(1)
     teacher, student, x = vgg("vgg16"), vgg("vgg7"), images(32)

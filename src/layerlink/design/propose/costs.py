@@ -13,6 +13,7 @@ import torch
 from layerlink.adapters import AdapterError, fit
 from layerlink.losses import Context
 from layerlink.measure.timing import measure
+from layerlink.taps.layout import TOKENS, Layout
 from layerlink.teachers.store.manifest import bytes_of_store
 from layerlink.transfer import Link
 from layerlink.transfer.link_part import build_part
@@ -49,6 +50,7 @@ def cost_of(
     teacher: tuple[int, ...],
     device: torch.device,
     arithmetic: Callable[[], AbstractContextManager[Any]],
+    layouts: tuple[Layout, Layout] = (TOKENS, TOKENS),
 ) -> Cost:
     """Measure a link on random activations of the layers' shapes.
 
@@ -58,13 +60,14 @@ def cost_of(
         teacher: the same of the teacher.
         device: to measure on.
         arithmetic: makes the context to run in.
+        layouts: where channels stand in activations of the student and of the teacher.
     """
     largest = 4 * max(math.prod(student[1:]), math.prod(teacher[1:]))
     timed = max(2, min(student[0], MOST_BYTES // largest))
     with torch.random.fork_rng(), arithmetic():
         taught = torch.randn(timed, *teacher[1:], device=device)
         learned = torch.randn(timed, *student[1:], device=device, requires_grad=True)
-        part = build_part(link, (learned.shape,), (taught.shape,)).to(device)
+        part = build_part(link, (learned.shape,), (taught.shape,), layouts=layouts).to(device)
 
         def step() -> None:
             part((learned,), (taught,), Context()).backward()

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from torch import nn
@@ -21,8 +21,9 @@ from torch import nn
 from layerlink.adapters.map import channels_last
 from layerlink.design.propose.calls import Call, Pass
 from layerlink.taps import Tap
+from layerlink.taps.layout import TOKENS, Layout, layout_of
 
-Size = tuple[int, ...]  # (H, W) of a map, (L,) of a sequence, () without positions
+Size = tuple[int, ...]  # (H, W) of a map, (L,) of a sequence or of a map of Conv1d, () without positions
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Layer:
         block: whether it is one of several blocks alike.
         weighs: whether it has weights of its own, other than those of a norm.
         same: how many other modules give the same tensor.
+        layout: where channels stand in its model's activations of three axes.
     """
 
     tap: Tap
@@ -44,22 +46,27 @@ class Layer:
     block: bool
     weighs: bool
     same: int = 0
+    layout: Layout = field(default=TOKENS, repr=False, compare=False)
 
     @property
     def kind(self) -> str:
         """Of what it gives: ``map``, ``sequence`` or ``vector``."""
-        return "vector" if not self.size else ("map" if len(self.shape) == 3 else "sequence")
+        if not self.size:
+            return "vector"
+        return "map" if len(self.shape) == 3 or self.layout.is_map((1, *self.shape)) else "sequence"
 
     @property
     def size(self) -> Size:
         """Height and width, or length; empty without positions, or where there is one alone."""
-        return size_of(self.shape)
+        return size_of(self.shape, self.layout)
 
     @property
     def words(self) -> str:
-        """Its size, such as ``8x8``, ``128 tokens`` or ``vector``."""
+        """Its size, such as ``8x8``, ``128 tokens``, ``length 50`` of ``Conv1d`` or ``vector``."""
         if self.kind == "sequence":
             return f"{self.size[0]} tokens"
+        if len(self.size) == 1:
+            return f"length {self.size[0]}"
         return "x".join(map(str, self.size)) or "vector"
 
     def __str__(self) -> str:
@@ -138,8 +145,10 @@ class Layers:
         return tuple(sorted(stages, key=lambda stage: stage.end.order))
 
 
-def size_of(shape: Sequence[int]) -> Size:
+def size_of(shape: Sequence[int], layout: Layout) -> Size:
     """The positions of a layer's output, whose shape is without the examples."""
+    if layout.is_map((1, *shape)):
+        return tuple(shape[1:]) if shape[1] > 1 else ()
     if len(shape) == 3:
         places = shape[:2] if channels_last((1, *shape)) else shape[1:]
         return () if tuple(places) == (1, 1) else tuple(places)
@@ -171,6 +180,7 @@ def layers_of(model: nn.Module, traced: Pass) -> Layers:
                 block=any(tree.is_block_among(path, opened) for path in seen),
                 weighs=any(map(tree.weighs, seen)),
                 same=len(group) - 1,
+                layout=tree.layout,
             )
         )
     output = next((call.shape for call in traced.calls if call.path == ""), None)
@@ -206,11 +216,12 @@ class _Tree:
 
     def __init__(self, model: nn.Module, traced: Pass) -> None:
         self.modules = dict(model.named_modules())
+        self.layout = layout_of(model)
         self.ran = traced.counts
         self.sizes: dict[str, set[Size]] = {}
         self.prints = {call.path: (call.shape, call.print) for call in traced.calls}
         for call in traced.calls:
-            if call.shape is not None and (size := size_of(call.shape[1:])):
+            if call.shape is not None and (size := size_of(call.shape[1:], self.layout)):
                 self.sizes.setdefault(call.path, set()).add(size)
         self._made_of = {
             path: (type(module), frozenset(type(it) for it in module.modules() if not any(it.children())))
