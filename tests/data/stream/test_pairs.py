@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import pickle
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from layerlink.data import Batches, Examples, ImageSet, Source, Views, load_sour
 from layerlink.data.augment import Mixing
 from layerlink.data.augment.augmentation import Augmentation
 from layerlink.data.formats.label_map import Labels, read_label_map
+from layerlink.data.sources import segmentation
+from layerlink.data.stream import pairs as reading_pairs
 from layerlink.data.stream.images import Streaming
 from layerlink.data.stream.maps import StreamedPairs
 from layerlink.errors import LayerlinkError
@@ -229,6 +232,26 @@ def test_colours_numbers_of_no_class_and_parts_that_are_ignored_are_told_as_in_m
     for name in ("01", "04"):
         Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(root / f"train/labels/{name}.png")
     assert "2 maps hold colours" in both()
+
+
+def test_maps_are_told_in_their_order_whichever_thread_met_them_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_pairs(tmp_path / "data")
+    for name in ("01", "02", "04"):
+        Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(root / f"train/labels/{name}.png")
+
+    def slowly(path: Path, most_pixels: int) -> Labels:
+        if path.name == "01.png":
+            time.sleep(0.2)
+        return read_label_map(path, most_pixels)
+
+    for module, load in ((segmentation, in_memory), (reading_pairs, streamed)):
+        monkeypatch.setattr(module, "read_label_map", slowly)
+        with pytest.raises(LayerlinkError) as found:
+            load(root)
+        told = [str(found.value).index(f"{name}.png") for name in ("01", "02", "04")]
+        assert told == sorted(told)
 
 
 def test_an_image_that_exif_turns_is_as_large_as_its_map(tmp_path: Path) -> None:
