@@ -23,7 +23,7 @@ from layerlink.losses.relations import memory
 from layerlink.losses.table import LOSSES
 
 BATCHES = (8, 32, 128)
-BETWEEN = {"rkd": (512,), "sp": (512, 2, 2), "pkt": (512,), "cka": (512,), "mse": (512, 2, 2)}
+BETWEEN = {"rkd": (512,), "sp": (512, 2, 2), "pkt": (512,), "cka": (512,), "nst": (512, 4, 4), "mse": (512, 2, 2)}
 TOKENS = {"hidden_mse": (64, 384), "minilm": (64, 384), "attention_mse": (12, 64, 64), "attention_kl": (12, 64, 64)}
 ROUNDS = 5
 MEMORIES = (10_000, 50_000, 131_072)  # examples
