@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 
 import pytest
+from torch import nn
 
+import layerlink as ll
 from group import SUPPORT, run_group
+from layerlink.errors import UsageError
 
 LOOP = SUPPORT / "own_loop.py"
 
 
 @pytest.fixture(scope="module")
-def errors(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, float]]:
-    """Of both processes, by kind of loop."""
+def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, tuple[float, int]]]:
+    """The largest error, and how often sharing was advised: of both processes, by kind of loop."""
     ended = run_group([str(LOOP)], 2, tmp_path_factory.mktemp("loop"))
     assert [code for code, _, _ in ended] == [0, 0], ended[0][2]
     return [json.loads(out) for _, out, _ in ended]
@@ -26,6 +29,22 @@ def errors(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, float]]:
         *("fsdp", "fsdp-adapter"),
     ],
 )
-def test_gradients_are_those_of_one_process_with_the_whole_batch(kind: str, errors: list[dict[str, float]]) -> None:
+def test_gradients_are_those_of_one_process_with_the_whole_batch(
+    kind: str, found: list[dict[str, tuple[float, int]]]
+) -> None:
     # Gradients are about 0.1 here; halves that were not averaged, or a link that was left out, would show in it.
-    assert all(error[kind] < 1e-6 for error in errors)
+    assert all(it[kind][0] < 1e-6 for it in found)
+
+
+def test_a_loop_that_shares_nothing_is_told_once_where_that_counts(
+    found: list[dict[str, tuple[float, int]]],
+) -> None:
+    for it in found:
+        assert {kind for kind, (_, told) in it.items() if told} == {"ddp-scaled", "ddp-between", "ddp-masked"}
+        assert max(told for _, told in it.values()) == 1
+
+
+def test_without_other_processes_there_is_nothing_to_share_with() -> None:
+    distiller = ll.Distiller(nn.Linear(4, 3), nn.Linear(4, 3), soft=ll.Soft())
+    with pytest.raises(UsageError, match="there are no other processes: call torch"):
+        distiller.share_with()

@@ -16,7 +16,7 @@ from layerlink.taps.lazy import has_lazy_layers
 from layerlink.tasks import Task, as_task
 from layerlink.teachers import Teacher, as_teacher, models_of
 from layerlink.teachers.trained import is_trained_by
-from layerlink.transfer.across import Across
+from layerlink.transfer.across import Across, EqualParts
 from layerlink.transfer.inspection import parts_of
 from layerlink.transfer.link import Link, Scale
 from layerlink.transfer.link_list import idle_links, links_error, read_links
@@ -161,13 +161,20 @@ class Distiller(nn.Module):
         for teacher in averages_among(self.teacher):
             teacher.after_step(self.student)
 
-    def share_with(self, across: Across) -> None:
+    def share_with(self, across: Across | None = None) -> None:
         """Let several processes have a part of every batch each, in a loop of one's own.
 
         Losses between images then compare the whole batch's, masked ones count by what their masks keep, and links are
         scaled by the whole batch. Gradients are the whole batch's where the processes' are averaged and their parts are
         equal, as ``DistributedDataParallel`` does.
+
+        Args:
+            across: the processes; None for all of ``torch.distributed``, with as many examples each.
+
+        Raises:
+            UsageError: where there are none.
         """
+        across = EqualParts() if across is None else across
         self.compare_whole()
         for part in self.objective.parts.values():
             part.across = across
@@ -177,6 +184,7 @@ class Distiller(nn.Module):
         if self.scales is not None:
             self.scales.parts = across
         self.observed.never_repeat()
+        self._remind.shared = True
 
     @property
     def wanted(self) -> tuple[Tap, ...]:
@@ -236,7 +244,7 @@ class Distiller(nn.Module):
         contexts = contexts_of(self.objective.links, self.objective.parts, inputs, context, taught, of_outputs)
         losses = self.objective(student, taught, context, self.factors, contexts, cut)
         if torch.is_grad_enabled():
-            self._remind(self.student, self._progress, followed=bool(self.averages))
+            self._remind(self.student, self._progress, followed=bool(self.averages), masked=mask is not None)
             if idle := list(idle_links(self.objective.links, losses.terms, student)):
                 raise links_error(self.objective.links, idle)
             if self.scales is not None and self.scales.by_gradient(losses, student):

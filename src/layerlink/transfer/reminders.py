@@ -5,11 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 
-from torch import nn
+from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from layerlink.errors import UsageError
 from layerlink.transfer.objective import Objective
+from layerlink.transfer.scales import is_scaled
 from layerlink.transfer.schedule import Schedule
 
 _MODE = (
@@ -32,17 +33,19 @@ class Reminders:
     """
 
     def __init__(self, objective: Objective) -> None:
-        self._timed = tuple(_timed(objective))
+        self._timed, self._whole = tuple(_timed(objective)), tuple(_of_whole_batches(objective))
         self._told: set[str] = set()
+        self.shared = False  # whether the links know of other processes
         self.versions: set[int] = set()  # of the student, since teachers that follow it were told of a step
 
-    def __call__(self, student: nn.Module, progress: float | None, *, followed: bool) -> None:
+    def __call__(self, student: nn.Module, progress: float | None, *, followed: bool, masked: bool) -> None:
         """Warn of the loop's line that called the distiller.
 
         Args:
             student: a student that is left in eval mode learns without dropout and batch norm's statistics.
             progress: of the training; None where nobody said, and terms that have a time count in full then.
             followed: whether a teacher is the student's average, which stays where it is unless it is told of steps.
+            masked: whether the loop gave a mask.
         """
         if followed and _STEPS not in self._told:
             self.versions.add(sum(parameter._version for parameter in student.parameters()))
@@ -54,6 +57,12 @@ class Reminders:
             self._tell(
                 f"{', '.join(self._timed)}: begins, rises, falls or ends with time, and counts in full at every step "
                 "while nobody says the time. Call distiller.at(epoch, epochs) as the training goes on"
+            )
+
+        if not self.shared and (self._whole or masked) and _several():
+            self._tell(
+                f"{', '.join(self._whole) or 'mask'}: of a whole batch, and this process looks at its own part of it "
+                "alone. Call distiller.share_with() once, after torch.distributed.init_process_group"
             )
 
     def _tell(self, text: str) -> None:
@@ -70,6 +79,18 @@ def _timed(objective: Objective) -> Iterator[str]:
     for link in objective.links:
         if link.schedule != Schedule() or "progress" in objective.parts[link.text].needs:
             yield f"link {link.text!r}"
+
+
+def _of_whole_batches(objective: Objective) -> Iterator[str]:
+    """What is another thing for a part of a batch: losses between images, means by a mask, links' scales."""
+    for link in objective.links:
+        if is_scaled(link) or link.where or link.teacher_where or objective.parts[link.text].kind.between_images:
+            yield f"link {link.text!r}"
+
+
+def _several() -> bool:
+    """Whether processes train together."""
+    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
 
 
 def check_student(student: nn.Module, read: nn.Module) -> None:
