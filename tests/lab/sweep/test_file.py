@@ -54,6 +54,15 @@ seeds: 2
     assert last.folder == tmp_path / "out" / "temperature=2.5-lr=0.01-1"
 
 
+@pytest.mark.parametrize(
+    "place", ["axes: {seed: [1, 2]}", "rows: {x: {seed: 1}}", "baselines: {x: {seed: 1}}", "set: {seed: 1}"]
+)
+def test_a_seed_among_the_changes_would_be_no_seed(place: str, tmp_path: Path) -> None:
+    rest = "" if place.startswith("axes") else "axes: {soft.temperature: [1, 2]}\n"
+    with pytest.raises(ProblemsError, match="every row has every seed, so seed cannot be set here; write seeds:"):
+        plan(tmp_path, f"base: base.yaml\n{rest}{place}\n")
+
+
 def test_named_rows_are_combined_with_axes(tmp_path: Path) -> None:
     text = """\
 base: base.yaml

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, JsonValue, field_validator, model_validator
+from pydantic import BeforeValidator, Field, JsonValue, ValidationInfo, field_validator, model_validator
 
 from layerlink.lab.recipe.section import Section, Whole
 from layerlink.lab.sweep.family import Changes, Family
@@ -60,6 +60,16 @@ class Sweep(Family):
                 raise ValueError(f"{name} has {len(values):,} values; at most {MOST_VALUES:,}")
             if any(item in values[:place] for place, item in enumerate(values)):
                 raise ValueError(f"{name} has a value twice")
+        return value
+
+    @field_validator("axes", "set", "rows", "baselines")
+    @classmethod
+    def _seeds_are_for_all(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        named = {"": value} if info.field_name in ("axes", "set") else value
+        for name, changes in named.items():
+            if "seed" in changes:
+                row = f"{name!r}: " if name else ""
+                raise ValueError(f"{row}every row has every seed, so seed cannot be set here; write seeds: [...]")
         return value
 
     @field_validator("seeds")

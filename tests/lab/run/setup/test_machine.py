@@ -13,7 +13,7 @@ from layerlink.cli.terminal.console import Console
 from layerlink.cli.terminal.setup import show_setup
 from layerlink.lab.recipe.file import LoadedRecipe
 from layerlink.lab.run.folder import RunFolder
-from layerlink.lab.run.setup.machine import choose_precision, tf32
+from layerlink.lab.run.setup.machine import choose_precision, kind_of_processor, processor_name, tf32
 from layerlink.lab.run.setup.setup import set_up
 
 Make = Callable[..., LoadedRecipe]
@@ -55,3 +55,20 @@ def test_the_header_of_a_run_tells_it(
 
 def test_float16_is_had_for_the_asking() -> None:
     assert choose_precision("float16", torch.device("cpu")) == "float16"
+
+
+def test_processors_of_one_name_are_told_apart_by_their_generation() -> None:
+    one, other = (
+        "processor\t: 0\ncpu family\t: 23\nmodel\t\t: 49\nmodel name\t: AMD EPYC\n\nprocessor\t: 1\nmodel\t\t: 1\n",
+        "processor\t: 0\ncpu family\t: 26\nmodel\t\t: 2\nmodel name\t: AMD EPYC\n",
+    )
+    assert kind_of_processor(one) == "AMD EPYC (family 23, model 49)"
+    assert kind_of_processor(other) == "AMD EPYC (family 26, model 2)"
+    arm = kind_of_processor("processor\t: 0\nBogoMIPS\t: 50.00\nCPU implementer\t: 0x41\nCPU part\t: 0xd40\n")
+    assert arm.endswith(" (implementer 0x41, part 0xd40)")
+    assert kind_of_processor("") != ""
+
+
+def test_a_processors_instructions_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX1024")
+    assert " with AVX1024, " in processor_name(torch.device("cpu"))

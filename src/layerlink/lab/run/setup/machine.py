@@ -144,13 +144,32 @@ def processor_name(device: torch.device) -> str:
     """The device's model, with what there is of it."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    name = platform.processor() or platform.machine()
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
+        told = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
-        pass
+        told = ""
+    name = f"{kind_of_processor(told)} with {torch.backends.cpu.get_cpu_capability()}"
     return f"{name}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+
+
+def kind_of_processor(told: str) -> str:
+    """Its name, and the numbers that tell generations apart: virtual machines call many of them the same.
+
+    Args:
+        told: what Linux says of processors, ``/proc/cpuinfo``; may be empty.
+    """
+    known: dict[str, str] = {}
+    for line in told.splitlines():
+        field, _, value = (part.strip() for part in line.partition(":"))
+        known.setdefault(field, value)
+    name = known.get("model name") or platform.processor() or platform.machine()
+    numbers = [(words, known.get(field)) for field, words in _NUMBERS.items()]
+    kind = ", ".join(f"{words} {number}" for words, number in numbers if number)
+    return f"{name} ({kind})" if kind else name
+
+
+# Fields of /proc/cpuinfo on x86 and on Arm, and what they are called here.
+_NUMBERS = {"cpu family": "family", "model": "model", "CPU implementer": "implementer", "CPU part": "part"}
 
 
 def describe_machine(device: torch.device, precision: Precision) -> dict[str, Any]:
