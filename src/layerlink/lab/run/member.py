@@ -100,7 +100,10 @@ def finish_epoch(member: Member, watch: Watch) -> None:
         "seconds": meter.seconds,
     }
     epoch = position.epoch + 1
-    found = here().first_says(lambda: list(findings_after_epoch(setup, learner, meter, epochs=epoch, score=score)))
+    before = float(position.rows[-1][f"validation_{task.score.name}"]) if position.rows else None
+    found = here().first_says(
+        lambda: list(findings_after_epoch(setup, learner, meter, epochs=epoch, score=score, before=before))
+    )
     remark(member, [replace(finding, text=f"epoch {epoch}: {finding.text}") for finding in found], watch)
     position.rows.append(row)
     run.write_metrics(position.rows)

@@ -148,3 +148,19 @@ def test_chance_is_no_fault_while_the_learning_rate_rises_and_is_told_once(
         assert [int(line.partition("epoch ")[2].partition(":")[0]) for line in written] == epochs
         (told,) = (text for text in watch.warnings if "no better than chance" in text)
         assert told.startswith(f"epoch {epochs[0]}: ")
+
+
+@pytest.mark.parametrize(
+    ("scores", "epochs"),
+    [([10.0, 10.0, 10.0], [1, 2, 3]), ([10.0, 40.0, 10.0, 50.0], [1]), ([40.0, 10.0, 10.0], [3]), ([40.0, 50.0], [])],
+)
+def test_a_single_dip_to_chance_is_no_fault(
+    scores: list[float], epochs: list[int], recipe: Make, notes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = iter(scores)
+    monkeypatch.setattr(member, "validation_score", lambda *_: next(given))
+    run = RunFolder(tmp_path / "run")
+    train(set_up(recipe(f"training.epochs={len(scores)}", "data.train_images=64")), run, watch=notes())
+    told = run.read_text(run.warnings) if run.warnings.exists() else ""
+    written = [line for line in told.splitlines() if "no better than chance" in line]
+    assert [int(line.partition("epoch ")[2].partition(":")[0]) for line in written] == epochs

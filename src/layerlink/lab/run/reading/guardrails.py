@@ -75,7 +75,7 @@ def _missing_classes(images: Images) -> list[str]:
 
 
 def findings_after_epoch(
-    setup: Setup, learner: Learner, meter: Meter, *, epochs: int, score: float
+    setup: Setup, learner: Learner, meter: Meter, *, epochs: int, score: float, before: float | None = None
 ) -> Iterator[Finding]:
     """What is odd about an epoch.
 
@@ -85,8 +85,10 @@ def findings_after_epoch(
         meter: its losses.
         epochs: done, with this one.
         score: the task's, on the validation images.
+        before: the same after the epoch before; None where there was none.
     """
-    if had_highest_lr(epochs, setup.recipe.training):  # chance while the learning rate rises is no fault
+    # Chance while the learning rate rises is no fault, nor is a single dip at its height.
+    if had_highest_lr(epochs, setup.recipe.training) and (before is None or _is_chance(setup, before)):
         yield from (Finding("chance", text) for text in _at_chance(setup, score))
     yield from _odd_links(learner, meter)
     dead = dead_layers(learner.model, setup)
@@ -97,6 +99,10 @@ def findings_after_epoch(
             f"dead layers: these activations are 0 on validation {setup.images.validation.noun}: {shares}. "
             "Lower the links' weights or training.lr, or set training.clip_norm=5",
         )
+
+
+def _is_chance(setup: Setup, value: float) -> bool:
+    return setup.task.chance_met(value, setup.images.validation.some_labels()) is not None
 
 
 def _at_chance(setup: Setup, value: float) -> Iterator[str]:
