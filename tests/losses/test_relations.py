@@ -246,7 +246,7 @@ class LargestTensor(TorchDispatchMode):
 @pytest.mark.parametrize("wrong", [-1, 10])
 def test_indices_that_no_example_has_are_told(wrong: int) -> None:
     crd = CRD((2, 4), (2, 4), train_size=10, dim=3, negatives=2)
-    with pytest.raises(ShapeError, match=r"so indices lie in 0\.\.9; got .* Set train_size"):
+    with pytest.raises(UsageError, match=r"so indices lie in 0\.\.9; got .* Set train_size"):
         crd(torch.randn(2, 4), torch.randn(2, 4), indices=torch.tensor([3, wrong]))
     crd(torch.randn(2, 4), torch.randn(2, 4), indices=torch.tensor([3, 4]))
     with pytest.raises((IndexError, RuntimeError), match="index out of range"):

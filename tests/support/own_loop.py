@@ -21,6 +21,7 @@ KINDS = {
     "ddp-scaled": {**SOFT, "links": ["1 : mse * 3, scale=gradient", "2 : mse, scale=teacher"]},
     "ddp-adapter": {"links": ADAPTED},
     "ddp-between": {"links": ["1 : rkd * 0.1", "2 : sp * 10"]},
+    "ddp-between-trained": {"links": ["1 : itrd * 0.1", "2 : cc * 0.1"]},
     "ddp-masked": {"links": ["1 : mse * 3", "2 : cosine, adapter=linear"]},
     "ddp-labelled": {**SOFT, "task": ll.Classification(unlabelled=-1)},
     "fsdp": SOFT,
@@ -35,7 +36,7 @@ def make(seed: int) -> nn.Sequential:
 
 
 def distiller_of(student: nn.Module, kind: str) -> ll.Distiller:
-    example = torch.zeros(2, 8) if kind.endswith(("adapter", "masked")) else None
+    example = torch.zeros(2, 8) if kind.endswith(("adapter", "masked", "trained")) else None
     torch.manual_seed(2)
     return ll.Distiller(make(0), student, **KINDS[kind], example=example)
 
@@ -55,7 +56,7 @@ def wrapped(kind: str) -> tuple[nn.Module, ll.Distiller]:
                 fully_shard(part, mesh=mesh)
         return distiller, distiller
     distiller = distiller_of(student, kind)
-    if kind in ("ddp-scaled", "ddp-between", "ddp-masked", "ddp-labelled"):
+    if kind in ("ddp-scaled", "ddp-between", "ddp-between-trained", "ddp-masked", "ddp-labelled"):
         distiller.share_with()
     return DistributedDataParallel(distiller, find_unused_parameters=kind == "ddp-links-alone"), distiller
 
@@ -91,9 +92,22 @@ def largest_error(kind: str) -> tuple[float, int]:
     return worst, told
 
 
+def told_of_other_shapes() -> str:
+    """What a process says that has fewer examples than the other."""
+    distiller = distiller_of(make(1), "ddp-between")
+    distiller.share_with()
+    count = 3 + distributed.get_rank()
+    try:
+        distiller(torch.zeros(count, 8), torch.arange(count) % 4)
+    except ll.UsageError as error:
+        return str(error)
+    return ""
+
+
 if __name__ == "__main__":
     distributed.init_process_group("gloo")
-    print(json.dumps({kind: largest_error(kind) for kind in KINDS}))
+    found = {kind: largest_error(kind) for kind in KINDS}
+    print(json.dumps({**found, "other shapes": told_of_other_shapes()}))
     distributed.destroy_process_group()
     sys.stdout.flush()
     os._exit(0)  # threads of the process group may still run, and would abort the interpreter's own end

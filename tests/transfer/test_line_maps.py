@@ -131,10 +131,72 @@ def test_code_of_ones_own_gets_what_the_layers_give() -> None:
     assert seen == [(2, 16, 50)] * 2
 
 
-def test_a_teacher_of_tokens_teaches_a_student_of_convolutions() -> None:
-    teacher = nn.Sequential(nn.Flatten(1), nn.Linear(100, 12 * 25), nn.Unflatten(1, (25, 12)), nn.LayerNorm(12))
-    (report,) = ll.inspect_links(teacher, network(8), ["3 -> 3 : mse, adapter=auto"], INPUTS)
-    assert (report.adapter, report.problems) == ("conv1x1 16 -> 12, 1x25 -> tokens", ())
+@pytest.mark.parametrize("length", [48, 50])
+def test_a_teacher_of_tokens_teaches_a_student_of_convolutions(length: int) -> None:
+    teacher = nn.Sequential(nn.Flatten(1), nn.Linear(100, 12 * length), nn.Unflatten(1, (length, 12)), nn.LayerNorm(12))
+    (report,) = ll.inspect_links(teacher, network(8), ["3 -> 1 : mse, adapter=auto"], INPUTS)
+    moved = "" if length == 50 else "pool 1x50 -> 1x48, "
+    assert (report.adapter, report.problems) == (f"{moved}conv1x1 8 -> 12, 1x{length} -> tokens", ())
+
+
+def test_what_nothing_is_told_of_is_as_the_other_side() -> None:
+    class Squeezed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.gate = nn.Conv1d(2, 8, 5, padding=2), nn.Linear(8, 8)
+
+        def forward(self, values: Tensor) -> Tensor:
+            made: Tensor = self.conv(values)
+            return made * self.gate(made.mean(2)).sigmoid()[:, :, None]
+
+    teacher = nn.Sequential(Squeezed(), nn.Flatten(), nn.Linear(8 * 50, 10))
+    student = network(8)
+    links = ["0 : mse", "0 : at"]
+    for taught in (None, teacher(INPUTS[:4])):
+        given = {"teacher": teacher} if taught is None else {"teacher": lambda x: ll.Activations(None, read(x))}
+
+        def read(inputs: Tensor) -> dict[ll.Tap, Tensor]:
+            return {ll.Tap("0"): teacher[0](inputs).detach()}
+
+        losses = ll.Distiller(student=student, links=links, **given)(INPUTS, LABELS)
+        own, other = student[0](INPUTS), teacher[0](INPUTS)
+        assert losses.terms["0 : mse"].item() == pytest.approx((own - other).square().mean().item())
+        assert losses.terms["0 : at"].item() == pytest.approx(ll.losses.at(own[:, :, None], other[:, :, None]).item())
+
+
+def test_several_teachers_of_other_channels() -> None:
+    distiller = ll.Distiller({"a": network(16), "b": network(12)}, network(8), links=["a/1 : at", "b/3 : at"])
+    terms = distiller(INPUTS, LABELS).terms
+    own, other = network(8)[:2](INPUTS)[:, :, None], network(16)[:2](INPUTS)[:, :, None]
+    assert terms["a/1 : at"].item() == pytest.approx(ll.losses.at(own, other).item())
+    assert terms["b/3 : at"].item() > 0
+
+
+def test_every_length_is_taken_alike() -> None:
+    distiller = ll.Distiller(network(16), network(8), links=["1 : mse, adapter=auto", "1 : at"], example=INPUTS[:2])
+    for length in (4, 8, 10, 16, 32, 50):  # also as long as there are channels, or classes
+        inputs = torch.randn(4, 2, length)
+        own, other = distiller.student[:2](inputs), network(16)[:2](inputs)
+        (adapted,) = (adapter(own[:, :, None])[:, :, 0] for adapter in distiller.parts["0"].adapters)
+        terms = distiller(inputs, LABELS).terms
+        assert terms["1 : mse, adapter=auto"].item() == pytest.approx((adapted - other).square().mean().item())
+        assert terms["1 : at"].item() == pytest.approx(ll.losses.at(own[:, :, None], other[:, :, None]).item())
+
+
+def test_the_mask_of_a_loss_of_several_taps_is_at_the_places_of_the_first() -> None:
+    seen: list[tuple[int, ...]] = []
+
+    @ll.loss(taps=2)
+    def both(student: tuple[Tensor, ...], teacher: tuple[Tensor, ...], *, mask: Tensor) -> Tensor:
+        seen.append(tuple(mask.shape))
+        return (student[0] - teacher[0]).square().mean()
+
+    for first, second, shape in (("1", "5", (4, 50)), ("5", "1", (4,))):
+        taps = (first, second)
+        ll.Distiller(network(8), network(8), links=[ll.Link(taps, taps, loss=both)])(
+            INPUTS, LABELS, mask=torch.ones(4, dtype=torch.bool)
+        )
+        assert seen.pop() == shape
 
 
 def test_shapes_that_do_not_fit_are_told_with_what_would() -> None:

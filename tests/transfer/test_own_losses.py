@@ -223,3 +223,12 @@ def test_no_adapter_is_advised_that_would_not_help(link: str) -> None:
     assert "Take another loss (layerlink ls losses) or other layers" in str(caught.value)
     with pytest.raises(ProblemsError, match=r"Write: 0 : sinkd, adapter=auto|Write: 0 : mse, adapter=auto"):
         Distiller(narrow(4), narrow(5), links=["0 : mse"], example=torch.zeros(2, 3))
+
+
+def test_indices_beyond_crds_memory_are_told_after_the_example_was_tried() -> None:
+    teacher, student = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 3)), nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 3))
+    distiller = Distiller(
+        teacher, student, links=["0 : crd(negatives=4, dim=8)"], example=torch.zeros(2, 4), facts=Facts(train_size=16)
+    )
+    with pytest.raises(UsageError, match=r"crd remembers 16 training examples, so indices lie in 0\.\.15; got 0\.\.16"):
+        distiller(torch.zeros(2, 4), torch.tensor([0, 1]), indices=torch.tensor([0, 16]))

@@ -63,8 +63,9 @@ def tokens(student: Shape, teacher: Shape) -> Adapter:
     """Between a sequence and a map, or two sequences; class tokens at the front of a sequence are dropped.
 
     A sequence of k + H * W tokens, k up to 5, is taken for a map of H x W positions after k class tokens: of the other
-    side's H and W, else the squarest. The map then goes on as for ``auto``. Between two sequences the longer one loses
-    class tokens where that makes the lengths equal, else the student's is interpolated.
+    side's H and W, else the squarest; beside a map of one row it is a row itself. The map then goes on as for ``auto``.
+    Between two sequences the longer one loses class tokens where that makes the lengths equal, else the student's is
+    interpolated.
 
     Raises:
         AdapterError: where no side is a sequence, or one cannot be a map.
@@ -107,6 +108,8 @@ def _drop(count: int) -> Steps:
 def _grid(sequence: Shape, like: tuple[int, int]) -> tuple[int, tuple[int, int]]:
     """How many class tokens a sequence has, and the map that the others make."""
     length = sequence[1]
+    if like[0] == 1:  # as long as it is, in a row
+        return 0, (1, length)
     for count in range(min(MOST_CLASS_TOKENS, length - 1) + 1):
         if length - count == like[0] * like[1]:
             return count, like

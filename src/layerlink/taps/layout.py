@@ -1,59 +1,100 @@
-"""Where the channels of an activation of three axes stand: second in a map of one axis, last in tokens."""
+"""Where the channels of an activation of three axes stand: second, (N, C, L), or last, in tokens (N, L, D)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import nn
 
-_CONVOLUTIONS = (nn.Conv1d, nn.ConvTranspose1d)
-# Whose weights are a number a channel, wherever the channels stand, or say nothing of tokens.
-_OF_CHANNELS = (nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.PReLU)
+from layerlink.taps.tap import Tap
+
+_OF_MAPS = (
+    *(nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d, nn.InstanceNorm1d, nn.GroupNorm),
+    *(nn.MaxPool1d, nn.AvgPool1d, nn.LPPool1d, nn.AdaptiveAvgPool1d, nn.AdaptiveMaxPool1d),
+)
+_OF_TOKENS = (nn.Linear, nn.Bilinear, nn.LayerNorm, nn.Embedding, nn.RNNBase, nn.MultiheadAttention)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What a model's layers tell of its activations of three axes: (N, C, L) of ``Conv1d``, or tokens (N, L, D).
+    """What is told of an activation of three axes.
 
     Args:
-        channels: that its one-dimensional convolutions give.
-        widths: of what its other layers give: linear layers, embeddings, norms over the last axis, recurrent layers.
+        is_map: whether it is (N, C, L), as of one-dimensional convolutions; else (N, L, D).
+        channels: how many it may have, where it is a map; empty where any.
     """
 
+    is_map: bool
     channels: frozenset[int] = frozenset()
-    widths: frozenset[int] = frozenset()
 
-    def is_map(self, shape: Sequence[int]) -> bool:
-        """Whether it is (N, C, L): as many channels as a convolution gives, and no token is as wide as the last axis.
-
-        >>> layout_of(nn.Sequential(nn.Conv1d(2, 64, 3), nn.Flatten(), nn.Linear(64, 10))).is_map((8, 64, 100))
-        True
-        """
-        return len(shape) == 3 and 1 < shape[1] in self.channels and shape[2] not in self.widths
+    def takes(self, shape: Sequence[int]) -> bool:
+        """Whether an activation of this shape is a map."""
+        return self.is_map and len(shape) == 3 and (not self.channels or shape[1] in self.channels)
 
 
-TOKENS = Layout()  # nothing is a map
+def layout_at(model: nn.Module | None, tap: Tap) -> Layout | None:
+    """Whether what a tap gives is (N, C, L), as of one-dimensional convolutions, where it has three axes.
+
+    By the structure alone, so that it is the same for every batch: of a convolution, a pooling or a norm of channels it
+    is; of a linear layer, a norm of tokens or attention it is not; a block is what all of its layers are; an activation
+    function is what stands before it.
+
+    Args:
+        model: that is read; None where nobody knows it.
+        tap: of the output of one of its modules.
+
+    Returns:
+        None where nothing, or both, is told: of a block with layers of both kinds, a model's own output, an input, an
+        element of several.
+
+    >>> net = nn.Sequential(nn.Conv1d(2, 64, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 10))
+    >>> [layout_at(net, Tap.parse(name)) for name in ("1", "3", "@output")]
+    [Layout(is_map=True, channels=frozenset()), Layout(is_map=False, channels=frozenset()), None]
+    """
+    if model is None or not tap.module or tap.side != "output" or tap.element:
+        return None
+    *above, name = tap.module.split(".")
+    try:
+        parents = [model.get_submodule(".".join(above[:depth])) for depth in range(len(above) + 1)]
+        path, module = [*above, name], parents[-1].get_submodule(name)
+    except AttributeError:
+        return None
+    found = _kinds(module)
+    while not found and parents:
+        found = _before(parents.pop(), path.pop())
+    return Layout(found == {True}, _channels(module)) if len(found) == 1 else None
 
 
-def layout_of(*models: nn.Module) -> Layout:
-    """The layout of activations of one model, or of several that are read as one."""
-    modules = [module for model in models for module in model.modules()]
-    convolutions = (module for module in modules if isinstance(module, _CONVOLUTIONS))
-    channels = frozenset(module.out_channels for module in convolutions)
-    return Layout(
-        channels, frozenset(width for module in modules for width in _widths(module)) if channels else channels
-    )
+def _channels(block: nn.Module) -> frozenset[int]:
+    """That the convolutions of a block give: one that turns its map into tokens at the end gives others."""
+    convolutions = (it for it in block.modules() if isinstance(it, nn.Conv1d | nn.ConvTranspose1d) and it is not block)
+    return frozenset(it.out_channels for it in convolutions)
 
 
-def _widths(module: nn.Module) -> Iterator[int]:
-    """How wide the tokens are that a layer gives."""
-    weight = getattr(module, "weight", None)
-    if isinstance(module, nn.RNNBase):
-        yield (module.proj_size or module.hidden_size) * (2 if module.bidirectional else 1)
-    elif isinstance(module, nn.MultiheadAttention):
-        yield module.embed_dim
-    elif isinstance(module, nn.Linear | nn.Bilinear):
-        yield module.out_features
-    elif isinstance(weight, Tensor) and weight.ndim in (1, 2) and not isinstance(module, _OF_CHANNELS):
-        yield weight.shape[-1]  # an embedding, a norm over the last axis
+def _kinds(module: nn.Module) -> set[bool]:
+    """Of the layers of a block: true of maps, false of tokens."""
+    found = set()
+    for layer in _layers(module):
+        if isinstance(layer, _OF_MAPS):
+            found.add(True)
+        elif isinstance(layer, _OF_TOKENS) or type(layer).__name__.endswith(("RMSNorm", "LayerNorm")):
+            found.add(False)
+    return found
+
+
+def _layers(module: nn.Module) -> Iterator[nn.Module]:
+    yield module
+    if not isinstance(module, nn.MultiheadAttention):
+        for child in module.children():
+            yield from _layers(child)
+
+
+def _before(parent: nn.Module, name: str) -> set[bool]:
+    """Of the last of the parent's modules that stand before this one and tell something."""
+    found: set[bool] = set()
+    for other, module in parent.named_children():
+        if other == name:
+            break
+        found = _kinds(module) or found
+    return found

@@ -157,7 +157,7 @@ class Distiller(nn.Module):
 
     def after_step(self) -> None:
         """Tell teachers that follow the student, such as ``EMATeacher``, that the optimiser has made a step."""
-        self._remind.versions.clear()
+        self._remind.stepped = True
         for teacher in averages_among(self.teacher):
             teacher.after_step(self.student)
 
@@ -166,7 +166,8 @@ class Distiller(nn.Module):
 
         Losses between images then compare the whole batch's, masked ones count by what their masks keep, and links are
         scaled by the whole batch. Gradients are the whole batch's where the processes' are averaged and their parts are
-        equal, as ``DistributedDataParallel`` does.
+        equal, as ``DistributedDataParallel`` does. Every process must call the distiller as often, with activations of
+        the same shapes and the same layers: a layer that is skipped at random goes with no such link.
 
         Args:
             across: the processes; None for all of ``torch.distributed``, with as many examples each.
@@ -174,7 +175,7 @@ class Distiller(nn.Module):
         Raises:
             UsageError: where there are none.
         """
-        across = EqualParts() if across is None else across
+        across = EqualParts(self.whole_objective.parts.values()) if across is None else across
         self.compare_whole()
         for part in self.objective.parts.values():
             part.across = across

@@ -15,8 +15,9 @@ from layerlink.errors import UsageError
 from layerlink.losses import Context, Facts, ShapeError
 from layerlink.taps import Activations, Observed, Tap, trace
 from layerlink.taps.classifier import classifier_of
-from layerlink.taps.layout import Layout, layout_of
+from layerlink.taps.layout import layout_at
 from layerlink.teachers import SeveralTeachers, Teacher
+from layerlink.transfer.line_maps import Told
 from layerlink.transfer.link import Link
 from layerlink.transfer.link_list import links_error, read_links
 from layerlink.transfer.link_part import LinkPart, advice, build_part
@@ -218,13 +219,14 @@ def _dtype_of(model: nn.Module) -> torch.dtype | None:
     return next(dtypes, None)
 
 
-def layouts_of(link: Link, student: Observed, teacher: Observed | Teacher | None) -> tuple[Layout, Layout]:
-    """Where channels stand in activations of both sides; a teacher of whom no model is known is as the student is."""
-    own = layout_of(student.model)
+def layouts_of(link: Link, student: Observed, teacher: Observed | Teacher | None) -> tuple[Told, Told]:
+    """What is told of the link's taps; nothing of a teacher of whom no model is known."""
     if isinstance(teacher, SeveralTeachers):
         teacher = teacher.teachers[link.which]
-    models = (teacher.model,) if isinstance(teacher, Observed) else () if teacher is None else tuple(teacher.models())
-    return own, layout_of(*models) if models else own
+    observed = teacher if isinstance(teacher, Observed) else getattr(teacher, "observed", None)
+    model = observed.model if isinstance(observed, Observed) else None
+    own = tuple(layout_at(student.model, tap) for tap in link.student_taps)
+    return own, tuple(layout_at(model, tap) for tap in link.teacher_taps)
 
 
 def _built(
@@ -232,7 +234,7 @@ def _built(
     student: tuple[torch.Size, ...] | None,
     teacher: tuple[torch.Size, ...] | None,
     facts: Facts,
-    layouts: tuple[Layout, Layout],
+    layouts: tuple[Told, Told],
 ) -> tuple[LinkPart | None, list[str]]:
     try:
         return build_part(link, student, teacher, facts, layouts), []

@@ -10,25 +10,30 @@ from dataclasses import dataclass
 
 from torch import Size, Tensor, nn
 
-from layerlink.taps.layout import TOKENS, Layout
+from layerlink.taps.layout import Layout
 
 _OF_MAPS = ("conv1x1", "pool", "resize")  # adapters: who asks for one says that the activations are maps
 _OF_TOKENS = ("tokens", "linear")  # or that they are not
 
+Told = tuple[Layout | None, ...]  # of every tap of a side
+
 
 @dataclass(frozen=True)
 class LineMaps:
-    """Which activations of a link are taken for maps of one row.
+    """Which activations of a link are taken for maps of one row, where they have three axes.
+
+    What nothing is told of is as the link's other taps are, where these agree. Without an adapter either all are taken
+    for maps or none is.
 
     Args:
-        student: what the student's layers tell of activations of three axes.
-        teacher: the same of the teacher.
+        student: what is told of the student's taps.
+        teacher: the same of the teacher's.
         adapter: of the link, without its options. One of the user's own gets activations as they are, and what it gives
             is taken for a map where the teacher's activation is.
     """
 
-    student: Layout = TOKENS
-    teacher: Layout = TOKENS
+    student: Told = ()
+    teacher: Told = ()
     adapter: str | Callable[..., nn.Module] | None = None
 
     @property
@@ -38,16 +43,20 @@ class LineMaps:
 
     def of_student(self, shapes: Sequence[Size]) -> list[bool]:
         """Of the student's activations, as they are read."""
-        return [self._taken(self.student, shape) for shape in shapes]
+        return self._taken(self.student, shapes)
 
     def of_teacher(self, shapes: Sequence[Size]) -> list[bool]:
         """Of the teacher's, and so of what adapters give."""
-        return [self._taken(self.teacher, shape) for shape in shapes]
+        return self._taken(self.teacher, shapes)
 
-    def _taken(self, layout: Layout, shape: Size) -> bool:
-        if self.adapter in _OF_TOKENS:
-            return False
-        return layout.is_map(shape) or (self.adapter in _OF_MAPS and len(shape) == 3)
+    def _taken(self, told: Told, shapes: Sequence[Size]) -> list[bool]:
+        kinds = {it.is_map for it in (*self.student, *self.teacher) if it is not None}
+        if self.adapter in _OF_MAPS:
+            told = (Layout(is_map=True),) * len(shapes)
+        elif self.adapter in _OF_TOKENS or True not in kinds or (self.adapter is None and False in kinds):
+            return [False] * len(shapes)
+        unknown = Layout(is_map=False not in kinds)
+        return [(it or unknown).takes(shape) for it, shape in zip(told, shapes, strict=True)]
 
 
 def as_maps(values: Sequence[Tensor], taken: Sequence[bool]) -> tuple[Tensor, ...]:

@@ -13,9 +13,8 @@ from torch import Size, Tensor, nn
 from layerlink.adapters import Adapter, fit, kinds_that_fit
 from layerlink.errors import UsageError
 from layerlink.losses import LOSSES, Context, Facts, LossKind, ShapeError, loss_kind
-from layerlink.taps.layout import TOKENS, Layout
 from layerlink.transfer.across import Across, share_of
-from layerlink.transfer.line_maps import LineMaps, as_maps, as_read, line_shapes, map_shapes
+from layerlink.transfer.line_maps import LineMaps, Told, as_maps, as_read, line_shapes, map_shapes
 from layerlink.transfer.link import Link
 from layerlink.transfer.link_text import parse_call
 
@@ -71,7 +70,7 @@ class LinkPart(nn.Module):
                 tuple(value.contiguous() for value in as_read(side, taken))
                 for side, taken in zip((student, teacher), lines, strict=True)
             )
-            if any(lines[1]) and context.mask is not None:
+            if lines[1][0] and context.mask is not None:  # it is at the places of the first tap
                 context = replace(context, mask=context.mask[:, 0])
         if self.across is not None:
             student, teacher, context = self._whole(student, teacher, context)
@@ -174,7 +173,7 @@ def build_part(
     student: Shapes | None = None,
     teacher: Shapes | None = None,
     facts: Facts | None = None,
-    layouts: tuple[Layout, Layout] = (TOKENS, TOKENS),
+    layouts: tuple[Told, Told] = ((), ()),
 ) -> LinkPart:
     """What computes ``link``.
 
@@ -183,7 +182,7 @@ def build_part(
         student: shapes of one traced batch, one a tap; None where they are not known.
         teacher: the same of the teacher.
         facts: of the training.
-        layouts: where channels stand in activations of the student and of the teacher.
+        layouts: what is told of the taps of the student and of the teacher, see ``layout_at``.
 
     Raises:
         UsageError: where a loss of one's own cannot be imported, a number of taps or shapes do not fit, or shapes or
@@ -250,7 +249,7 @@ def advice(
     student: Shapes,
     teacher: Shapes,
     error: ShapeError,
-    layouts: tuple[Layout, Layout] = (TOKENS, TOKENS),
+    layouts: tuple[Told, Told] = ((), ()),
 ) -> str:
     """A shape error with the link as it should be written."""
     lines = LineMaps(*layouts)

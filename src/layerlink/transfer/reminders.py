@@ -36,7 +36,8 @@ class Reminders:
         self._timed, self._whole = tuple(_timed(objective)), tuple(_of_whole_batches(objective))
         self._told: set[str] = set()
         self.shared = False  # whether the links know of other processes
-        self.versions: set[int] = set()  # of the student, since teachers that follow it were told of a step
+        self.stepped = False  # whether teachers that follow the student were ever told of a step
+        self.versions: set[int] = set()  # of the student
 
     def __call__(self, student: nn.Module, progress: float | None, *, followed: bool, masked: bool) -> None:
         """Warn of the loop's line that called the distiller.
@@ -47,8 +48,8 @@ class Reminders:
             followed: whether a teacher is the student's average, which stays where it is unless it is told of steps.
             masked: whether the loop gave a mask.
         """
-        if followed and _STEPS not in self._told:
-            self.versions.add(sum(parameter._version for parameter in student.parameters()))
+        if followed and not self.stepped and _STEPS not in self._told:
+            self.versions.add(sum(it._version for it in student.parameters() if it.requires_grad))
             if len(self.versions) > 2:  # two steps of the optimiser
                 self._tell(_STEPS)
         if not student.training:
@@ -62,7 +63,8 @@ class Reminders:
         if not self.shared and (self._whole or masked) and _several():
             self._tell(
                 f"{', '.join(self._whole) or 'mask'}: of a whole batch, and this process looks at its own part of it "
-                "alone. Call distiller.share_with() once, after torch.distributed.init_process_group"
+                "alone. Call distiller.share_with() once, after torch.distributed.init_process_group; where every "
+                "process trains on whole batches, nothing is wrong"
             )
 
     def _tell(self, text: str) -> None:

@@ -13,9 +13,9 @@ import torch
 from layerlink.adapters import AdapterError, fit
 from layerlink.losses import Context
 from layerlink.measure.timing import measure
-from layerlink.taps.layout import TOKENS, Layout
 from layerlink.teachers.store.manifest import bytes_of_store
 from layerlink.transfer import Link
+from layerlink.transfer.line_maps import Told
 from layerlink.transfer.link_part import build_part
 
 MOST_BYTES = 2**28  # of an activation that is timed; of larger ones a part of the batch
@@ -50,7 +50,7 @@ def cost_of(
     teacher: tuple[int, ...],
     device: torch.device,
     arithmetic: Callable[[], AbstractContextManager[Any]],
-    layouts: tuple[Layout, Layout] = (TOKENS, TOKENS),
+    layouts: tuple[Told, Told] = ((), ()),
 ) -> Cost:
     """Measure a link on random activations of the layers' shapes.
 
@@ -60,7 +60,7 @@ def cost_of(
         teacher: the same of the teacher.
         device: to measure on.
         arithmetic: makes the context to run in.
-        layouts: where channels stand in activations of the student and of the teacher.
+        layouts: what is told of its taps in the student and in the teacher.
     """
     largest = 4 * max(math.prod(student[1:]), math.prod(teacher[1:]))
     timed = max(2, min(student[0], MOST_BYTES // largest))

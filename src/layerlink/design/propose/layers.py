@@ -21,7 +21,7 @@ from torch import nn
 from layerlink.adapters.map import channels_last
 from layerlink.design.propose.calls import Call, Pass
 from layerlink.taps import Tap
-from layerlink.taps.layout import TOKENS, Layout, layout_of
+from layerlink.taps.layout import Layout, layout_at
 
 Size = tuple[int, ...]  # (H, W) of a map, (L,) of a sequence or of a map of Conv1d, () without positions
 
@@ -37,7 +37,7 @@ class Layer:
         block: whether it is one of several blocks alike.
         weighs: whether it has weights of its own, other than those of a norm.
         same: how many other modules give the same tensor.
-        layout: where channels stand in its model's activations of three axes.
+        layout: what is told of it, where it has three axes with the examples.
     """
 
     tap: Tap
@@ -46,14 +46,14 @@ class Layer:
     block: bool
     weighs: bool
     same: int = 0
-    layout: Layout = field(default=TOKENS, repr=False, compare=False)
+    layout: Layout | None = field(default=None, repr=False, compare=False)
 
     @property
     def kind(self) -> str:
         """Of what it gives: ``map``, ``sequence`` or ``vector``."""
         if not self.size:
             return "vector"
-        return "map" if len(self.shape) == 3 or self.layout.is_map((1, *self.shape)) else "sequence"
+        return "map" if len(self.shape) == 3 or _is_line(self.shape, self.layout) else "sequence"
 
     @property
     def size(self) -> Size:
@@ -145,9 +145,13 @@ class Layers:
         return tuple(sorted(stages, key=lambda stage: stage.end.order))
 
 
-def size_of(shape: Sequence[int], layout: Layout) -> Size:
+def _is_line(shape: Sequence[int], layout: Layout | None) -> bool:
+    return layout is not None and layout.takes((1, *shape))
+
+
+def size_of(shape: Sequence[int], layout: Layout | None) -> Size:
     """The positions of a layer's output, whose shape is without the examples."""
-    if layout.is_map((1, *shape)):
+    if _is_line(shape, layout):
         return tuple(shape[1:]) if shape[1] > 1 else ()
     if len(shape) == 3:
         places = shape[:2] if channels_last((1, *shape)) else shape[1:]
@@ -172,15 +176,16 @@ def layers_of(model: nn.Module, traced: Pass) -> Layers:
         seen = [call.path for call in group if call.path in opened and tree.is_open(call.within)]
         if shape is None or not seen or _is_of_heads(shape, lengths):
             continue
+        tap = traced.tap(_outermost(group, traced))
         layers.append(
             Layer(
-                tap=traced.tap(_outermost(group, traced)),
+                tap=tap,
                 shape=shape[1:],
                 order=len(layers),
                 block=any(tree.is_block_among(path, opened) for path in seen),
                 weighs=any(map(tree.weighs, seen)),
                 same=len(group) - 1,
-                layout=tree.layout,
+                layout=layout_at(model, tap),
             )
         )
     output = next((call.shape for call in traced.calls if call.path == ""), None)
@@ -216,12 +221,14 @@ class _Tree:
 
     def __init__(self, model: nn.Module, traced: Pass) -> None:
         self.modules = dict(model.named_modules())
-        self.layout = layout_of(model)
         self.ran = traced.counts
         self.sizes: dict[str, set[Size]] = {}
         self.prints = {call.path: (call.shape, call.print) for call in traced.calls}
         for call in traced.calls:
-            if call.shape is not None and (size := size_of(call.shape[1:], self.layout)):
+            if call.shape is None:
+                continue
+            layout = layout_at(model, Tap(call.path)) if len(call.shape) == 3 else None
+            if size := size_of(call.shape[1:], layout):
                 self.sizes.setdefault(call.path, set()).add(size)
         self._made_of = {
             path: (type(module), frozenset(type(it) for it in module.modules() if not any(it.children())))

@@ -226,7 +226,7 @@ def _proposed(pair: Pair, link: Link, report: LinkReport, seen: Looked) -> Propo
     one, other = pair
     count, student = examples_in(seen.batch), seen.observed[1]
     shapes = (count, *other.shape), (count, *one.shape)
-    cost = cost_of(link, *shapes, device_of(student.model), student.arithmetic, (other.layout, one.layout))
+    cost = cost_of(link, *shapes, device_of(student.model), student.arithmetic, ((other.layout,), (one.layout,)))
     value = float(seen.cka[one.order, other.order])
     return ProposedLink(
         text=link.text,

@@ -83,7 +83,8 @@ class CRD(KnownBuffers):
             raise ShapeError(f"crd needs int64 indices ({len(student)},); got {indices.dtype} {tuple(indices.shape)}")
         if not self._checked:  # once: the host would wait for each; later ones outside of it are torch's error
             check_indices(indices, self.train_size)
-            self._checked = True
+            self._checked = self._learns()
+        indices = indices.to(self.get_buffer("memory_student").device)
         own, other = (
             unit(embedded(embed, side.flatten(1)), 1)
             for embed, side in ((self.embed_student, student), (self.embed_teacher, teacher))

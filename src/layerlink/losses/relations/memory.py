@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from layerlink.losses.shapes import ShapeError, own_digits, unit
+from layerlink.errors import UsageError
+from layerlink.losses.shapes import own_digits, unit
 
 WHOLE = 8  # up to so many examples a negative, products with all of the memory are cheaper than collecting the drawn
 
@@ -39,9 +40,9 @@ class Alike:
 
 
 def check_indices(indices: Tensor, size: int) -> None:
-    """Raise ``ShapeError`` where an example is none of ``size``; the host reads them."""
+    """Raise ``UsageError`` where an example is none of ``size``; the host reads them."""
     if not 0 <= int(indices.min()) <= int(indices.max()) < size:
-        raise ShapeError(
+        raise UsageError(
             f"crd remembers {size} training examples, so indices lie in 0..{size - 1}; got {int(indices.min())}.."
             f"{int(indices.max())}. Set train_size to the number of training examples"
         )
