@@ -13,7 +13,9 @@ import pytest
 
 import small_recipes
 from layerlink.cli.main import run_command_line
+from layerlink.errors import UsageError
 from layerlink.lab.recipe.file import load_recipe
+from layerlink.lab.sweep.folder import SweepFolder
 from shell import call
 
 TINY = small_recipes.recipe("vgg7", 256, 100, "epochs: 2, batch_size: 64, lr: 0.02")
@@ -313,6 +315,31 @@ def test_ctrl_c_inside_of_exec_leaves_with_1_too() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "at the end\n")
     assert done.stderr == "layerlink: stopped. No file was left half-written\n"
+
+
+def test_a_second_ctrl_c_at_the_end_changes_nothing() -> None:
+    code = (
+        "import atexit, signal, sys, layerlink.cli.main as m\n"
+        "atexit.register(signal.raise_signal, signal.SIGINT)\n"
+        "m.app = lambda **_: 1\n"
+        "sys.argv = ['layerlink', 'ls']\n"
+        "m.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_a_sweep_goes_beside_a_recipe_of_ones_own_and_not_into_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("recipe.yaml").write_text(TINY)
+    folder = SweepFolder(Path())
+    with folder.alone():
+        pass
+    assert call(capsys, "run", "tiny.yaml", "training.epochs=1")[0] == 0
+    with (
+        pytest.raises(UsageError, match="runs/tiny-0 holds a finished run already"),
+        SweepFolder(Path("runs/tiny-0")).alone(),
+    ):
+        pass
 
 
 def test_every_wrong_link_is_told_at_once(capsys: pytest.CaptureFixture[str]) -> None:

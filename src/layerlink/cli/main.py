@@ -77,6 +77,7 @@ def main() -> None:
     check_verb(sys.argv[1:])
     with _ctrl_c() as asked:
         code = run_command_line(sys.argv[1:], asked)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is said: a second Ctrl-C would end this by the signal
     leave(code, stopped=bool(asked))
 
 
@@ -142,7 +143,8 @@ def _ctrl_c() -> Iterator[list[int]]:
     try:
         yield asked
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if signal.getsignal(signal.SIGINT) is ask:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _as_field(error: Exception) -> str:

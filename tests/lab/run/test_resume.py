@@ -12,10 +12,12 @@ import safetensors.torch
 import torch
 
 from layerlink.errors import LayerlinkError, UsageError
-from layerlink.lab.recipe.file import LoadedRecipe, load_recipe
+from layerlink.lab.recipe.file import LoadedRecipe, dump_recipe, load_recipe
+from layerlink.lab.recipe.schema import Recipe
 from layerlink.lab.run import member
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.interruption import Interrupted
+from layerlink.lab.run.resume import claim
 from layerlink.lab.run.setup.setup import set_up
 from layerlink.lab.run.training import train
 
@@ -159,3 +161,25 @@ def test_another_version_is_refused_and_other_circumstances_are_told(
     watch = notes()
     train(set_up(recipe("training.epochs=4")), stopped, watch=watch, resume=True)
     assert any("torch was 1.0, is" in text and "commit was abc, is" in text for text in watch.warnings)
+
+
+def test_a_familys_own_teacher_is_the_same_where_its_folder_was_moved(recipe: Make, tmp_path: Path) -> None:
+    def asked(place: str, *more: str) -> Recipe:
+        return recipe(f"teacher.weights={tmp_path}/{place}", *more, links=True).recipe
+
+    for place, weights in (("old/teacher", b"one"), ("new/teacher", b"one"), ("other/teacher", b"two")):
+        RunFolder(tmp_path / place).path.mkdir(parents=True)
+        RunFolder(tmp_path / place).student.write_bytes(weights)
+    run = RunFolder(tmp_path / "new" / "row-0")
+    run.path.mkdir()
+    run.recipe.write_text(dump_recipe(asked("old/teacher")))
+    claim(run, asked("new/teacher"), resume=True)  # a copy
+    RunFolder(tmp_path / "old/teacher").student.unlink()
+    claim(run, asked("new/teacher"), resume=True)  # it was moved
+    for wrong in (asked("other/teacher"), asked("new/teacher", "training.lr=0.5")):
+        with pytest.raises(UsageError, match="another recipe"):
+            claim(run, wrong, resume=True)
+    claim(run, asked("new/teacher", "training.lr=0.5", "data.workers=1"), resume=True, but=("training.lr", "data"))
+    run.recipe.write_text(dump_recipe(asked("other/teacher")))
+    with pytest.raises(UsageError, match=r"teacher\.weights"):  # another family's, which is there
+        claim(run, asked("new/teacher"), resume=True)

@@ -126,10 +126,11 @@ def test_trials_of_another_recipe_are_not_taken_for_these(search: Callable[..., 
 
 def test_a_run_s_folder_is_no_searchs(search: Callable[..., list[Trial]], tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "recipe.yaml").write_text("student: vgg7\n")
+    for name in ("recipe.yaml", "data.json"):  # a recipe alone may be the user's own
+        (tmp_path / "out" / name).write_text("student: vgg7\n")
     with pytest.raises(UsageError, match="out holds a run that stopped before its first checkpoint already"):
         search("trials=1")
-    assert [it.name for it in (tmp_path / "out").iterdir()] == ["recipe.yaml"]
+    assert sorted(it.name for it in (tmp_path / "out").iterdir()) == ["data.json", "recipe.yaml"]
 
 
 def test_a_full_disk_is_no_damaged_database(search: Callable[..., list[Trial]], tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import filecmp
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ruamel.yaml.error import YAMLError
@@ -88,10 +90,17 @@ class Position:
         return cls(**{**known, "meter": Meter(state["meter"])})
 
 
-def claim(run: RunFolder, recipe: Recipe, *, resume: bool) -> None:
+def claim(run: RunFolder, recipe: Recipe, *, resume: bool, but: Sequence[str] = ()) -> None:
     """Raise ``UsageError`` where the folder is not this run's: told before minutes are spent on setting up.
 
-    A run that is not finished may go on with another number of epochs.
+    A run that is not finished may go on with another number of epochs, and a run of a family whose folder was moved, or
+    is named otherwise, with the teacher that lies beside it.
+
+    Args:
+        run: in the folder.
+        recipe: that is asked for.
+        resume: whether a run that is there is to go on.
+        but: fields that may differ, by dotted name, and all below them.
     """
     if not (resume and run.recipe.exists()):
         run.check_empty()
@@ -100,10 +109,12 @@ def claim(run: RunFolder, recipe: Recipe, *, resume: bool) -> None:
     if not run.result.exists():
         there.pop("training.epochs", None)
         asked.pop("training.epochs", None)
+    if _is_moved(run, there.get(_TEACHER, ""), asked.get(_TEACHER, "")):
+        there[_TEACHER] = asked[_TEACHER]
     changed = [
         f"  {name}: {there.get(name, 'not there')}   now: {asked.get(name, 'not there')}"
         for name in dict.fromkeys([*asked, *there])
-        if there.get(name) != asked.get(name)
+        if there.get(name) != asked.get(name) and not any(f"{name}.".startswith(f"{field}.") for field in but)
     ]
     if changed:
         lines = "\n".join(changed[:10])
@@ -111,6 +122,18 @@ def claim(run: RunFolder, recipe: Recipe, *, resume: bool) -> None:
             f"{run.path} holds a run of another recipe:\n{lines}\nGive the same recipe and overrides to go on with it, "
             "or --out FOLDER for another run"
         )
+
+
+_TEACHER = "teacher.weights"
+
+
+def _is_moved(run: RunFolder, there: str, asked: str) -> bool:
+    """Whether the teacher that is asked for is a family's own, beside its runs, and the other was that elsewhere."""
+    old, own = Path(there.strip("'\"")), run.path.parent / "teacher"
+    if old.name != own.name or Path(asked.strip("'\"")).resolve() != own.resolve():
+        return False
+    weights = RunFolder(old).student, RunFolder(own).student
+    return not weights[0].exists() or (weights[1].exists() and filecmp.cmp(*weights, shallow=False))
 
 
 def _recipe_of(run: RunFolder) -> dict[str, str]:

@@ -115,6 +115,10 @@ def _study(storage: optuna.storages.RDBStorage, search: Search, family: LoadedFa
     return study
 
 
+# What a trial finds does not hang on these.
+_ASIDE = ("data.root", "data.download", "data.workers", "device", "track")
+
+
 def _check_recipe(study: optuna.Study, search: Search, family: LoadedFamily) -> None:
     """Raise ``UsageError`` where trials were trained by another recipe: beside the new ones they say nothing.
 
@@ -123,7 +127,7 @@ def _check_recipe(study: optuna.Study, search: Search, family: LoadedFamily) -> 
     trained = [it for it in study.get_trials(deepcopy=False) if RunFolder(_folder(it.number, family)).recipe.exists()]
     for trial in {it.number: it for it in (*trained[:1], *trained[-1:])}.values():
         loaded = family.recipe(_fields(trial.params, search), f"trial {trial.number}")
-        claim(RunFolder(_folder(trial.number, family)), loaded.recipe, resume=True)
+        claim(RunFolder(_folder(trial.number, family)), loaded.recipe, resume=True, but=_ASIDE)
 
 
 def _next_trials(study: optuna.Study, search: Search, watch: Watch) -> list[optuna.trial.Trial]:

@@ -22,7 +22,7 @@ MANIFEST = "sweep.json"
 def check_no_run(folder: Path) -> None:
     """Raise ``UsageError`` where the folder is itself a run's: runs inside of a run belong to nobody."""
     run = RunFolder(folder)
-    if run.recipe.exists():
+    if run.recipe.exists() and run.data.exists():  # a recipe alone may be the user's own
         raise UsageError(f"{folder} holds {run.state()} already; nothing was written. Choose another: --out FOLDER")
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from layerlink.lab.report.chance.p_values import largest_of
 from layerlink.lab.report.chance.verdict import flattery, judge
 
 
@@ -73,3 +74,12 @@ def test_the_first_of_equal_rows_reads_too_high_by_so_much() -> None:
     assert np.mean(said) == pytest.approx(np.mean(surplus), rel=0.07)
     assert flattery(rows(a=[1.0], b=[2.0])) is None
     assert flattery({"a": {0: 1.0, 1: 2.0}, "b": {2: 1.0, 3: 2.0}}) is None
+
+
+def test_flattery_is_of_the_rows_that_share_seeds_whoever_has_most() -> None:
+    two = {"a": {0: 1.0, 1: 2.0, 2: 4.0}, "b": {0: 1.5, 1: 2.25, 2: 4.0}}
+    alone = {"c": dict.fromkeys(range(10, 20), 3.0)}
+    known = flattery(two)
+    assert known is not None
+    # The third adds to the number of rows alone: the largest of three normal numbers for the largest of two.
+    assert flattery({**alone, **two}) == pytest.approx(known * largest_of(3) / largest_of(2))

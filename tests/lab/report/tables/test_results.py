@@ -94,6 +94,26 @@ def test_runs_of_another_processor_are_no_pairs_and_told(runs: Path) -> None:
     assert "unknown with so few seeds in common" in table.shown.note
 
 
+def test_a_processor_that_earlier_runs_named_alone_is_the_same_by_its_name(runs: Path) -> None:
+    for place, run in enumerate(sorted(runs.glob("*-*"))):
+        detail = " (family 23, model 49) with AVX2" if place % 2 else ""
+        change(run, hardware=f"AMD EPYC{detail}, 2 cores, 1 threads", device="cpu")
+    assert "processor" not in results(runs).shown.note
+    for run in runs.glob("*-*"):
+        model = "2" if run.name == "soft-1" else "49"
+        change(run, hardware=f"AMD EPYC (family 23, model {model}) with AVX2, 2 cores, 1 threads")
+    assert "1 run was trained on another kind of processor" in results(runs).shown.note
+
+
+def test_rows_that_differ_in_precision_are_pairs(tmp_path: Path, fake_run: FakeRun) -> None:
+    for name, precision, values in (("full", "float32", (60.0, 62.0)), ("half", "bfloat16", (61.0, 63.5))):
+        for seed, value in enumerate(values):
+            run = fake_run(tmp_path / f"{name}-{seed}", seed, value, f"precision={precision}")
+            (run / "environment.json").write_text(json.dumps({"hardware": "A CPU", "precision": precision}))
+    table = results(tmp_path)
+    assert "processor" not in table.shown.note
+
+
 def test_runs_of_another_commit_are_told(runs: Path) -> None:
     change(runs / "soft-1", commit="other")
     note = results(runs).shown.note

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,6 +93,15 @@ def p_words(p: float) -> str:
     return f"p = {shown}"
 
 
+def _sharing(first: Seeds, every: Sequence[Seeds]) -> tuple[list[Seeds], set[Any]]:
+    """Rows with this one first, most seeds next, as long as two seeds are left that all of them have; these seeds."""
+    rows, shared = [first], set(first)
+    for seeds in (it for it in every if it is not first):
+        if len(shared & seeds.keys()) >= 2:
+            rows, shared = [*rows, seeds], shared & seeds.keys()
+    return rows, shared
+
+
 def flattery(values: Mapping[str, Seeds]) -> float | None:
     """How many points too high the best of these rows would read by chance alone, were all of them equally good.
 
@@ -102,14 +111,8 @@ def flattery(values: Mapping[str, Seeds]) -> float | None:
     Returns:
         None where fewer than two rows share at least two seeds.
     """
-    # Most seeds first: rows are taken as long as two seeds are left that all of them have.
     every = sorted((seeds for seeds in values.values() if seeds), key=len, reverse=True)
-    rows: list[Seeds] = []
-    shared: set[Any] = set()
-    for seeds in every:
-        common = shared & seeds.keys() if rows else set(seeds)
-        if len(common) >= 2:
-            rows, shared = [*rows, seeds], common
+    rows, shared = max((_sharing(first, every) for first in every), key=lambda it: len(it[0]), default=([], set()))
     if len(rows) < 2:
         return None
     by_row = [math.fsum(seeds[seed] for seed in shared) / len(shared) for seeds in rows]

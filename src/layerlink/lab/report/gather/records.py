@@ -22,6 +22,9 @@ State = Literal["finished", "failed", "unfinished", "damaged"]
 Pair = tuple[int, str]  # a seed, and what computed with it: runs of one pair differ by their rows alone
 
 
+_GENERATION = re.compile(r"(?: \((?:family|implementer) [^()]*\))? with \w+(?=,|$)")  # see ``processor_name``
+
+
 @dataclass(frozen=True)
 class RunRecord:
     """One run, as its folder tells it.
@@ -36,6 +39,8 @@ class RunRecord:
         metrics: one mapping an epoch; what is no number is left out.
         environment: versions, commit, hardware and command; empty where the file is missing.
         warnings: what the run warned of, a text each.
+        machine: what of the machine makes another kind of it: its generation, which earlier versions did
+            not write down, and its arithmetic, unless that is what rows differ in.
     """
 
     folder: Path
@@ -47,6 +52,7 @@ class RunRecord:
     metrics: tuple[Mapping[str, float], ...] = ()
     environment: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    machine: tuple[str, ...] = ("generation", "arithmetic")
 
     @property
     def score(self) -> Score:
@@ -67,8 +73,17 @@ class RunRecord:
     def processor(self) -> str:
         """The kind of processor and the precision that it was trained with; empty where nobody wrote them down."""
         model = re.sub(r", \d+ cores, \d+ threads$", "", str(self.environment.get("hardware") or ""))
+        if "generation" not in self.machine:
+            model = _GENERATION.sub("", model)
         kind = str(self.environment.get("device") or "").partition(":")[0]
-        return ", ".join(filter(None, (model, kind, str(self.environment.get("precision") or ""))))
+        arithmetic = (kind, str(self.environment.get("precision") or "")) if "arithmetic" in self.machine else ()
+        return ", ".join(filter(None, (model, *arithmetic)))
+
+    @property
+    def tells_generation(self) -> bool:
+        """Whether its processor is told more exactly than by name; a GPU's name tells all."""
+        on_gpu = not str(self.environment.get("device") or "cpu").startswith("cpu")
+        return on_gpu or _GENERATION.search(str(self.environment.get("hardware") or "")) is not None
 
     def number(self, name: str) -> float | None:
         """A number of the result; None where the run is not finished or its result has none of that name."""
