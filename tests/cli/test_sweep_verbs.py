@@ -83,7 +83,8 @@ def test_a_run_that_breaks_leaves_with_1_after_the_others_are_done(capsys: pytes
 
 def test_mistakes_are_told_without_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     Path("a-run").mkdir()
-    Path("a-run/recipe.yaml").write_text(BASE)
+    for name in ("recipe.yaml", "data.json"):
+        Path("a-run", name).write_text(BASE)
     for arguments, said in (
         (("sweep", "wram.yaml"), "warm.yaml"),
         (("sweep", "warm.yaml", "axes.soft.temprature=[1]"), "Did you mean soft.temperature"),
@@ -98,7 +99,7 @@ def test_mistakes_are_told_without_a_traceback(capsys: pytest.CaptureFixture[str
         assert (code, out) == (2, ""), arguments
         assert said in err
         assert "Traceback" not in err
-    assert [it.name for it in Path("a-run").iterdir()] == ["recipe.yaml"]
+    assert sorted(it.name for it in Path("a-run").iterdir()) == ["data.json", "recipe.yaml"]
 
 
 def test_a_search_names_the_best_and_how_to_run_it(capsys: pytest.CaptureFixture[str]) -> None:

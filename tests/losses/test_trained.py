@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from layerlink.errors import UsageError
 from layerlink.losses import CRD, VID, FactorTransfer, Review, hcl
-from layerlink.losses.relations.memory import WHOLE
+from layerlink.losses.relations.memory import WHOLE, negatives_of
 from layerlink.transfer import Distiller
 
 
@@ -61,7 +61,7 @@ def test_crd_is_its_equation_by_loops(negatives: int) -> None:
     loss = crd(negatives=negatives)
     assert (loss.train_size <= WHOLE * negatives) is (negatives == 8)
     own, other, indices = batch(0)
-    others = loss._draw(indices)
+    others = negatives_of(indices, loss.train_size, loss.negatives, int(loss.seed) * 1_000_003 + int(loss.steps))
     assert not (others == indices[:, None]).any()
     drawn, noise = torch.cat([indices[:, None], others], 1), negatives / 20
     expected = 0.0
