@@ -18,12 +18,10 @@ from functools import cached_property
 
 from torch import nn
 
-from layerlink.adapters.map import channels_last
 from layerlink.design.propose.calls import Call, Pass
+from layerlink.design.propose.sizes import Size, is_line, size_of
 from layerlink.taps import Tap
 from layerlink.taps.layout import Layout, layout_at
-
-Size = tuple[int, ...]  # (H, W) of a map, (L,) of a sequence or of a map of Conv1d, () without positions
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ class Layer:
         """Of what it gives: ``map``, ``sequence`` or ``vector``."""
         if not self.size:
             return "vector"
-        return "map" if len(self.shape) == 3 or _is_line(self.shape, self.layout) else "sequence"
+        return "map" if len(self.shape) == 3 or is_line(self.shape, self.layout) else "sequence"
 
     @property
     def size(self) -> Size:
@@ -143,20 +141,6 @@ class Layers:
         last = max(len(self.layers), 1)
         stages = [Stage(tuple(run), (run[-1].order + 1) / last) for run in runs]
         return tuple(sorted(stages, key=lambda stage: stage.end.order))
-
-
-def _is_line(shape: Sequence[int], layout: Layout | None) -> bool:
-    return layout is not None and layout.takes((1, *shape))
-
-
-def size_of(shape: Sequence[int], layout: Layout | None) -> Size:
-    """The positions of a layer's output, whose shape is without the examples."""
-    if _is_line(shape, layout):
-        return tuple(shape[1:]) if shape[1] > 1 else ()
-    if len(shape) == 3:
-        places = shape[:2] if channels_last((1, *shape)) else shape[1:]
-        return () if tuple(places) == (1, 1) else tuple(places)
-    return tuple(shape[:1]) if len(shape) == 2 and min(shape) > 1 else ()
 
 
 def layers_of(model: nn.Module, traced: Pass) -> Layers:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -125,6 +125,16 @@ class Row:
         """The same by seed and processor: on another kind, or in another precision, a seed draws other numbers."""
         values = self.values(name)
         return {(run.seed, run.processor): values[run.seed] for run in self.finished if run.seed in values}
+
+
+def told_apart(rows: tuple[Row, ...]) -> tuple[Row, ...]:
+    """The rows, with what makes machines other kinds: what all of them tell, and no row is about."""
+    machine = []
+    if all(run.tells_generation for row in rows for run in row.finished):
+        machine.append("generation")
+    if not any(field in row.changes for row in rows for field in ("precision", "device")):
+        machine.append("arithmetic")
+    return tuple(replace(row, runs=tuple(replace(run, machine=tuple(machine)) for run in row.runs)) for row in rows)
 
 
 def read_record(folder: Path, seed: int | None = None) -> RunRecord:

@@ -15,7 +15,7 @@ from layerlink.files.inside import PlaceError, inside
 from layerlink.files.paths import expanded
 from layerlink.lab.recipe.schema import Recipe
 from layerlink.lab.report.gather.manifest import Manifest, read_manifest
-from layerlink.lab.report.gather.records import Row, RunRecord, is_number, read_record
+from layerlink.lab.report.gather.records import Row, RunRecord, is_number, read_record, told_apart
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.sweep.folder import MANIFEST
 from layerlink.tasks import ACCURACY, Score
@@ -116,22 +116,7 @@ def gather(folders: Sequence[Path]) -> Gathered:
     if len(scores) > 1:
         words = " and by ".join(words if words == name else f"{words} ({name})" for words, name in scores)
         raise UsageError(f"these runs are of different tasks, by {words}: report the folders of each by themselves")
-    return _of_machines_that_can_be_told(gathered)
-
-
-def _of_machines_that_can_be_told(gathered: Gathered) -> Gathered:
-    """The runs with what tells their machines apart, where all of them tell it and no row is about it."""
-    machine = []
-    if all(run.tells_generation for run in gathered.runs if run.state == "finished"):
-        machine.append("generation")
-    if not any(field in row.changes for row in gathered.rows for field in ("precision", "device")):
-        machine.append("arithmetic")
-    return replace(
-        gathered,
-        rows=tuple(
-            replace(row, runs=tuple(replace(run, machine=tuple(machine)) for run in row.runs)) for row in gathered.rows
-        ),
-    )
+    return replace(gathered, rows=told_apart(gathered.rows))
 
 
 def _find(folder: Path, top: Path, depth: int, outside: list[str]) -> Iterator[Path]:
