@@ -190,6 +190,16 @@ def test_points_are_of_percent_alone(tmp_path: Path, fake_run: FakeRun) -> None:
     assert "Each row has a single seed, so a difference may be luck." in answer(gather([tmp_path]))
 
 
+def test_seeds_of_several_processors_go_into_one_report(tmp_path: Path, fake_run: FakeRun) -> None:
+    for seed, precision in enumerate(("bfloat16", "float32", "float32")):
+        for name, value, more in (("hard", 60.0, ()), ("soft", (64.0, 64.25, 63.75)[seed], (TEACHER,))):
+            run = fake_run(tmp_path / f"{name}-{seed}", seed, value, *more)
+            known = {"hardware": f"CPU {precision}", "device": "cpu", "precision": precision}
+            (run / "environment.json").write_text(json.dumps(known))
+    found = differences_of(gather([tmp_path]))["soft"]
+    assert (found.paired, found.n, found.mean, found.sd) == (True, 3, pytest.approx(4), pytest.approx(0.25))
+
+
 @pytest.mark.parametrize(
     ("changed", "paired"),
     [
