@@ -98,8 +98,11 @@ def _copy(file: Any, target: Path, length: int) -> None:
 
 
 def _sum_of(path: Path) -> str:
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while block := file.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def main(words: list[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""Packages that only some sources need: imported on use, and named with the extra that brings them."""
+"""Packages that only some sources need: imported on use, and named with the extra that brings them; torch's release."""
 
 from __future__ import annotations
 
@@ -26,3 +26,11 @@ def need(module: str, extra: str, what: str) -> ModuleType:
             f"{what} needs the package {module.partition('.')[0]!r}, which cannot be imported ({error}). "
             f"Install it: pip install 'layerlink[{extra}]'"
         ) from error
+
+
+def torch_release() -> tuple[int, int]:
+    """Such as (2, 11), for what some releases of torch cannot do."""
+    import torch  # not where help is all that is asked for
+
+    major, minor = torch.__version__.split(".")[:2]
+    return int(major), int(minor)

@@ -106,7 +106,7 @@ def test_a_second_run_is_refused_and_resume_says_it_is_done(capsys: pytest.Captu
         (["check", "tiny.yaml", "student=torch.nn:Linear"], "missing a required argument"),
         (["check", "tiny.yaml", "student.arguments.width=abc"], "model 'vgg7' could not be made: TypeError"),
         (["check", "tiny.yaml", "student=builtins:dict"], "model 'builtins:dict'"),
-        (["layers", "vgg7", "--image-size", "-1"], "should be greater than or equal to 1"),
+        (["layers", "vgg7", "--image-size", "-1"], "'--image-size'"),
     ],
 )
 def test_wrong_usage_leaves_with_2_and_a_sentence(

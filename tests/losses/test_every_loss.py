@@ -107,6 +107,26 @@ def test_its_dtype_is_the_inputs_and_at_least_float32(case: LossCase, dtype: tor
     assert all(other.grad is None for other in tensors(teacher))
 
 
+@every_case
+@pytest.mark.parametrize(("own", "other"), [(torch.float32, torch.float64), (torch.float64, torch.float32)])
+def test_a_teacher_in_other_digits_gives_the_gradient_of_the_student_s(
+    case: LossCase, own: torch.dtype, other: torch.dtype
+) -> None:
+    """torch's own losses take two dtypes, and in some versions have no gradient then."""
+    cast = torch.utils._pytree.tree_map
+    loss = case.build(own)
+    student, teacher = (cast(lambda value: value.float(), side) for side in case.pair())
+    given = learning(cast(lambda value: value.to(own), student))
+    value = loss(given, cast(lambda value: value.to(other), teacher), **case.context(5))
+    value.backward()
+    assert all(side.grad is not None and side.grad.dtype == own for side in tensors(given))
+    same = case.build(own)(
+        cast(lambda value: value.to(own), student), cast(lambda value: value.to(own), teacher), **case.context(5)
+    )
+    if not case.draws:
+        assert float(value.detach()) == pytest.approx(float(same.detach()), rel=1e-4, abs=1e-6)
+
+
 @pytest.mark.parametrize("case", [case for case in CASES if case.kind.is_module and not case.draws], ids=str)
 def test_what_it_trains_may_be_bfloat16(case: LossCase) -> None:
     """Beside a student in bfloat16 it is made so, and gives what the same weights give in float64."""

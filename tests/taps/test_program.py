@@ -16,7 +16,9 @@ from layerlink.models.tiny_maps import use_tiny_map_convolutions
 from layerlink.taps import OUTPUT, Observed, Tap, program
 from layerlink.taps.observed import Precision, arithmetic
 from layerlink.taps.program import Compiling
+from versions import programs
 
+pytestmark = programs
 ROWS = 4
 MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[str, ...]]] = {
     "vgg": (
@@ -153,6 +155,23 @@ def test_a_model_that_cannot_be_captured_is_run_eagerly_and_that_is_told() -> No
     assert "\n" not in text
 
 
+@pytest.mark.parametrize(
+    ("said", "cause"),
+    [
+        (
+            "backend='inductor' raised:\nDeprecationWarning: it is old.\n\nSet TORCH_LOGS",
+            "DeprecationWarning: it is old.",
+        ),
+        ("backend='inductor' raised:\nInvalidCxxCompiler: No working C++ compiler", "InvalidCxxCompiler: No working"),
+        ("call to unknown\n  Explanation: none\nValueError: no", "ValueError: no"),
+        ("backend='x' raised:", "backend='x' raised:"),
+        ("", ""),
+    ],
+)
+def test_the_reason_is_the_line_that_says_something(said: str, cause: str) -> None:
+    assert program.reason(RuntimeError(said)).startswith(f"RuntimeError: {cause}")
+
+
 def test_an_error_of_the_model_itself_is_its_own() -> None:
     class Refusing(nn.Linear):
         def forward(self, x: Tensor) -> Tensor:
@@ -229,6 +248,15 @@ def test_texts_of_many_lengths_share_a_program() -> None:
     assert not compiled.failure
 
 
+def test_a_torch_that_would_compile_every_pass_anew_compiles_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "__version__", "2.10.0+cu128")
+    told: list[str] = []
+    observed, batch = Observed(nn.Linear(6, 3), "student"), torch.randn(ROWS, 6)
+    observed.compile([OUTPUT], Compiling(ROWS, tell=told.append))
+    assert observed.read(batch, [OUTPUT]).values[OUTPUT].shape == (ROWS, 3)
+    assert told == ["compile: the student is run eagerly: compile needs torch 2.11 or newer; this is 2.10.0+cu128"]
+
+
 def test_a_model_that_is_compiled_already_is_left_as_it_is() -> None:
     model = nn.Sequential(torch.compile(nn.Linear(6, 3), backend="eager"))
     observed = Observed(model)
@@ -237,6 +265,7 @@ def test_a_model_that_is_compiled_already_is_left_as_it_is() -> None:
 
 
 @pytest.mark.long
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch, within its compiler
 @pytest.mark.parametrize(("precision", "off"), [("float32", 1e-4), ("bfloat16", 0.1)])
 @pytest.mark.parametrize("name", MODELS)
 def test_kernels_that_are_made_give_the_same_within_rounding(

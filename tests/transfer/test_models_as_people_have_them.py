@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from layerlink.errors import ProblemsError
 from layerlink.transfer import Distiller, Link
+from versions import whole_modules
 
 LINKS = ["body : mse * 2, adapter=linear", "@output : kd * 0.5"]
 
@@ -181,6 +182,7 @@ def test_attention_that_is_fused_says_so_where_its_maps_are_wanted() -> None:
         Distiller(encoder().eval(), encoder(), hard=0, links=links)(torch.randn(2, 5, 8))
 
 
+@whole_modules
 def test_a_whole_distiller_is_compiled() -> None:
     teacher, student, x, y = pair()
     student = Net(8)

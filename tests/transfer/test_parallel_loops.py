@@ -11,6 +11,7 @@ from torch import nn
 import layerlink as ll
 from group import SUPPORT, run_group
 from layerlink.errors import UsageError
+from versions import sharded
 
 LOOP = SUPPORT / "own_loop.py"
 
@@ -36,7 +37,8 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
             "ddp-masked",
             "ddp-labelled",
         ),
-        *("fsdp", "fsdp-adapter"),
+        pytest.param("fsdp", marks=sharded),
+        pytest.param("fsdp-adapter", marks=sharded),
     ],
 )
 def test_gradients_are_those_of_one_process_with_the_whole_batch(kind: str, found: list[dict[str, Any]]) -> None:

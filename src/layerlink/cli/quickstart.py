@@ -15,9 +15,9 @@ def quickstart(
     out: Annotated[Path, typer.Option(parser=given_path, help="Folder of the ten runs and the page.")] = Path(
         "runs/quickstart"
     ),
-    seeds: Annotated[int, typer.Option(min=1, help="How many students a row.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="How many students a row.")] = 4,
 ) -> None:
-    """Train a teacher on scikit-learn's digits and nine students that know few labels; compare them on a page.
+    """Train a teacher on scikit-learn's digits and twelve students that know few labels; compare them on a page.
 
     Example: layerlink quickstart --seeds 5
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from layerlink.config.changes import Change, Place, dotted, set_value
 from layerlink.config.plain_values import read_plain, short
-from layerlink.config.reference import sections_of
+from layerlink.config.reference import section_of, sections_of
 from layerlink.config.shipped import meant_kind
 from layerlink.errors import Problem, ProblemsError, UsageError, closest
 
@@ -92,11 +92,10 @@ def _fields_at(place: Place, schema: type[BaseModel]) -> list[str]:
     for part in place:
         fields = _by_written_name(section)
         annotation: Any = fields[str(part)].annotation if part in fields else None
-        choices = [annotation, *getattr(annotation, "__args__", ())]
-        found = [c for c in choices if isinstance(c, type) and issubclass(c, BaseModel)]
-        if not found:
+        found = section_of(annotation)
+        if found is None:
             return []
-        section = found[0]
+        section = found
     return list(_by_written_name(section))
 
 

@@ -62,8 +62,8 @@ def _sections(
 
 def section_of(annotation: Any) -> type[BaseModel] | None:
     """The section that a field holds, alone or by names; None where it holds plain values."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
+    if get_origin(annotation) is None and isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation  # list[str] is a type, too, before Python 3.11
     inside = get_args(annotation)
     if get_origin(annotation) is Annotated:
         inside = inside[:1]

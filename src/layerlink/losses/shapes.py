@@ -123,6 +123,14 @@ def at_least_float32(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
 
 
+def alike(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in the wider of their dtypes, float32 at least: torch's own losses take two dtypes, and give a gradient in
+    the wrong one, or none (2.6).
+    """
+    widest = torch.promote_types(at_least_float32(student).dtype, at_least_float32(teacher).dtype)
+    return student.to(widest), teacher.to(widest)
+
+
 def embedded(layer: nn.Module, values: Tensor) -> Tensor:
     """What a trained layer makes of an activation: computed in the layer's dtype, then float32 or wider."""
     return at_least_float32(layer(values.to(next(layer.parameters()).dtype)))

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from layerlink.optional import torch_release
 from layerlink.taps.compiled import is_compiled, outside_of_graphs
 from layerlink.taps.element import pick
 from layerlink.taps.in_place import snapshot
@@ -20,6 +21,7 @@ from layerlink.taps.tap import Tap
 from layerlink.user_code import runs_a_model
 
 BACKEND = "inductor"  # what programs are made by
+_OLDEST = (2, 11)  # of torch
 _LONGEST = 200  # letters of a compiler's reason
 _in_use: set[str] = set()  # "graphs", where CUDA graphs are
 
@@ -58,6 +60,10 @@ class Programs:
         self.failure = ""  # why everything is run eagerly; empty while nothing is
         if is_compiled(recorder.model):
             self.failure = "it is compiled already"
+        elif torch_release() < _OLDEST:
+            # Earlier ones take every pass for a new one: they guard the numbers that torch gives to hooks.
+            self.failure = f"compile needs torch {_OLDEST[0]}.{_OLDEST[1]} or newer; this is {torch.__version__}"
+            how.tell(f"compile: the {recorder.role} is run eagerly: {self.failure}")
         self._mode = self._now()
         self._programs: dict[tuple[tuple[Tap, ...], bool, bool], _Program] = {}
 
@@ -194,6 +200,7 @@ def reason(error: BaseException) -> str:
     from layerlink.printable import one_line  # an own loop that compiles nothing does not load it
 
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line for line in lines if not line.endswith("raised:")] or lines  # "backend='inductor' raised:"
     cause = next((line for line in lines if "Error: " in line or "Compiler" in line), "")
     text = one_line(f"{type(error).__name__}: {cause or next(iter(lines), '')}")
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

@@ -25,6 +25,7 @@ from layerlink.design.export.formats.table import FORMATS
 from layerlink.lab.recipe.file import load_recipe
 from layerlink.lab.run.folder import RunFolder
 from layerlink.lab.run.setup.images import load_images
+from versions import need_onnx_writer
 
 SEEN = {"dtype": "float32", "shape": ["batch", 1, 32, 32], "name": "images"}
 
@@ -37,8 +38,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def both(run: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Exported]:
     """The run as ONNX files in float32 and in int8."""
-    for package in ("onnxruntime", "onnx", "onnxscript"):
-        pytest.importorskip(package)
+    need_onnx_writer()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exporting, "SECONDS", 0.0)
         return ll.export(run, "onnx", int8=True, most_loss=100, out=tmp_path_factory.mktemp("both") / "out")
@@ -111,7 +111,7 @@ def test_an_onnx_file_answers_like_the_student_in_every_batch_size(run: Path, bo
 
 def test_a_file_with_preprocessing_inside_takes_bytes(run: Path, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnxscript")
+    need_onnx_writer()
     (found,) = ll.export(run, "onnx", preprocessing=True, out=tmp_path / "out")
     raw, _, data = digits(run)
     session = onnxruntime.InferenceSession(str(found.path), providers=["CPUExecutionProvider"])
@@ -150,7 +150,7 @@ def test_int8_is_smaller_agrees_and_its_loss_is_told(run: Path, both: list[Expor
 def test_int8_that_loses_too_much_leaves_nothing_behind(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("onnxscript")
+    need_onnx_writer()
     before = sorted(it.name for it in run.iterdir())
     # Calibrated on black images alone every activation is cut: what that loses is no matter of luck.
     monkeypatch.setattr(

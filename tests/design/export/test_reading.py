@@ -15,6 +15,7 @@ import layerlink as ll
 from exported import finished_run
 from layerlink.cli.main import run_command_line
 from layerlink.design.export import exporting
+from versions import need_onnx_writer
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("preprocessing", [False, True])
 @pytest.mark.parametrize("to", ["onnx", "torch"])
 def test_a_file_answers_as_its_run_does(to: str, preprocessing: bool, run: Path, tmp_path: Path) -> None:
-    pytest.importorskip("onnxscript")
+    need_onnx_writer()
     (found,) = ll.export(run, to, preprocessing=preprocessing, out=tmp_path)
     images = torch.randint(0, 256, (5, 1, 32, 32), dtype=torch.uint8)
     whole, file = ll.load(run), ll.load(found.path)
@@ -84,7 +85,7 @@ def changed(path: Path, **facts: object) -> Path:
 
 
 def test_what_a_file_says_wrongly_is_told(run: Path, tmp_path: Path) -> None:
-    pytest.importorskip("onnxscript")
+    need_onnx_writer()
     (found,) = ll.export(run, "onnx", out=tmp_path)
     with pytest.raises(ll.LayerlinkError, match="layerlink export did not write it"):
         ll.load(changed(found.path))

@@ -303,6 +303,10 @@ def test_what_a_block_does_in_training_stays_or_is_told() -> None:
     built.eval()
     assert torch.equal(built(torch.ones(1, 16)), built(torch.ones(1, 16)))
 
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_block_that_is_left_out_at_random_is_told_whatever_was_drawn(seed: int) -> None:
+    torch.manual_seed(seed)
     found = ll.shrink(nn.Sequential(*[LeftOut() for _ in range(4)]), torch.randn(8, 16), params=0.5)
     assert "# In training the original does something else here" in found.source
     assert any("in training alone" in note for note in found.notes)

@@ -28,6 +28,7 @@ from layerlink.lab.run.reading.evaluation import set_up_again
 from layerlink.lab.run.setup.setup import set_up
 from layerlink.lab.run.training import train
 from tiny_bert import bert, recipe, sentences, tables
+from versions import need_onnx_writer
 
 TEXTS = [text for text, _ in sentences(40, seed=7)]
 
@@ -220,7 +221,7 @@ def test_what_is_of_images_is_refused(run: Path) -> None:
 @pytest.mark.long
 def test_an_onnx_file_and_its_int8_answer_by_onnxruntime_alone(run: Path, tmp_path: Path) -> None:
     onnxruntime, transformers = pytest.importorskip("onnxruntime"), pytest.importorskip("transformers")
-    pytest.importorskip("onnxscript")
+    need_onnx_writer()
     whole, small = ll.export(run, "onnx", int8=True, most_loss=100, out=tmp_path / "out")
     tokenizer = transformers.AutoTokenizer.from_pretrained(whole.path.parent)
     session = onnxruntime.InferenceSession(str(whole.path))

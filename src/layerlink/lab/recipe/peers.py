@@ -62,4 +62,4 @@ def recipes_of_peers(recipe: Recipe) -> dict[str, Recipe]:
 
 def _seed(seed: int, name: str) -> int:
     """Of a peer's initial weights and random numbers: never those of a run with another seed."""
-    return int.from_bytes(hashlib.sha256(f"{seed} {name}".encode()).digest()[:4]) >> 1
+    return int.from_bytes(hashlib.sha256(f"{seed} {name}".encode()).digest()[:4], "big") >> 1

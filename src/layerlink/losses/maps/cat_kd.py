@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from layerlink.errors import UsageError
 from layerlink.losses.heads import weight_of
-from layerlink.losses.shapes import ShapeError, at_least_float32, own_digits, require_maps, unit
+from layerlink.losses.shapes import ShapeError, alike, at_least_float32, own_digits, require_maps, unit
 
 
 def cat_kd(
@@ -56,7 +56,7 @@ def cat_kd(
         raise ShapeError(f"cat_kd needs classifiers of the same classes; got {own.shape[1]} and {other.shape[1]}")
     if normalise:
         own, other = (unit(side.flatten(2), 2) for side in (own, other))
-    return F.mse_loss(own, other)
+    return F.mse_loss(*alike(own, other))
 
 
 def _class_maps(values: Tensor, weight: Tensor, resolution: int) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from layerlink.losses.shapes import at_least_float32, require_equal_shapes, require_maps
+from layerlink.losses.shapes import alike, require_equal_shapes, require_maps
 
 SIZES = (4, 2, 1)
 
@@ -33,7 +33,7 @@ def hcl(student: Tensor, teacher: Tensor) -> Tensor:
     teacher = teacher.detach()
     require_equal_shapes("hcl", student, teacher)
     require_maps("hcl", student, teacher)
-    own, other = at_least_float32(student), at_least_float32(teacher)
+    own, other = alike(student, teacher)
     total, weights, weight = F.mse_loss(own, other), 1.0, 1.0
     for size in SIZES:
         if size >= own.shape[2]:

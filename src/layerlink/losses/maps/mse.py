@@ -8,7 +8,7 @@ from torch import Tensor
 
 from layerlink.losses.maps.squared_error import MeanSquaredError
 from layerlink.losses.masking import cleared, mean_of, positions
-from layerlink.losses.shapes import at_least_float32, require_equal_shapes
+from layerlink.losses.shapes import alike, at_least_float32, require_equal_shapes
 
 _HALVES = (torch.bfloat16, torch.float16)
 
@@ -46,4 +46,4 @@ def mse(student: Tensor, teacher: Tensor, *, mask: Tensor | None = None) -> Tens
     if student.dtype in _HALVES and teacher.dtype in _HALVES:
         loss: Tensor = MeanSquaredError.apply(student, teacher)  # type: ignore[no-untyped-call]
         return loss
-    return F.mse_loss(at_least_float32(student), at_least_float32(teacher))
+    return F.mse_loss(*alike(student, teacher))

@@ -7,7 +7,7 @@ from typing import Literal
 from torch import Tensor
 
 from layerlink.errors import UsageError
-from layerlink.losses.shapes import at_least_float32, own_digits, require_maps, to_smaller_map, unit
+from layerlink.losses.shapes import alike, own_digits, require_maps, to_smaller_map, unit
 
 
 def nst(student: Tensor, teacher: Tensor, *, kernel: Literal["polynomial", "linear"] = "polynomial") -> Tensor:
@@ -39,9 +39,7 @@ def nst(student: Tensor, teacher: Tensor, *, kernel: Literal["polynomial", "line
     require_maps("nst", student, teacher)
     if kernel not in ("polynomial", "linear"):
         raise UsageError(f"nst: kernel must be 'polynomial' or 'linear'; got {kernel!r}")
-    own, other = (
-        unit(side.flatten(2), 2) for side in to_smaller_map(at_least_float32(student), at_least_float32(teacher))
-    )
+    own, other = (unit(side.flatten(2), 2) for side in to_smaller_map(*alike(student, teacher)))
     if kernel == "linear":
         return (other.mean(1) - own.mean(1)).square().sum(1).mean()
     if own.shape[2] < max(own.shape[1], other.shape[1]):

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from layerlink.errors import UsageError
 from layerlink.losses.masking import cleared, mean_of, positions
-from layerlink.losses.shapes import at_least_float32, require_equal_shapes
+from layerlink.losses.shapes import alike, require_equal_shapes
 
 
 def smooth_l1(student: Tensor, teacher: Tensor, *, mask: Tensor | None = None, beta: float = 1.0) -> Tensor:
@@ -39,6 +39,6 @@ def smooth_l1(student: Tensor, teacher: Tensor, *, mask: Tensor | None = None, b
     require_equal_shapes("smooth_l1", student, teacher)
     if not beta > 0:
         raise UsageError(f"smooth_l1: beta must be > 0; got {beta:g}")
-    own, other = (at_least_float32(cleared("smooth_l1", side, mask)) for side in (student, teacher))
+    own, other = alike(*(cleared("smooth_l1", side, mask) for side in (student, teacher)))
     apart = F.smooth_l1_loss(own, other, reduction="none", beta=beta)
     return mean_of(apart, None if mask is None else positions("smooth_l1", mask, student))

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from layerlink.losses.in_pieces import rows_at_once, slices, sum_in_pieces
 from layerlink.losses.relations.gram import flat, gram
-from layerlink.losses.shapes import require_same_batch
+from layerlink.losses.shapes import alike, require_same_batch
 
 SHORTEST = 1e-6  # of a distance that counts in the mean
 TRIPLES = 1 << 16  # that a processor's cache holds
@@ -44,7 +44,7 @@ def rkd(student: Tensor, teacher: Tensor, *, distance: float = 25.0, angle: floa
     apart, teacher_apart = _apart(own), _apart(other)
     loss = own.new_zeros(())
     if distance:
-        loss = loss + distance * F.smooth_l1_loss(_distances(apart), _distances(teacher_apart))
+        loss = loss + distance * F.smooth_l1_loss(*alike(_distances(apart), _distances(teacher_apart)))
     if angle:
         loss = loss + angle * _angles_differ(_turns(own, apart), _turns(other, teacher_apart)).to(loss.dtype)
     return loss

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from layerlink.errors import UsageError
-from layerlink.losses.shapes import ShapeError, at_least_float32, require_maps, to_smaller_map
+from layerlink.losses.shapes import ShapeError, alike, at_least_float32, require_maps, to_smaller_map
 from layerlink.losses.trained.layers import ConvNorm
 
 
@@ -46,7 +46,7 @@ class SimKD(nn.Module):
         """The loss of two maps with the shapes it was made for; any batch size."""
         require_maps("simkd", student, teacher)
         own, other = to_smaller_map(student, at_least_float32(teacher.detach()))
-        return F.mse_loss(at_least_float32(self.projector(own)), other)
+        return F.mse_loss(*alike(self.projector(own), other))
 
 
 def projector(own: int, other: int, factor: int) -> nn.Sequential:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from layerlink.errors import UsageError
 from layerlink.losses.heads import frozen_logits
-from layerlink.losses.shapes import ShapeError, at_least_float32, require_same_batch
+from layerlink.losses.shapes import ShapeError, alike, at_least_float32, require_same_batch
 from layerlink.losses.trained.layers import ConvNorm, as_maps
 
 
@@ -52,4 +52,4 @@ class SRRL(nn.Module):
         own = at_least_float32(self.regressor(as_maps(student))).mean((2, 3))
         other = as_maps(at_least_float32(teacher.detach())).mean((2, 3))
         logits = [frozen_logits("srrl", teacher_head, features) for features in (own, other)]
-        return F.mse_loss(own, other) + self.regression * F.mse_loss(logits[0], logits[1])
+        return F.mse_loss(*alike(own, other)) + self.regression * F.mse_loss(*alike(*logits))

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from layerlink.losses.masking import channel_axis, cleared, mean_of
-from layerlink.losses.shapes import ShapeError, at_least_float32, own_digits, require_same_batch
+from layerlink.losses.shapes import ShapeError, alike, at_least_float32, own_digits, require_same_batch
 
 
 class VKD(nn.Module):
@@ -61,7 +61,8 @@ class VKD(nn.Module):
             )
         with own_digits(own):
             projected = own @ self.projection().to(own.dtype).T
-        apart = F.smooth_l1_loss(projected, F.layer_norm(other, other.shape[-1:]), reduction="none").mean(-1)
+        projected, other = alike(projected, F.layer_norm(other, other.shape[-1:]))
+        apart = F.smooth_l1_loss(projected, other, reduction="none").mean(-1)
         return mean_of(apart if mask is None else apart * mask, mask)
 
     def projection(self) -> Tensor:

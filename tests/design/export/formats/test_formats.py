@@ -15,6 +15,7 @@ from layerlink.design.export.formats.table import FORMATS
 from layerlink.design.export.formats.torch_program import write_torch
 from layerlink.design.export.portable import portable
 from layerlink.errors import LayerlinkError
+from versions import need_onnx_writer
 
 
 class Looks(nn.Module):
@@ -45,13 +46,20 @@ def job(model: nn.Module, **example: Tensor) -> Job:
 
 @pytest.mark.parametrize("name", ["onnx", "torch"])
 def test_a_model_that_looks_at_values_is_told_as_one(name: str, tmp_path: Path) -> None:
-    pytest.importorskip("onnxscript")
+    need_onnx_writer()
     with pytest.raises(LayerlinkError, match="the student decides by the values of tensors"):
         FORMATS[name].write(job(Looks(), images=torch.rand(2, 3)), tmp_path / "file")
 
 
+def test_a_torch_that_is_too_old_for_onnx_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    need_onnx_writer()
+    monkeypatch.setattr(torch, "__version__", "2.6.0+cu124")
+    with pytest.raises(LayerlinkError, match=r"ONNX files need torch 2\.7 or newer; this is 2\.6\.0\+cu124\. pip"):
+        write_onnx(job(Looks(), images=torch.rand(2, 3)), tmp_path / "file.onnx")
+
+
 def test_an_operator_that_the_format_lacks_is_named(tmp_path: Path) -> None:
-    pytest.importorskip("onnxscript")
+    need_onnx_writer()
     with pytest.raises(
         LayerlinkError, match=r"ONNX: the format has no operator for (special|bessel)_i1, which the student uses"
     ):
@@ -61,7 +69,7 @@ def test_an_operator_that_the_format_lacks_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["onnx", "torch"])
 def test_several_inputs_come_in_their_order_and_under_their_names(name: str, tmp_path: Path) -> None:
-    pytest.importorskip("onnxscript")
+    need_onnx_writer()
     model = Masked().eval()
     example = {"ids": torch.randint(0, 20, (2, 7)), "mask": torch.ones(2, 7)}
     path = tmp_path / f"file{FORMATS[name].ending}"
@@ -96,7 +104,7 @@ def test_a_bad_onnx_file_names_the_reader(tmp_path: Path) -> None:
 
 
 def test_int8_that_fails_leaves_nothing_where_it_was_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("onnxscript")
+    need_onnx_writer()
     shapes = pytest.importorskip("onnxruntime.tools.symbolic_shape_infer")
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir()

@@ -29,7 +29,7 @@ def newer_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_tf32_is_told_as_torch_is_set_up(newer_gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
     assert tf32(GPU) == ("convolutions",)
     assert tf32(torch.device("cpu")) == ()
-    monkeypatch.setattr(torch.backends.cuda, "matmul", SimpleNamespace(fp32_precision="tf32"))
+    monkeypatch.setattr(torch.backends.cuda, "matmul", SimpleNamespace(fp32_precision="tf32", allow_tf32=True))
     assert tf32(GPU) == ("convolutions", "matrix products")
     monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
     assert tf32(GPU) == ()

@@ -16,7 +16,7 @@ from torch import Tensor
 from layerlink.design.export.formats.job import Job, Opened, as_arrays, converting, thread_count
 from layerlink.errors import LayerlinkError
 from layerlink.files.inside import regular
-from layerlink.optional import need
+from layerlink.optional import need, torch_release
 
 OUTPUT = "logits"
 
@@ -26,6 +26,10 @@ def write_onnx(job: Job, path: Path) -> None:
     with converting("ONNX"):
         for module in ("onnx", "onnxscript", "onnxruntime"):
             need(module, "onnx", "writing ONNX files")
+        if torch_release() < (2, 7):
+            raise LayerlinkError(
+                f"ONNX files need torch 2.7 or newer; this is {torch.__version__}. pip install -U torch"
+            )
         program = torch.onnx.export(
             job.model,
             job.inputs,

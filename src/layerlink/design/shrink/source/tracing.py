@@ -62,6 +62,7 @@ class _Tracer(fx.Tracer):
 
     def _computed(self, node: fx.Node) -> Any:
         args, kwargs = map_arg((tuple(node.args), dict(node.kwargs)), lambda it: self.values[it])
+        drawn = torch.get_rng_state()
         self.computing = True
         try:
             if node.op == "call_module":
@@ -76,6 +77,7 @@ class _Tracer(fx.Tracer):
             return node.target(*args, **kwargs)  # type: ignore[operator]
         finally:
             self.computing = False
+            torch.set_rng_state(drawn)  # what is recorded draws again where the source runs
 
     def create_arg(self, a: Any) -> Any:
         if isinstance(a, nn.Module):
@@ -125,11 +127,13 @@ def forward_text(module: nn.Module, call: Call, *, both_ways: bool = True) -> st
 
 
 def _learning(module: nn.Module, call: Call) -> str:
-    """The method as it runs in training; nothing where it cannot be recorded, or draws by Python's own generator.
+    """The method as it runs in training; nothing where it cannot be recorded, or decides by what it drew.
 
-    What it counts or averages is put back.
+    That is a draw of Python's generator, or one of torch's that is in no recorded function. What it counts or averages
+    is put back.
     """
     before, drawn = {name: it.clone() for name, it in module.named_buffers()}, random.getstate()
+    state = torch.get_rng_state()
     module.training = True  # its own flag alone: what it calls is recorded and not opened
     try:
         text = _recorded(module, call)
@@ -140,7 +144,9 @@ def _learning(module: nn.Module, call: Call) -> str:
         for name, it in module.named_buffers():
             if name in before:
                 it.copy_(before[name])
-    return text if random.getstate() == drawn and "_tensor_constant" not in text else ""
+    decided = random.getstate() != drawn or not torch.equal(torch.get_rng_state(), state)
+    torch.set_rng_state(state)
+    return "" if decided or "_tensor_constant" in text else text
 
 
 def _either(one: str, other: str) -> str | None:

@@ -192,7 +192,8 @@ def describe_machine(device: torch.device, precision: Precision) -> dict[str, An
 
 def _version(package: str) -> str | None:
     try:
-        return metadata.version(package)
+        # torch's own word has its build, such as +cu124, where the package's has none.
+        return torch.__version__ if package == "torch" else metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
 
