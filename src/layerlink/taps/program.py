@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from layerlink.optional import torch_release
 from layerlink.taps.compiled import is_compiled, outside_of_graphs
 from layerlink.taps.element import pick
 from layerlink.taps.in_place import snapshot
@@ -56,6 +55,8 @@ class Programs:
     """
 
     def __init__(self, recorder: Recorder, known: Iterable[Tap], how: Compiling) -> None:
+        from layerlink.optional import torch_release  # an own loop that compiles nothing does not load it
+
         self.recorder, self.known, self.how = recorder, frozenset(known), how
         self.failure = ""  # why everything is run eagerly; empty while nothing is
         if is_compiled(recorder.model):
@@ -197,7 +198,7 @@ def from_a_compiler(error: BaseException) -> bool:
 
 def reason(error: BaseException) -> str:
     """What an error says, in a line: its first one that says something."""
-    from layerlink.printable import one_line  # an own loop that compiles nothing does not load it
+    from layerlink.printable import one_line  # likewise
 
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     lines = [line for line in lines if not line.endswith("raised:")] or lines  # "backend='inductor' raised:"
