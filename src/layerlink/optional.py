@@ -1,4 +1,4 @@
-"""Packages that only some sources need: imported on use, and named with the extra that brings them; torch's release."""
+"""Packages that only some sources need: imported on use, and named with the extra that brings them."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from layerlink.cli.main import run_command_line
 from layerlink.config.text import parse_yaml
 from layerlink.lab.recipe.file import dump_recipe, load_recipe
 from layerlink.lab.sweep.file import load_sweep
-from versions import need_onnx_writer
+from layerlink.optional import torch_release
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -123,8 +123,8 @@ def test_what_a_page_shows_runs_with_what_takes_minutes(
 
 
 def run_page(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, *, long: bool) -> None:
-    if "--to onnx" in page.read_text(encoding="utf-8"):
-        need_onnx_writer()
+    if torch_release() < (2, 7) and "--to onnx" in page.read_text(encoding="utf-8"):
+        pytest.skip("torch before 2.7 writes no ONNX with today's onnxscript")
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(str(folder))
     names: dict[str, Any] = {"__name__": page.stem}

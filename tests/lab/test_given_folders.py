@@ -262,7 +262,7 @@ def holds_secret(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("verbs", VERBS)
-@settings(max_examples=150 if LONG else 6, deadline=None)
+@settings(max_examples=500 if LONG else 6, deadline=None)
 @given(what=st.lists(st.tuples(st.sampled_from(PLACES), KINDS), min_size=1, max_size=3), which=st.integers(0, 2))
 def test_no_folder_breaks_a_verb_or_leads_it_astray(
     verbs: str, what: list[tuple[str, Hostile]], which: int, whole: Path, capfd: pytest.CaptureFixture[str]

@@ -6,7 +6,6 @@ import pytest
 
 from layerlink.optional import torch_release
 
-programs = pytest.mark.skipif(torch_release() < (2, 11), reason="older ones compile every pass with hooks anew")
 whole_modules = pytest.mark.skipif(torch_release() < (2, 9), reason="older ones cannot guard a Distiller's properties")
 SHARDS = torch_release() >= (2, 9)
 sharded = pytest.mark.skipif(not SHARDS, reason="older ones give wrong gradients by fully_shard on a CPU, or none")

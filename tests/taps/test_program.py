@@ -13,12 +13,11 @@ from torch import Tensor, nn
 from capturing import capturing
 from layerlink.models import build_model
 from layerlink.models.tiny_maps import use_tiny_map_convolutions
+from layerlink.optional import torch_release
 from layerlink.taps import OUTPUT, Observed, Tap, program
 from layerlink.taps.observed import Precision, arithmetic
 from layerlink.taps.program import Compiling
-from versions import programs
 
-pytestmark = programs
 ROWS = 4
 MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[str, ...]]] = {
     "vgg": (
@@ -116,6 +115,8 @@ def test_a_compiled_step_gives_what_an_eager_one_does_bit_by_bit(name: str) -> N
     names = list(other.model.state_dict())
     for observed in (eager, other):
         step(observed, batch, taps)
+    if torch_release() < (2, 11) and any(tap.side == "input" for tap in taps):
+        pytest.skip("older ones guard the numbers of hooks that read inputs, and compile every such pass anew")
     compiled = other.compile(taps, Compiling(ROWS))
     for asked in (taps, taps, taps[:1], taps):  # of fewer taps the layers above give no gradient, not one of 0
         batch = torch.randn_like(batch)
@@ -248,15 +249,6 @@ def test_texts_of_many_lengths_share_a_program() -> None:
     assert not compiled.failure
 
 
-def test_a_torch_that_would_compile_every_pass_anew_compiles_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch, "__version__", "2.10.0+cu128")
-    told: list[str] = []
-    observed, batch = Observed(nn.Linear(6, 3), "student"), torch.randn(ROWS, 6)
-    observed.compile([OUTPUT], Compiling(ROWS, tell=told.append))
-    assert observed.read(batch, [OUTPUT]).values[OUTPUT].shape == (ROWS, 3)
-    assert told == ["compile: the student is run eagerly: compile needs torch 2.11 or newer; this is 2.10.0+cu128"]
-
-
 def test_a_model_that_is_compiled_already_is_left_as_it_is() -> None:
     model = nn.Sequential(torch.compile(nn.Linear(6, 3), backend="eager"))
     observed = Observed(model)
@@ -265,7 +257,7 @@ def test_a_model_that_is_compiled_already_is_left_as_it_is() -> None:
 
 
 @pytest.mark.long
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch, within its compiler
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")  # by its own compiler
 @pytest.mark.parametrize(("precision", "off"), [("float32", 1e-4), ("bfloat16", 0.1)])
 @pytest.mark.parametrize("name", MODELS)
 def test_kernels_that_are_made_give_the_same_within_rounding(

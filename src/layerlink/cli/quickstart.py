@@ -12,7 +12,7 @@ from layerlink.cli.given_paths import given_path
 
 
 def quickstart(
-    out: Annotated[Path, typer.Option(parser=given_path, help="Folder of the ten runs and the page.")] = Path(
+    out: Annotated[Path, typer.Option(parser=given_path, help="Folder of the runs and the page.")] = Path(
         "runs/quickstart"
     ),
     seeds: Annotated[int, typer.Option(min=1, help="How many students a row.")] = 4,

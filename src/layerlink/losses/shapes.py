@@ -124,9 +124,7 @@ def at_least_float32(tensor: Tensor) -> Tensor:
 
 
 def alike(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """Both in the wider of their dtypes, float32 at least: torch's own losses take two dtypes, and give a gradient in
-    the wrong one, or none (2.6).
-    """
+    """Both in the wider of their dtypes, float32 at least: losses of two dtypes have no gradient in torch 2.6."""
     widest = torch.promote_types(at_least_float32(student).dtype, at_least_float32(teacher).dtype)
     return student.to(widest), teacher.to(widest)
 

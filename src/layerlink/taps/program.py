@@ -20,7 +20,6 @@ from layerlink.taps.tap import Tap
 from layerlink.user_code import runs_a_model
 
 BACKEND = "inductor"  # what programs are made by
-_OLDEST = (2, 11)  # of torch
 _LONGEST = 200  # letters of a compiler's reason
 _in_use: set[str] = set()  # "graphs", where CUDA graphs are
 
@@ -55,16 +54,10 @@ class Programs:
     """
 
     def __init__(self, recorder: Recorder, known: Iterable[Tap], how: Compiling) -> None:
-        from layerlink.optional import torch_release  # an own loop that compiles nothing does not load it
-
         self.recorder, self.known, self.how = recorder, frozenset(known), how
         self.failure = ""  # why everything is run eagerly; empty while nothing is
         if is_compiled(recorder.model):
             self.failure = "it is compiled already"
-        elif torch_release() < _OLDEST:
-            # Earlier ones take every pass for a new one: they guard the numbers that torch gives to hooks.
-            self.failure = f"compile needs torch {_OLDEST[0]}.{_OLDEST[1]} or newer; this is {torch.__version__}"
-            how.tell(f"compile: the {recorder.role} is run eagerly: {self.failure}")
         self._mode = self._now()
         self._programs: dict[tuple[tuple[Tap, ...], bool, bool], _Program] = {}
 
@@ -198,7 +191,7 @@ def from_a_compiler(error: BaseException) -> bool:
 
 def reason(error: BaseException) -> str:
     """What an error says, in a line: its first one that says something."""
-    from layerlink.printable import one_line  # likewise
+    from layerlink.printable import one_line  # an own loop that compiles nothing does not load it
 
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     lines = [line for line in lines if not line.endswith("raised:")] or lines  # "backend='inductor' raised:"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import re
 from typing import Any
 
 import pytest
@@ -265,8 +266,7 @@ def test_bad_input_is_explained() -> None:
     assert refused(net, net, ["words"]).startswith("a batch must be what the models take: a tensor, a tuple")
     assert refused(net, net, [x], links=0) == "links must be at least 1; got 0"
     said = refused(net, blocks(1, size=4), [x])
-    assert said.startswith("the student cannot be run on the first batch: RuntimeError: ")
-    assert "mat1 and mat2" in said
+    assert re.match(r"the student cannot be run on the first batch: RuntimeError: (addmm: )?mat1 and mat2", said)
     assert refused(nn.Linear(3, 2), nn.Linear(3, 2), [torch.randn(4, 3)]).startswith(
         "the teacher has no layer that can be linked: none of its modules but its output gives floating numbers"
     )

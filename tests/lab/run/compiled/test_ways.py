@@ -22,9 +22,7 @@ from layerlink.lab.run.training import train_cohort
 from layerlink.lab.run.watch import Watch
 from layerlink.taps import program
 from layerlink.transfer import Losses
-from versions import programs
 
-pytestmark = programs
 DATA = "data: {name: digits, image_size: 8, train_images: 200, validation: 100}\n"
 MODEL = '{model: "small_net:Small", arguments: {width: 4}}'
 WIDE = MODEL.replace("4", "6")

@@ -23,7 +23,7 @@ def traced(model: nn.Module, job: Job, most: int | None = None) -> ExportedProgr
     each: Any = job.free_axes(most)
     # What was traced before takes its inputs one by one, and no longer as many as there are.
     shapes = (each,) if model is job.model else each
-    # Not strict, as is the habit since torch 2.7: earlier ones then understand less of a model's Python.
+    # Not strict, as is the default of torch 2.11: 2.6 is otherwise, and then understands less of a model's Python.
     return torch.export.export(model, job.inputs, dynamic_shapes=shapes, strict=False)
 
 
