@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+import sys
+from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import layerlink.cli.terminal.sweep  # before the fixture below patches what it takes over by name
-import layerlink.lab.search.running  # noqa: F401
+import layerlink.cli
+import layerlink.lab
 from cases import cases
 from layerlink.cli.main import run_command_line
-from layerlink.errors import UsageError
+from layerlink.errors import LayerlinkError, UsageError
+from layerlink.lab.run.setup.setup import set_up
+from layerlink.lab.search.running import run_search
+from layerlink.lab.sweep.expected import expected_costs
+from layerlink.lab.sweep.running import run_sweep
 
 VERBS = ["run", "evaluate", "check", "layers", "ls", "sweep", "search", "report", "quickstart"]
 VERBS += ["export", "predict", "card", "push", "verify", "replay", "propose", "shrink"]
@@ -65,19 +74,27 @@ WORDS += [
 WORDS += ["1", "-1", "0", "99999999999999999999", "1e9", "NaN", "é", "\ud800", "\0", "x" * 5000, "a\nb", "[bold]", "%s"]
 
 
-@pytest.fixture(autouse=True)
-def _where_nothing_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def everything() -> dict[str, ModuleType]:
+    """All that layerlink imports anywhere: what were imported later would take over, and keep, what is put in place."""
+    for package in (layerlink.cli, layerlink.lab):
+        for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            with suppress(ImportError, LayerlinkError):  # a package that is not there
+                importlib.import_module(found.name)
+    return {name: it for name, it in sys.modules.items() if name.partition(".")[0] == "layerlink"}
 
+
+@pytest.fixture(autouse=True)
+def _where_nothing_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, everything: dict[str, ModuleType]
+) -> None:
     def refused(*_: Any, **__: Any) -> Any:
         raise UsageError("the test trains nothing")
 
-    for place in (
-        "run.setup.setup.set_up",
-        "sweep.running.run_sweep",
-        "sweep.expected.expected_costs",
-    ):
-        monkeypatch.setattr(f"layerlink.lab.{place}", refused)
-    monkeypatch.setattr("layerlink.lab.search.running.run_search", refused)
+    for name, module in everything.items():
+        for word, value in list(vars(module).items()):
+            if any(value is it for it in (set_up, run_sweep, expected_costs, run_search)):
+                monkeypatch.setattr(f"{name}.{word}", refused)
     (tmp_path / "tiny.yaml").write_text("student: vgg7\n")
     (tmp_path / "wrong.yaml").write_text("student: [\n")
     (tmp_path / "sweep.yaml").write_text("base: tiny.yaml\nrows: {a: {}}\nspace: {hard: [1]}\n")

@@ -19,6 +19,7 @@ from layerlink.lab.run.setup.setup import set_up
 from layerlink.lab.run.training import train, train_cohort
 from layerlink.lab.track.table import STARTS
 from layerlink.lab.track.tracker import TrackedRun
+from open_files import left_open
 
 Make = Callable[..., LoadedRecipe]
 
@@ -151,6 +152,7 @@ def test_tensorboard_has_it_all(recipe: Make, tmp_path: Path) -> None:
 
     run = RunFolder(tmp_path / "run")
     train(set_up(recipe("track=tensorboard", links=True)), run)
+    assert left_open(run.path) == []
     found = EventAccumulator(str(run.path / "tensorboard")).Reload()
     for epoch, row in rows_of(run).items():
         for name, value in row.items():
@@ -165,6 +167,7 @@ def test_mlflow_has_it_all(recipe: Make, tmp_path: Path) -> None:
     mlflow = pytest.importorskip("mlflow")
     run = RunFolder(tmp_path / "run")
     train(set_up(recipe("track={mlflow: {project: digits}}", links=True)), run)
+    assert left_open(run.path) == []
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{run.path / 'mlflow' / 'mlflow.db'}")
     (experiment,) = [it for it in client.search_experiments() if it.name == "digits"]
     (found,) = client.search_runs([experiment.experiment_id])
@@ -203,6 +206,7 @@ def test_wandb_has_it_all(recipe: Make, tmp_path: Path) -> None:
 
     run = RunFolder(tmp_path / "run")
     train(set_up(recipe("track={wandb: {project: digits}}", links=True)), run)
+    assert left_open(run.path) == []
     (file,) = (run.path / "wandb").glob("offline-run-*/*.wandb")
     rows, summary, config, projects = {}, {}, {}, set()
     for data in records(file.read_bytes()):
@@ -232,6 +236,7 @@ def test_trackio_has_it_all(recipe: Make, tmp_path: Path, monkeypatch: pytest.Mo
 
     run = RunFolder(tmp_path / "run")
     train(set_up(recipe("track={trackio: {project: digits}}", links=True)), run)
+    assert left_open(run.path) == []
     name = json.loads((run.path / "track.json").read_text())["known"]["trackio"]
     found = {row["step"]: row for row in SQLiteStorage.get_logs("digits", name) if "test_accuracy" not in row}
     for epoch, row in rows_of(run).items():

@@ -19,6 +19,7 @@ from layerlink.lab.search import running as searching
 from layerlink.lab.search.database import open_storage
 from layerlink.lab.search.running import Trial, run_search
 from layerlink.lab.search.schema import load_search
+from open_files import left_open
 
 SEARCH = """\
 base: base.yaml
@@ -51,8 +52,11 @@ def search(tmp_path: Path, teacher_run: Path) -> Callable[..., list[Trial]]:
     return go
 
 
-def test_trials_are_ranked_by_validation_and_more_can_be_asked_for(search: Callable[..., list[Trial]]) -> None:
+def test_trials_are_ranked_by_validation_and_more_can_be_asked_for(
+    search: Callable[..., list[Trial]], tmp_path: Path
+) -> None:
     first = search()
+    assert left_open(tmp_path) == []
     assert [trial.state for trial in first] == ["complete"] * 4
     accuracies = [trial.validation for trial in first]
     assert accuracies == sorted(accuracies, reverse=True)  # type: ignore[type-var]
@@ -194,6 +198,7 @@ def test_a_database_that_is_no_search_s_is_named(search: Callable[..., list[Tria
         database.write_bytes(content)
         with pytest.raises(LayerlinkError, match=rf"search\.db is no database of a search, or a damaged one \(.*{why}"):
             search("trials=1")
+        assert left_open(tmp_path) == []
     database.unlink()
     os.mkfifo(database)
     with pytest.raises(LayerlinkError, match="is a pipe and no regular file"):

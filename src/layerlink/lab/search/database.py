@@ -13,6 +13,7 @@ try:
     import optuna
     from optuna.exceptions import OptunaError
     from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy.pool import NullPool
 except ImportError as error:
     raise LayerlinkError(
         f"searches need the package {error.name!r}, which cannot be imported ({error}). "
@@ -36,7 +37,8 @@ def open_storage(path: Path) -> Iterator[optuna.storages.RDBStorage]:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     _check(path)
     try:
-        storage = optuna.storages.RDBStorage(f"sqlite:///{path.resolve()}")
+        # No pool: a connection is closed when it is given back, also where the database turns out to be none.
+        storage = optuna.storages.RDBStorage(f"sqlite:///{path.resolve()}", engine_kwargs={"poolclass": NullPool})
         try:
             yield storage
         finally:
