@@ -7,7 +7,7 @@
 #   benchmarks/study_keep.py ~/layerlink-runs/study docs/results/study   # what is finished; commit it
 #
 # It runs from a clone of COMMIT (HEAD) in RUNS (~/layerlink-runs), so that work on the code does not reach it; the clone
-# and its commit stay the same for every later call. Pause: pkill -STOP -f "layerlink sweep study/"; go on: pkill -CONT -f ...
+# and its commit stay the same for every later call. Pause: pkill -STOP -f "layerlink (run|sweep) study/"; go on: -CONT.
 # EXTRA takes further key=value overrides (cohort=4: a seed in two halves), PARTS which parts
 # (default: "strong own tables"). A seed is paired on one kind of processor: finish it where it was begun.
 set -euo pipefail

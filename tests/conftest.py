@@ -32,6 +32,8 @@ _run = {"cases": 0}
 def pytest_configure() -> None:
     # The key by which a user's runs are known is one of these tests' own, for the processes that they start, too.
     os.environ["LAYERLINK_CONFIG"] = tempfile.mkdtemp(prefix="layerlink-tests-")
+    # Tests that import it themselves tell nobody of it either, as layerlink.optional sees to elsewhere.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     # A shell's background job inherits that Ctrl-C is ignored; tests of Ctrl-C, and processes they start, need it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from layerlink.errors import UsageError
 from layerlink.files.inside import inside
 from layerlink.lab.sweep.job import Part, work
-from layerlink.optional import need
+from layerlink.optional import environment, need
 
 DEFAULTS = {"name": "layerlink", "timeout_min": 24 * 60, "gpus_per_node": 1}
 
@@ -35,19 +33,6 @@ def _new_folder(folder: Path) -> Path:
     inside(folder, folder.parent)
     folder.mkdir(parents=True, exist_ok=True)
     return Path(tempfile.mkdtemp(prefix=time.strftime("%Y%m%d-%H%M%S-"), dir=folder))
-
-
-@contextmanager
-def _safe_path() -> Iterator[None]:
-    """What lies in the working folder is no module of the jobs that are submitted here, which get this environment."""
-    before = os.environ.get("PYTHONSAFEPATH")
-    os.environ["PYTHONSAFEPATH"] = "1"
-    try:
-        yield
-    finally:
-        del os.environ["PYTHONSAFEPATH"]
-        if before is not None:
-            os.environ["PYTHONSAFEPATH"] = before
 
 
 class Slurm:
@@ -77,7 +62,8 @@ class Slurm:
 
     def submit(self, part: Part) -> Any:
         """Submit a job."""
-        with _safe_path():
+        # What lies in the working folder is no module of the jobs that are submitted, which get this environment.
+        with environment("PYTHONSAFEPATH", "1"):
             return self._executor.submit(Work(), part)
 
     def finished(self, jobs: Sequence[Any]) -> list[Any]:

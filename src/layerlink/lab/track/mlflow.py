@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 from layerlink.lab.track.tracker import TrackedRun, flat, safe_names
-from layerlink.optional import need
+from layerlink.optional import environment, need
 
 MOST_LETTERS = 6000  # of a parameter's value
 MOST_AT_ONCE = 100  # parameters
@@ -31,7 +31,9 @@ class MLflow:
         uri = run.section.arguments.get("uri")
         if uri is None:
             root.mkdir(parents=True, exist_ok=True)
-        with nullcontext() if uri else _no_pool():
+        # MLflow keeps the connections of every database that it has known as long as the process lives: a sweep has one
+        # a run, and would run out of open files. Without a pool each is closed after its use.
+        with nullcontext() if uri or _POOL in os.environ else environment(_POOL, "NullPool"):
             self._client: Any = mlflow.MlflowClient(tracking_uri=str(uri or f"sqlite:///{root / 'mlflow.db'}"))
         if run.known:
             self.known = run.known
@@ -58,19 +60,6 @@ class MLflow:
     def close(self, state: str) -> None:
         """Say how the run ended."""
         self._client.set_terminated(self.known, status=_STATES[state])
-
-
-@contextmanager
-def _no_pool() -> Iterator[None]:
-    """What is made meanwhile closes a database after each use. MLflow keeps the connections of every database that it
-    has known as long as the process lives: a sweep has one a run, and runs out of open files."""
-    chosen = os.environ.get(_POOL)
-    os.environ.setdefault(_POOL, "NullPool")
-    try:
-        yield
-    finally:
-        if chosen is None:
-            del os.environ[_POOL]
 
 
 def _params(run: TrackedRun) -> dict[str, str]:

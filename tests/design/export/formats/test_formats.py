@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -119,3 +122,44 @@ def test_int8_that_fails_leaves_nothing_where_it_was_called(tmp_path: Path, monk
     assert Path.cwd() == here
     assert list(here.iterdir()) == []
     assert [it.name for it in there.iterdir()] == ["file.onnx"]  # float32, which the caller's folder takes away
+
+
+TRACE = """
+from dataclasses import replace
+from pathlib import Path
+import sys, torch
+from layerlink.design.export.formats.table import FORMATS
+from layerlink.design.export.formats.job import Job
+from layerlink.design.export.portable import portable
+
+images = torch.rand(8, 6)
+model = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3)).eval()
+kind, path = FORMATS[sys.argv[1]], Path(sys.argv[2])
+float32 = Job(portable(model, {"images": images})[0], {"images": images}, "{}")
+for job in (float32, replace(float32, calibration=[(images,)])):
+    kind.write(job, path)
+    print(float((kind.read(path).call(images) - model(images)).detach().abs().max()) < 0.1)
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", FORMATS)
+def test_no_format_leaves_a_trace_of_its_use_at_home(name: str, tmp_path: Path) -> None:
+    for package in {"onnx": ["onnxruntime", "onnxscript"], "openvino": ["openvino", "nncf"]}.get(name, [name]):
+        pytest.importorskip(package)
+    if name == "torch":
+        pytest.importorskip("torchao")
+    home, file = tmp_path / "home", tmp_path / f"file{FORMATS[name].ending}"
+    home.mkdir()
+    # Some of them say nothing of themselves in a test: this process must not look like one.
+    kept = {key: value for key, value in os.environ.items() if key in ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH")}
+    done = subprocess.run(
+        [sys.executable, "-c", TRACE, name, str(file)],
+        env={**kept, "HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["True", "True"]
+    assert list(home.rglob("*")) == []

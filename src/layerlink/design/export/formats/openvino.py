@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,18 +12,26 @@ from torch import Tensor
 from layerlink.design.export.formats.job import Job, Opened, as_arrays, converting, thread_count
 from layerlink.errors import LayerlinkError
 from layerlink.files.inside import regular
-from layerlink.optional import need
+from layerlink.optional import environment, need
 
 _PLACE = ["layerlink", "facts"]
+# When it is imported, and when it converts, it tells Intel so unless this is said. There is no variable for that alone.
+_silent = partial(environment, "CI", "true")
+
+
+def _openvino() -> Any:
+    with _silent():
+        return need("openvino", "openvino", "an OpenVINO file")
 
 
 def write_openvino(job: Job, path: Path) -> None:
     """Write a model with a free first axis, in float32 or, by nncf, in int8."""
     with converting("OpenVINO"):
-        openvino = need("openvino", "openvino", "an OpenVINO file")
+        openvino = _openvino()
         free = 1 if job.longest is None else 2
         shapes = [openvino.PartialShape([*[-1] * free, *it.shape[free:]]) for it in job.inputs]
-        model = openvino.convert_model(job.model, example_input=job.inputs, input=shapes)
+        with _silent():
+            model = openvino.convert_model(job.model, example_input=job.inputs, input=shapes)
         for port, name in zip(model.inputs, job.example, strict=True):
             port.get_tensor().set_names({name})
         if job.calibration is not None:
@@ -41,7 +51,7 @@ def read_openvino(path: Path) -> Opened:
     """
     try:
         with converting(str(path)):
-            openvino = need("openvino", "openvino", "an OpenVINO file")
+            openvino = _openvino()
             core = openvino.Core()
             model = core.read_model(str(regular(path)))
             facts = str(model.get_rt_info(_PLACE).value) if model.has_rt_info(_PLACE) else ""
