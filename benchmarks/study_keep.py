@@ -30,8 +30,8 @@ def main(source: Path, target: Path) -> None:
             if (run / name).exists():
                 _write(kept / name, _shared((run / name).read_text()))
         if (run / ROUNDED).exists() and not (kept / ROUNDED).exists():
-            shutil.copyfile(run / ROUNDED, kept / ROUNDED)
-            print(kept / ROUNDED)
+            part = shutil.copyfile(run / ROUNDED, kept / f"{ROUNDED}.part")
+            print(part.replace(kept / ROUNDED))
         environment = json.loads((run / "environment.json").read_text())
         short = {key: environment[key] for key in OF_ENVIRONMENT if key in environment}
         _write(kept / "environment.json", json.dumps(short, indent=2) + "\n")
