@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from layerlink.data.images import ImageSet
-from layerlink.data.splits import hold_out, split, stratified_order
+from layerlink.data.splits import hold_out, split, strata, stratified_order
 from layerlink.errors import UsageError
 
 
@@ -110,3 +110,11 @@ def test_the_fixed_rule_is_the_same_on_every_machine() -> None:
     _, test = hold_out(image_set(torch.arange(10).repeat(5), 10), 10)
     assert test.images.flatten().tolist() == FIXED
     assert np.bincount(test.labels.numpy()).tolist() == [1] * 10
+
+
+def test_examples_of_no_class_are_spread_as_those_of_a_class() -> None:
+    labels = torch.tensor([-1, 0, 1, 1, -1, 0, 1, -1, 0] * 10)
+    images = image_set(labels, 2)
+    assert torch.equal(strata(images), labels + 1)
+    assert torch.equal(strata(image_set(labels.clamp(min=0), 2)), labels.clamp(min=0))
+    assert worst_deviation(labels + 1, stratified_order(strata(images), 3)) < 2.5

@@ -32,6 +32,31 @@ def test_a_held_folder_is_refused_until_its_holder_ends_even_by_a_kill(tmp_path:
         assert not list(tmp_path.iterdir()), "holding leaves nothing in the folder"
 
 
+FORK = """
+import os, sys, time
+from pathlib import Path
+from layerlink.files.locks import HeldError, held
+folder = Path(sys.argv[1])
+with held(folder):
+    child = os.fork()
+    if not child:
+        time.sleep(60)
+        os._exit(0)
+try:
+    with held(folder):
+        print("held again")
+except HeldError as error:
+    print(error)
+os.kill(child, 9)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+def test_a_process_that_was_forked_meanwhile_holds_nothing_on(tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "ignore", "-c", FORK, str(tmp_path)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "held again\n"
+
+
 def test_a_mark_tells_that_its_process_lives(tmp_path: Path) -> None:
     file = tmp_path / "part"
     file.write_text("half")

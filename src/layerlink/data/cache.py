@@ -191,5 +191,7 @@ def _write(path: Path, source: Source) -> None:
         save_file(tensors, partial, metadata=said)
         os.replace(partial, path)
     except (OSError, SafetensorError, RuntimeError, MemoryError):
+        pass  # a cache that cannot be written is none
+    finally:  # Ctrl-C, too
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)

@@ -44,8 +44,13 @@ def stratified_order(labels: Tensor, seed: int) -> Tensor:
 
 
 def strata(images: Examples) -> Tensor:
-    """What images are spread over evenly, (N,) int64 >= 0: their classes; one for all where they have none."""
-    return images.labels if images.has_classes else torch.zeros(len(images), dtype=torch.int64)
+    """What images are spread over evenly, (N,) int64 >= 0: their classes, no class (-1) being one, too; one for all
+    where they have none."""
+    return (
+        images.labels - images.labels.min().clamp(max=0)
+        if images.has_classes and len(images)
+        else torch.zeros(len(images), dtype=torch.int64)
+    )
 
 
 def labelled(images: Examples, count: int, seed: int) -> Tensor:

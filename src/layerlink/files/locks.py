@@ -43,6 +43,8 @@ def held(folder: Path, *, wait: bool = False) -> Iterator[None]:
             raise HeldError(f"{folder} is held by another process") from None
         yield
     finally:
+        with suppress(OSError):  # closing is not enough: processes that were forked meanwhile have it open, too
+            fcntl.flock(handle, fcntl.LOCK_UN)
         os.close(handle)
 
 

@@ -255,6 +255,20 @@ def test_what_is_wrong_with_tables_is_told(folder: Path, tmp_path: Path) -> None
     assert "expected a whole Parquet file" in refused(tmp_path / "two")
 
 
+def test_a_part_without_images_is_told_before_there_is_a_training(folder: Path, tmp_path: Path) -> None:
+    root = write_parquet(tmp_path / "empty", folder)
+    test = root / "test" / "0.parquet"
+    pq.write_table(pq.read_table(test).slice(0, 0), test)
+    with pytest.raises(LayerlinkError, match=r"test holds no image that can be used"):
+        streamed("parquet", root)
+    root = write_parquet(tmp_path / "bad", folder)
+    table = pq.read_table(root / "test" / "0.parquet")
+    bad = pa.array([{"bytes": b"none", "path": "a.png"}] * len(table), table.schema.field("picture").type)
+    pq.write_table(table.set_column(0, "picture", bad), root / "test" / "0.parquet")
+    with pytest.raises(LayerlinkError, match=r"test holds no image that can be used: .*row 0 of group 0"):
+        streamed("parquet", root, skip_bad=True)
+
+
 def test_files_are_used_for_what_their_names_say(tmp_path: Path) -> None:
     names = ["train/1.tar", "b/val/2.tar", "x-test-00000-of-2.tar", "validation.tar", "TRAINING_3.tar"]
     assert {
@@ -290,6 +304,14 @@ def test_names_that_the_files_tell_are_those_of_numbers() -> None:
         UsageError, match=r"names 2 classes, the labels 0 to 1; the training images also have the label 2"
     ):
         numbered({"train": [2, 0]}, ["cat", "dog"], "data")
+
+
+def test_places_among_names_that_are_numbers_are_places() -> None:
+    folders = ["0", "1", "10", "2"]  # in the order of their letters, as the hub's imagefolder has them
+    labels, classes = numbered({"train": [2, 0, 1], "test": [2]}, folders, "data")
+    assert (labels, classes) == ({"train": [2, 0, 1], "test": [2]}, ("0", "1", "10", "2"))
+    labels, _ = numbered({"train": ["2", "10"]}, folders, "data")
+    assert labels == {"train": [3, 2]}, "texts are names"
 
 
 def test_files_of_a_folder_are_all_there(folder: Path) -> None:

@@ -63,6 +63,26 @@ precision: float32
         assert float(losses.total.detach()) == pytest.approx(0, abs=1e-5)  # the student is the teacher
 
 
+@pytest.mark.parametrize("memory", ["1", "0.00001"])
+def test_bad_ones_are_left_out_where_bad_images_are(memory: str, folder: Path, tmp_path: Path) -> None:
+    for number, file in enumerate(files_of(folder, "test")):
+        (tmp_path / f"{number}.png").write_bytes(file.read_bytes())
+    (tmp_path / "2.png").write_bytes(b"no image")
+    text = f"""
+data: {{name: folder, root: {folder}, image_size: 32, validation: 2, unlabelled: {tmp_path}, memory_gb: {memory}, BAD}}
+student: {{model: vgg7, arguments: {{width: 0.05}}}}
+"""
+    images = set_up(load_recipe("a.yaml", text=text.replace("BAD", "skip_bad: true"))).images
+    assert images.train.labels.tolist()[-5:] == [-1] * 5
+    assert len(images.train) == 15
+    (bad,) = images.bad
+    assert "2.png" in bad
+    for number in range(6):
+        (tmp_path / f"{number}.png").write_bytes(b"no image")
+    with pytest.raises(LayerlinkError, match=r"data\.unlabelled: none of 6 images can be used: .*0\.png"):
+        set_up(load_recipe("a.yaml", text=text.replace("BAD", "skip_bad: true")))
+
+
 def test_images_without_a_class_are_mixed_with_none(folder: Path) -> None:
     text = f"""
 data: {{name: folder, root: {folder}, image_size: 32, validation: 2, unlabelled: {folder / "test"}, mixup: 0.2}}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,25 @@ def test_the_second_time_comes_from_the_cache(own: Tokenizer, tmp_path: Path, mo
         load_texts(root, Texts(HOW.wanted, HOW.classes, 8), own)
 
 
+def test_tokenizers_of_one_vocabulary_share_nothing_where_their_rules_differ(own: Tokenizer, tmp_path: Path) -> None:
+
+    root = tables(tmp_path / "data", train=30, dev=8)
+    (root / "train.tsv").write_text("the film is good\t1\na story is bad\t0\n" * 5)
+    short = Texts(HOW.wanted, HOW.classes, 4)
+    first = load_texts(root, short, own).train.rows(slice(0, 1)).tokens.tolist()
+    other = copy.deepcopy(own)
+    other.own.truncation_side = "left"
+    assert other.vocabulary == own.vocabulary
+    second = load_texts(root, short, other).train.rows(slice(0, 1)).tokens.tolist()
+    assert first != second
+    assert len({str(it.rules) for it in (own, other)}) == 2
+    for name, value in (("eos_token", "[SEP]"), ("model_input_names", ["input_ids", "attention_mask"])):
+        changed = copy.deepcopy(own)
+        setattr(changed.own, name, value)
+        assert changed.vocabulary == own.vocabulary
+        assert changed.rules != own.rules, name
+
+
 def test_a_test_file_without_labels_is_not_read(own: Tokenizer, tmp_path: Path) -> None:
     root = tables(tmp_path / "data", train=30)
     (root / "test.tsv").write_text("the film\t-1\na story\t-1\n")
@@ -112,6 +132,18 @@ def test_classes_are_in_the_order_of_their_numbers(own: Tokenizer, tmp_path: Pat
     source = load_texts(tmp_path / "data", Texts(Wanted(("text",), "label")), own)
     assert source.train.classes == ("1", "2", "10")
     assert set(source.train.labels.tolist()) == {0, 1, 2}
+
+
+def test_places_among_names_of_the_hub_that_are_numbers_are_places(own: Tokenizer, tmp_path: Path) -> None:
+    arrow = pytest.importorskip("pyarrow", reason="the extra text brings it")
+    parquet = pytest.importorskip("pyarrow.parquet", reason="the extra text brings it")
+    said = json.dumps({"info": {"features": {"label": {"names": ["0", "1", "10", "2"]}}}})
+    table = arrow.table({"text": ["a film"] * 10, "label": [0, 1, 2, 2, 1] * 2})
+    (tmp_path / "data").mkdir()
+    parquet.write_table(table.replace_schema_metadata({"huggingface": said}), tmp_path / "data" / "train.parquet")
+    source = load_texts(tmp_path / "data", Texts(Wanted(("text",), "label"), None), own)
+    assert source.train.classes == ("0", "1", "10", "2")
+    assert set(torch.cat((source.train.labels, source.test.labels)).tolist()) == {0, 1, 2}
 
 
 def test_a_label_that_no_training_text_has(own: Tokenizer, tmp_path: Path) -> None:

@@ -131,6 +131,28 @@ def test_labels_of_every_kind(tmp_path: Path) -> None:
     assert read_table(file, Wanted(("text",), "label")).labels == ["1", "1", "1", "1", "neg", *[None] * 4]
 
 
+def test_what_is_no_whole_text_or_label_is_told_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "train.jsonl"
+    for row, said in (
+        (r'{"text": "\u00fc \ud83d x", "label": 1}', r"line 2: letter 3 of the text is half of one \('\\ud83d'\)"),
+        ('{"text": "x", "label": Infinity}', "line 2: expected a label, a name or a whole number; got inf"),
+    ):
+        file.write_text('{"text": "\\ud83d\\ude00", "label": 1}\n' + row)
+        with pytest.raises(LayerlinkError, match=said):
+            read_table(file, Wanted(("text",), "label"))
+
+
+def test_two_columns_of_one_name_are_told(tmp_path: Path) -> None:
+    arrow = pytest.importorskip("pyarrow", reason="the extra text brings it")
+    parquet = pytest.importorskip("pyarrow.parquet", reason="the extra text brings it")
+    table = arrow.Table.from_arrays(
+        [arrow.array(["a"]), arrow.array(["b"]), arrow.array([1])], ["text", "text", "label"]
+    )
+    parquet.write_table(table, tmp_path / "train.parquet")
+    with pytest.raises(LayerlinkError, match=r"train\.parquet: there are several columns 'text'\. Rename all but one"):
+        read_table(tmp_path / "train.parquet", Wanted(("text",), "label"))
+
+
 def test_columns_are_all_named_or_all_by_place() -> None:
     with pytest.raises(UsageError, match="all named, or all told by their places"):
         Wanted((0,), "label")

@@ -64,7 +64,12 @@ def listed(path: Path, images: Mapping[str, Path], problems: list[str]) -> list[
         by_own_name.setdefault(PurePosixPath(name).name, []).append(name)
     found: dict[str, None] = {}
     missing: list[str] = []
-    for line in filter(None, map(str.strip, composed(path.read_text(encoding="utf-8")).splitlines())):
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        problems.append(f"{path}: expected names in UTF-8, one a line; {error}")
+        return []
+    for line in filter(None, map(str.strip, composed(text).splitlines())):
         meant = _meant(line, images, by_own_name) or _meant(line.split()[0], images, by_own_name)
         found |= dict.fromkeys(meant)
         missing += [] if meant else [line]

@@ -29,7 +29,13 @@ def numbered(
         raise LayerlinkError(f"{where}: expected labels of 0 and more; got {low}")
     texts = {part: [str(label) for label in labels] for part, labels in said.items()}
     known = None if names is None else tuple(names)
-    classes, places = places_of(set(texts["train"]), known, f"{where}: what the files tell of classes", "images")
+    classes, places = places_of(
+        set(texts["train"]),
+        known,
+        f"{where}: what the files tell of classes",
+        "images",
+        counted=all(isinstance(label, int) for label in every),
+    )
     for part, labels in texts.items():
         others = sorted(set(labels) - places.keys())
         if others:

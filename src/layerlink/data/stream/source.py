@@ -62,6 +62,8 @@ def source_from(
             part.pictures, part.labels, classes, size, way, skip_bad=skip_bad, most_pixels=most_pixels
         )
         bad += left_out
+        if not len(images[name]):
+            raise LayerlinkError(f"{where}: {name} holds no image that can be used{f': {bad[0]}' if bad else ''}")
     if "test" not in images:
         have = len(images["train"])
         if have < 5:

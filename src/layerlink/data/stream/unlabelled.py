@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from layerlink.config.image_size import size_of
+from layerlink.config.image_size import ImageSize, size_of
 from layerlink.data.folders.tree import below, order
 from layerlink.data.formats.decode import MOST_PIXELS
 from layerlink.data.images import UNLABELLED, ImageSet
@@ -75,6 +75,18 @@ def unlabelled_files(root: Path) -> list[Path]:
     if not found:
         raise UsageError(f"data.unlabelled: {str(root)!r} holds no images")
     return [root.joinpath(*it.names) for it in found]
+
+
+def usable(paths: Sequence[Path], size: ImageSize, most_pixels: int) -> tuple[list[Path], tuple[str, ...]]:
+    """Those of the files that can be used, and why each of the others cannot: every image is decoded once.
+
+    Raises:
+        LayerlinkError: where none can.
+    """
+    _, kept, bad = StreamedPixels(Decoder(PictureFiles(paths), size, most_pixels), np.arange(len(paths)), 0).usable()
+    if not len(kept):
+        raise LayerlinkError(f"data.unlabelled: none of {len(paths):,} images can be used: {bad[0]}")
+    return [paths[place] for place in kept], bad
 
 
 def _no_labels(images: ImageSet, count: int) -> Tensor:

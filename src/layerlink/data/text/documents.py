@@ -66,7 +66,7 @@ def load_documents(
     """
     folder = Folder.at(root)
     settings = ["documents", list(how.wanted.columns), how.length, how.packing, how.ignore, how.validation, how.seed]
-    settings += [it.vocabulary for it in (tokenizer, *teachers)]
+    settings += [it.rules for it in (tokenizer, *teachers)]
 
     def build() -> Source:
         tables = folder.read(how.wanted)

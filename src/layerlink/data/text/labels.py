@@ -36,7 +36,7 @@ def as_classes(tables: Tables, named: Sequence[str] | None) -> tuple[tuple[str, 
     told = next((table.classes for table in tables["train"] if table.classes is not None), None)
     names = tuple(named) if named is not None else told
     labels = {label for table in tables["train"] for label in table.labels if label is not None}
-    classes, places = places_of(labels, names, "data.texts.classes", "texts")
+    classes, places = places_of(labels, names, "data.texts.classes", "texts", counted=named is None)
     return classes, {role: torch.tensor(_of_rows(parts, places, classes)) for role, parts in tables.items()}
 
 

@@ -64,7 +64,7 @@ def load_texts(
     """
     folder = Folder.at(root)
     settings = [list(texts.wanted.columns), texts.wanted.label, texts.classes, texts.max_length]
-    settings += [it.vocabulary for it in (tokenizer, *teachers)]
+    settings += [it.rules for it in (tokenizer, *teachers)]
 
     def build() -> Source:
         return _source(folder.read(texts.wanted), texts, tokenizer, teachers)

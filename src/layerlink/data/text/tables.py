@@ -168,6 +168,8 @@ def _parquet(path: Path, wanted: Wanted) -> Table:
     try:
         with parquet.ParquetFile(regular(path, most=MOST_BYTES)) as file:
             _places(path, wanted, file.schema_arrow.names)
+            if twice := [name for name in names if file.schema_arrow.names.count(name) > 1]:
+                raise LayerlinkError(f"{path}: there are several columns {twice[0]!r}. Rename all but one")
             table = file.read(columns=names)
             classes = _classes_of_hub(file.schema_arrow.metadata or {}, str(wanted.label))
     except (arrow.ArrowException, ValueError) as error:
@@ -248,9 +250,20 @@ def _table(
             if not isinstance(value, str):
                 what = "no text" if value is None else f"{value!r:.40}, which is no text"
                 raise LayerlinkError(f"{path}, {where}: expected a text; got {what}")
+            if not value.isascii():
+                _check_whole(path, where, value)
     columns = tuple(list(column) for column in zip(*(values[:count] for _, values in rows), strict=True))
     labels: list[str | None] = [None] * len(rows) if wanted.label is None else list(_labels(path, rows))
     return Table(path, columns, labels, [where for where, _ in rows], classes)
+
+
+def _check_whole(path: Path, where: str, text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:  # JSON's half of a pair, as in texts that were cut by their bytes
+        raise LayerlinkError(
+            f"{path}, {where}: letter {error.start + 1:,} of the text is half of one ({text[error.start]!r}). Remove it"
+        ) from None
 
 
 def _labels(path: Path, rows: Sequence[tuple[str, list[Any]]]) -> Iterator[str | None]:
@@ -259,7 +272,7 @@ def _labels(path: Path, rows: Sequence[tuple[str, list[Any]]]) -> Iterator[str |
             yield None
         elif isinstance(label, bool | int | str):
             yield str(int(label)) if isinstance(label, bool) else str(label).strip() or None
-        elif isinstance(label, float) and label == int(label):
+        elif isinstance(label, float) and label.is_integer():
             yield str(int(label))
         else:
             raise LayerlinkError(f"{path}, {where}: expected a label, a name or a whole number; got {label!r:.40}")

@@ -56,6 +56,12 @@ class Tokenizer:
         return 0 if found is None else int(found)
 
     @property
+    def rules(self) -> list[Any]:
+        """All that decides what is kept of texts: tokenizers of one vocabulary may differ in the token that ends a
+        text, in whether a pair's texts are numbered, and in which side is cut."""
+        return [self.vocabulary, self.own.eos_token_id, self.has_segments, self.own.truncation_side]
+
+    @property
     def has_segments(self) -> bool:
         """Whether models take the numbers of the texts of a pair."""
         return "token_type_ids" in self.own.model_input_names
@@ -144,5 +150,7 @@ def _digest(own: Any) -> str:
         said = json.loads(rules.to_str())
         text = json.dumps({**said, "truncation": None, "padding": None}, sort_keys=True)
     else:
-        text = json.dumps([type(own).__name__, own.get_vocab()], sort_keys=True)
+        plain = {name: value for name, value in own.init_kwargs.items() if isinstance(value, str | int | float)}
+        plain.pop("name_or_path", None)
+        text = json.dumps([type(own).__name__, own.get_vocab(), plain], sort_keys=True)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]

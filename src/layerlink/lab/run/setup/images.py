@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from layerlink.config.image_size import largest, sides
+from layerlink.config.image_size import largest, sides, size_of
 from layerlink.data import Examples, ImageSet, Source, TextViews, Views, load_source, split
 from layerlink.data.examples import Inputs
 from layerlink.data.images import images_of
@@ -17,7 +17,7 @@ from layerlink.data.sources.table import SCALED
 from layerlink.data.splits import few, labelled
 from layerlink.data.stream.images import Streaming, pixel_bytes
 from layerlink.data.stream.maps import StreamedPairs
-from layerlink.data.stream.unlabelled import unlabelled_files, with_unlabelled
+from layerlink.data.stream.unlabelled import unlabelled_files, usable, with_unlabelled
 from layerlink.lab.recipe.schema import Recipe
 from layerlink.lab.recipe.texts import TEXT
 from layerlink.lab.run.setup.texts import texts_of
@@ -96,6 +96,10 @@ def load_images(recipe: Recipe, device: torch.device) -> Images:
     more = [] if data.unlabelled is None else unlabelled_files(data.unlabelled)
     source, views = texts_of(recipe) if data.name == TEXT else _pictures(recipe, task, len(more))
     train, validation = _parts(source, recipe)
+    bad = source.bad
+    if more and data.skip_bad:
+        more, of_more = usable(more, size_of(*images_of(train, "data.unlabelled").images.shape[-2:]), data.most_pixels)
+        bad = (*bad, *of_more)
     train = _partly_labelled(train, more, recipe, task)
     stamp = {
         "classes": list(train.classes),
@@ -107,7 +111,7 @@ def load_images(recipe: Recipe, device: torch.device) -> Images:
     if data.labelled is not None:
         stamp["labelled"] = data.labelled
     train, validation, test = (part.to(device) for part in (train, validation, source.test))
-    return Images(train, validation, test, views, stamp, source.bad, source.notes, source.warnings)
+    return Images(train, validation, test, views, stamp, bad, source.notes, source.warnings)
 
 
 def _partly_labelled(train: Examples, more: list[Path], recipe: Recipe, task: Task) -> Examples:
